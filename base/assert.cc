@@ -1,0 +1,12 @@
+#include "base/assert.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace cairn {
+void assertion_failed(const char* condition, const char* file, int line, const char* message) {
+  std::fprintf(stderr, "cairn: invariant broken: %s at %s:%d %s\n", condition, file, line, message);
+  std::fflush(stderr);
+  std::abort();
+}
+}  // namespace cairn

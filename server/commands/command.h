@@ -1,0 +1,68 @@
+// The command table: the one source of dispatch, arity, key positions, ACL categories and COMMAND.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "server/commands/row_view.h"
+#include "server/resp/writer.h"
+#include "sharding/key_encoding.h"
+
+namespace cairn::server {
+
+using Argv = std::span<const std::string_view>;  // argv[0] is the command name as sent
+
+enum class EvalStatus : uint8_t {
+  kDone,       // the reply was written (an error reply is also done; an error has no effects)
+  kNeedsRows,  // rows are missing: drop what was written, fetch, run again
+};
+
+// One evaluation on the leader of the range that holds the keys.
+struct EvalContext {
+  RowView& rows;
+  RespWriter& reply;
+  sharding::KeyspaceId keyspace;
+  uint16_t slot = 0;  // of all keys
+};
+
+// Where and how a command runs.
+enum class CommandPlace : uint8_t {
+  kConnection,  // on the connection's node, by the session: PING, HELLO, CLIENT, CLUSTER, INFO ...
+  kRange,       // on the leader of its key's range, all keys in one slot
+  kScatter,     // over several slots: split by slot, run as kRange each, replies merged (MGET, DEL, EXISTS)
+  kEverywhere,  // on every range: DBSIZE, FLUSHALL
+};
+
+enum CommandFlag : uint32_t {
+  kWrite = 1u << 0,
+  kReadOnly = 1u << 1,
+  kDenyOom = 1u << 2,
+  kFast = 1u << 3,
+  kAdmin = 1u << 4,
+  kNoAuth = 1u << 5,    // allowed before AUTH
+  kLoading = 1u << 6,
+  kStale = 1u << 7,
+  kDangerous = 1u << 8,
+  kConnectionCategory = 1u << 9,
+};
+
+using EvaluateFn = EvalStatus (*)(EvalContext&, Argv);
+
+struct CommandSpec {
+  std::string_view name;    // upper case
+  int arity = 0;            // as COMMAND says: exact, or minus the least number of arguments; the name counts
+  uint32_t flags = 0;
+  int first_key = 0;        // position of the first key; 0 = none
+  int last_key = 0;         // negative: from the end
+  int step = 0;
+  uint32_t categories = 0;  // bits of kAclCategories (command_table.cc)
+  CommandPlace place = CommandPlace::kConnection;
+  EvaluateFn evaluate = nullptr;  // kRange and kScatter
+};
+
+std::span<const CommandSpec> command_table();  // sorted by name
+// Case-insensitive. Null: unknown.
+const CommandSpec* find_command(std::string_view name);
+
+}  // namespace cairn::server

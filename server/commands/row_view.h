@@ -1,0 +1,45 @@
+// What the evaluation of a command may see and do. Implemented by the replica (pending overlay over tablet) and, in tests,
+// by an in-memory view.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "storage/write_batch.h"
+
+namespace cairn::server {
+
+enum class RowState : uint8_t {
+  kFound,
+  kAbsent,
+  kNeedsRows,  // not in memory; the view has noted it. Evaluation returns EvalStatus::kNeedsRows and is run again later.
+};
+
+struct RowResult {
+  RowState state = RowState::kAbsent;
+  std::string_view value;  // valid until this evaluation ends; unaffected by writes of the same evaluation to other rows
+};
+
+// Reads see, newest first: writes of this evaluation, effects proposed but not committed, committed rows.
+class RowView {
+ public:
+  virtual ~RowView() = default;
+  virtual RowResult get(std::string_view row_key) = 0;
+  // Visits the rows with `prefix` in key order. kFound: visited (perhaps none). kNeedsRows: nothing useful was visited.
+  virtual RowState scan(std::string_view prefix,
+                        const std::function<bool(std::string_view key, std::string_view value)>& visit) = 0;
+
+  // Effects. Visible to later reads of this evaluation and of later ones.
+  virtual void put(std::string_view row_key, std::string_view value) = 0;
+  virtual void remove(std::string_view row_key) = 0;
+  virtual void remove_prefix(std::string_view prefix) = 0;
+  virtual void clear_all() = 0;  // every row of the range
+
+  // A fresh version for a collection, larger than any given before in this range. Part of the replicated state.
+  virtual uint64_t next_version() = 0;
+  // Milliseconds since 1970 by the leader, never before the newest applied entry. Expiry is judged and stamped by it.
+  virtual uint64_t now_ms() const = 0;
+};
+
+}  // namespace cairn::server

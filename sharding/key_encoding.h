@@ -1,0 +1,52 @@
+// Row keys of the one ordered key space (docs/formats/keys.md).
+//
+//   hash keyspace     [keyspace u32 BE][0x01][slot u16 BE][hash32 of the user key BE][user key, 00 -> 00 FF, end 00 01]
+//                     [kind u8][version u64 BE][hash32 of the element BE][element]
+//   ordered keyspace  [keyspace u32 BE][0x02][user key, escaped and terminated][kind][version][element]
+//
+// A meta row ends after its kind; only element rows have version, hash and element.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/types.h"
+
+namespace cairn::sharding {
+
+struct KeyspaceId {
+  uint32_t value = 0;
+  friend constexpr auto operator<=>(KeyspaceId, KeyspaceId) = default;
+};
+
+enum class RowKind : uint8_t {
+  kMeta = 'M',     // type, expiry, count, and the whole value where it is small
+  kElement = 'E',  // one field of an exploded collection
+};
+
+// Everything of a row key up to and including the terminated user key.
+void append_key_prefix(std::string& out, KeyspaceId keyspace, uint16_t slot, std::string_view user_key);
+void append_meta_key(std::string& out, KeyspaceId keyspace, uint16_t slot, std::string_view user_key);
+// Prefix of all element rows of one version of a collection: what a prefix tombstone names.
+void append_element_prefix(std::string& out, KeyspaceId keyspace, uint16_t slot, std::string_view user_key,
+                           uint64_t version);
+void append_element_key(std::string& out, KeyspaceId keyspace, uint16_t slot, std::string_view user_key,
+                        uint64_t version, std::string_view element);
+
+// First row key of a slot: the bound of ranges in a hash keyspace. slot may be 16384 (the end of the keyspace).
+std::string slot_bound(KeyspaceId keyspace, uint32_t slot);
+
+struct DecodedKey {
+  KeyspaceId keyspace;
+  uint16_t slot = 0;
+  std::string user_key;   // unescaped
+  RowKind kind = RowKind::kMeta;
+  uint64_t version = 0;   // element rows
+  std::string element;    // element rows
+};
+std::optional<DecodedKey> decode_row_key(std::string_view row_key);  // nullopt: not a row of a hash keyspace
+// True if the row is a meta row; cheap, for counting. Requires: a well-formed row key of a hash keyspace.
+bool is_meta_row(std::string_view row_key);
+
+}  // namespace cairn::sharding

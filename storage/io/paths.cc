@@ -1,0 +1,38 @@
+#include "storage/io/file_system.h"
+
+namespace cairn::storage {
+
+std::string join_path(std::string_view dir, std::string_view name) {
+  std::string path(dir);
+  if (!path.empty() && path.back() != '/') path.push_back('/');
+  path.append(name);
+  return path;
+}
+
+std::string parent_dir(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos) return ".";
+  return slash == 0 ? "/" : std::string(path.substr(0, slash));
+}
+
+Result<std::string> read_file(FileSystem& fs, const std::string& path) {
+  CAIRN_TRY(auto file, fs.open(path, OpenMode::kRead));
+  CAIRN_TRY(const uint64_t size, file->size());
+  std::string content(size, '\0');
+  CAIRN_TRY(const size_t got, file->read_at(0, content));
+  content.resize(got);
+  return content;
+}
+
+Result<void> write_file_atomic(FileSystem& fs, const std::string& path, std::string_view content) {
+  const std::string temporary = path + ".tmp";
+  CAIRN_TRY(const bool stale, fs.exists(temporary));
+  if (stale) CAIRN_TRY_VOID(fs.remove(temporary));
+  CAIRN_TRY(auto file, fs.open(temporary, OpenMode::kCreateNew));
+  CAIRN_TRY_VOID(file->write_at(0, content));
+  CAIRN_TRY_VOID(file->sync());
+  CAIRN_TRY_VOID(fs.rename(temporary, path));
+  return fs.sync_dir(parent_dir(path));
+}
+
+}  // namespace cairn::storage
