@@ -1,0 +1,159 @@
+#include "server/cluster/directory.h"
+
+#include "base/codec.h"
+#include "sharding/slot.h"
+
+namespace cairn::server {
+namespace {
+constexpr uint8_t kVersion = 1;
+constexpr char kClusterRow = 'c';
+constexpr char kNodeRow = 'n';
+constexpr char kRangeRow = 'r';
+constexpr char kSlotMapRow = 's';
+
+std::string numbered(char kind, uint64_t id) {
+  std::string key(1, kind);
+  put_big_u64(key, id);
+  return key;
+}
+}  // namespace
+
+std::string cluster_row_key() { return std::string(1, kClusterRow); }
+std::string node_row_key(NodeId node) { return numbered(kNodeRow, node.value); }
+std::string range_row_key(RangeId range) { return numbered(kRangeRow, range.value); }
+std::string slot_map_row_key() { return std::string(1, kSlotMapRow); }
+
+std::string ClusterRecord::encode() const {
+  std::string out;
+  put_u8(out, kVersion);
+  put_bytes(out, uuid);
+  put_varint(out, initial_nodes);
+  put_u8(out, whole ? 1 : 0);
+  put_varint(out, ranges);
+  put_varint(out, replication_factor);
+  return out;
+}
+std::optional<ClusterRecord> ClusterRecord::decode(std::string_view bytes) {
+  Decoder in(bytes);
+  if (in.u8() != kVersion) return std::nullopt;
+  ClusterRecord r;
+  r.uuid = in.bytes();
+  r.initial_nodes = static_cast<uint32_t>(in.varint());
+  r.whole = in.u8() != 0;
+  r.ranges = static_cast<uint32_t>(in.varint());
+  r.replication_factor = static_cast<uint32_t>(in.varint());
+  if (!in.ok() || r.uuid.size() != 16 || r.ranges == 0 || r.ranges > sharding::kSlots) return std::nullopt;
+  return r;
+}
+
+std::string NodeRecord::encode() const {
+  std::string out;
+  put_u8(out, kVersion);
+  put_varint(out, id.value);
+  put_bytes(out, uuid);
+  put_bytes(out, addresses.peer);
+  put_bytes(out, addresses.client);
+  put_bytes(out, addresses.admin);
+  return out;
+}
+std::optional<NodeRecord> NodeRecord::decode(std::string_view bytes) {
+  Decoder in(bytes);
+  if (in.u8() != kVersion) return std::nullopt;
+  NodeRecord r;
+  r.id = in.number<NodeIdTag>();
+  r.uuid = in.bytes();
+  r.addresses.peer = in.bytes();
+  r.addresses.client = in.bytes();
+  r.addresses.admin = in.bytes();
+  if (!in.ok() || r.id.value == 0) return std::nullopt;
+  return r;
+}
+
+std::string SlotMapRecord::encode() const {
+  std::string out;
+  put_u8(out, kVersion);
+  put_varint(out, version);
+  put_varint(out, owners.size());
+  for (const auto& [range, node] : owners) {
+    put_varint(out, range.value);
+    put_varint(out, node.value);
+  }
+  return out;
+}
+std::optional<SlotMapRecord> SlotMapRecord::decode(std::string_view bytes) {
+  Decoder in(bytes);
+  if (in.u8() != kVersion) return std::nullopt;
+  SlotMapRecord r;
+  r.version = in.varint();
+  const uint64_t count = in.varint();
+  for (uint64_t i = 0; i < count && in.ok(); ++i) {
+    const RangeId range = in.number<RangeIdTag>();
+    r.owners[range] = in.number<NodeIdTag>();
+  }
+  if (!in.ok()) return std::nullopt;
+  return r;
+}
+
+bool Directory::apply(std::string_view key, std::optional<std::string_view> value) {
+  if (key.empty()) return false;
+  const uint64_t id = key.size() == 9 ? get_big_u64(key.data() + 1) : 0;
+  switch (key.front()) {
+    case kClusterRow: {
+      if (!value) return false;
+      auto record = ClusterRecord::decode(*value);
+      if (!record) return false;
+      cluster_ = std::move(record);
+      return true;
+    }
+    case kNodeRow: {
+      if (!value) {
+        nodes_.erase(NodeId{id});
+        return true;
+      }
+      auto record = NodeRecord::decode(*value);
+      if (!record || record->id.value != id) return false;
+      nodes_[record->id] = std::move(*record);
+      return true;
+    }
+    case kRangeRow: {
+      if (!value) {
+        ranges_.erase(RangeId{id});
+      } else {
+        auto record = sharding::RangeDescriptor::decode(*value);
+        if (!record || record->id.value != id) return false;
+        ranges_[record->id] = std::move(*record);
+      }
+      rebuild_slots();
+      return true;
+    }
+    case kSlotMapRow: {
+      if (!value) return false;
+      auto record = SlotMapRecord::decode(*value);
+      if (!record) return false;
+      if (record->version >= slot_map_.version) slot_map_ = std::move(*record);
+      return true;
+    }
+    default: return false;
+  }
+}
+
+void Directory::rebuild_slots() {
+  by_slot_.assign(sharding::kSlots, RangeId{});
+  for (const auto& [id, range] : ranges_) {
+    for (uint32_t slot = range.first_slot; slot <= range.last_slot && slot < sharding::kSlots; ++slot) by_slot_[slot] = id;
+  }
+}
+
+const NodeRecord* Directory::node_by_uuid(std::string_view uuid) const {
+  for (const auto& [id, node] : nodes_) {
+    if (node.uuid == uuid) return &node;
+  }
+  return nullptr;
+}
+
+NodeId Directory::owner(RangeId range) const {
+  const auto found = slot_map_.owners.find(range);
+  return found == slot_map_.owners.end() ? NodeId{} : found->second;
+}
+
+}  // namespace cairn::server

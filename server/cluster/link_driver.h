@@ -1,0 +1,54 @@
+// Runs NodeLinks on the link loop: timer, transport events, reports to the range loop, and the watch over that loop.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "server/cluster/node_links.h"
+#include "server/cluster/node_options.h"
+
+namespace cairn::server {
+
+// Thread safety: constructed and destroyed on the range loop's side before and after the link loop uses it; start() and the
+// transport events run on the link loop; progress() on the range loop.
+class LinkDriver final : public TransportEvents {
+ public:
+  struct Environment {
+    const Clock* clock;
+    Executor* link_loop;
+    Executor* range_loop;
+    Transport* transport;
+  };
+  // `report` runs on the range loop. `healthy` is asked on the range loop: has the log made progress?
+  LinkDriver(Environment env, NodeId self, Incarnation incarnation, const LinkOptions& options, bool first_life,
+             std::function<void(const PeerReport&)> report, std::function<bool()> log_healthy);
+  ~LinkDriver() override;
+
+  void start();                                                        // link loop
+  void set_peers(std::vector<std::pair<NodeId, std::string>> peers);   // any loop; addresses
+  void stop(bool relinquish);                                          // link loop
+
+  void on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame) override;
+  void on_disconnected(NodeId peer, Channel channel, bool refused) override;
+  void on_call(std::string request, Transport::CallDone done) override;
+
+ private:
+  struct Shared {  // outlives this object in tasks that are still queued
+    std::atomic<Instant> progress{0};
+    std::atomic<bool> probing{false};
+    bool stopped = false;     // link loop
+    bool reports_off = false; // range loop
+  };
+  void tick();
+
+  static constexpr Duration kStandstill = 2 * kSecond;  // a range loop or log without progress for so long loses support
+  Environment env_;
+  LinkOptions options_;
+  std::function<void(const PeerReport&)> report_;
+  std::function<bool()> log_healthy_;
+  NodeLinks links_;
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace cairn::server

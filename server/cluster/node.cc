@@ -1,0 +1,636 @@
+#include "server/cluster/node.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/codec.h"
+#include "server/session/session.h"
+
+namespace cairn::server {
+namespace {
+constexpr Duration kTick = 50 * kMillisecond;
+constexpr uint64_t kSystemSessions = uint64_t{1} << 63;  // stream ids of the node's own commands
+constexpr std::string_view kCallbackLost = "-INDETERMINATE leadership of the range changed\r\n";
+}  // namespace
+
+Node::Node(NodeEnvironment env, NodeOptions options)
+    : env_(std::move(env)),
+      options_(std::move(options)),
+      forwarding_(*this, options_.wait_for_leader),
+      alive_(std::make_shared<bool>(true)) {
+  snapshots_ = std::make_unique<Snapshots>(*this, env_, options_);
+}
+
+Node::~Node() {
+  *alive_ = false;
+  stopped_ = true;
+}
+
+// ---- turns ----
+
+void Node::touch(Replica& replica) { touched_.insert(replica.range()); }
+
+void Node::end_turn() {
+  if (ending_turn_ || stopped_ || !log_) return;
+  ending_turn_ = true;
+  while (!touched_.empty()) {
+    const std::set<RangeId> ranges = std::exchange(touched_, {});
+    for (RangeId range : ranges) {
+      Replica* replica = find_replica(range);
+      if (replica == nullptr) continue;
+      replica->end_turn();
+      if (replica->awaits_log()) awaiting_log_.push_back(replica);
+      const Instant deadline = replica->core().next_deadline();
+      Instant& known = deadline_of_.try_emplace(range, kNever).first->second;
+      if (known != deadline) {
+        deadlines_.erase({known, range});
+        known = deadline;
+        if (deadline != kNever) deadlines_.insert({deadline, range});
+      }
+    }
+    // Appends leave before the own write starts: peers' disks work at the same time as ours.
+    env_.data->flush();
+    transport_dirty_ = false;
+    log_->flush();
+  }
+  if (transport_dirty_) env_.data->flush();
+  transport_dirty_ = false;
+  ending_turn_ = false;
+  arm_deadline_timer();
+}
+
+void Node::arm_deadline_timer() {
+  const Instant next = deadlines_.empty() ? kNever : deadlines_.begin()->first;
+  if (next >= deadline_armed_) return;  // an earlier wake-up finds this one
+  if (deadline_timer_ != 0) env_.loop->cancel(deadline_timer_);
+  const Instant now = env_.clock->now();
+  deadline_armed_ = next;
+  deadline_timer_ = env_.loop->run_after(next > now ? next - now : 0, [this] {
+    deadline_timer_ = 0;
+    deadline_armed_ = kNever;
+    const Instant now = env_.clock->now();
+    std::vector<RangeId> due;
+    for (const auto& [at, range] : deadlines_) {
+      if (at > now) break;
+      due.push_back(range);
+    }
+    for (RangeId range : due) {
+      if (Replica* replica = find_replica(range)) replica->step(consensus::TimeReached{});
+      touched_.insert(range);
+    }
+    end_turn();
+    arm_deadline_timer();
+  });
+}
+
+void Node::on_log_durable(LogPosition position) {
+  if (position > seen_durable_) {
+    seen_durable_ = position;
+    durable_moved_ = env_.clock->now();
+  }
+  const std::vector<Replica*> waiting = std::exchange(awaiting_log_, {});
+  for (Replica* replica : waiting) {
+    replica->log_durable(position);
+    if (replica->awaits_log()) awaiting_log_.push_back(replica);
+  }
+  std::sort(awaiting_log_.begin(), awaiting_log_.end(),
+            [](const Replica* a, const Replica* b) { return a->range() < b->range(); });
+  awaiting_log_.erase(std::unique(awaiting_log_.begin(), awaiting_log_.end()), awaiting_log_.end());
+  while (!after_durable_.empty() && after_durable_.begin()->first <= position) {
+    Task task = std::move(after_durable_.begin()->second);
+    after_durable_.erase(after_durable_.begin());
+    task();
+  }
+  if (!ending_turn_) end_turn();
+}
+
+void Node::when_log_durable(Task task) {
+  const LogPosition end = log_->end();
+  if (log_->durable() >= end) {
+    env_.loop->post(std::move(task));  // never inside the caller
+    return;
+  }
+  after_durable_.emplace(end, std::move(task));
+  log_->flush();
+}
+
+void Node::tick() {
+  if (stopped_) return;
+  const Instant now = env_.clock->now();
+  snapshots_->tick(now);
+  if (forwarding_.waiting() > 0) forwarding_.pump_all();
+  if (log_) {
+    for (RangeId range : log_->pinning_groups(options_.log_budget_bytes)) {
+      if (Replica* replica = find_replica(range)) {
+        replica->tablet().flush();
+        replica->compact_log(true);
+      }
+    }
+    if (!log_->has_room()) log_->flush();  // looks for space again
+    plan_system();
+    hand_back();
+  }
+  end_turn();
+  env_.loop->run_after(kTick, [this, alive = alive_] {
+    if (*alive) tick();
+  });
+}
+
+// ---- replicas' needs ----
+
+Replica* Node::find_replica(RangeId range) {
+  const auto found = replicas_.find(range);
+  return found == replicas_.end() ? nullptr : found->second.get();
+}
+
+bool Node::has_room() const { return log_->has_room() && store_->has_room(); }
+
+void Node::send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, const consensus::Message& message) {
+  if (to_replica.value == 0) {
+    // The replica there, as the configuration of the group names it.
+    if (const Replica* replica = find_replica(range)) {
+      if (const auto* member = replica->core().configuration().find(to)) to_replica = member->replica;
+    }
+  }
+  std::string frame;
+  ConsensusFrame::encode_header(frame, range, from, to_replica);
+  consensus::encode_message(frame, message);
+  env_.data->send(to, Channel::kData, std::move(frame));
+  transport_dirty_ = true;
+}
+
+void Node::send_forward(NodeId to, std::string frame) {
+  env_.data->send(to, Channel::kData, std::move(frame));
+  transport_dirty_ = true;
+}
+
+void Node::send_bulk(NodeId to, std::string frame) {
+  env_.data->send(to, Channel::kBulk, std::move(frame));
+  env_.data->flush();
+}
+
+void Node::deliver(const ReplyTarget& target, std::string_view reply) {
+  switch (target.kind) {
+    case ReplyTarget::Kind::kSession: {
+      const auto found = sessions_.find(target.id);
+      if (found == sessions_.end()) return;  // the client is gone
+      found->second->deliver(target.sequence, reply);
+      env_.session_output(target.id);
+      return;
+    }
+    case ReplyTarget::Kind::kPeer: {
+      ForwardReplyFrame frame;
+      frame.request = target.id;
+      frame.reply = reply;
+      send_forward(target.node, frame.encode());
+      return;
+    }
+    case ReplyTarget::Kind::kCallback: {
+      const auto found = callbacks_.find(target.id);
+      if (found == callbacks_.end()) return;
+      const auto done = std::move(found->second);
+      callbacks_.erase(found);
+      done(reply);
+      return;
+    }
+  }
+}
+
+uint64_t Node::add_callback(std::function<void(std::string_view)> done) {
+  callbacks_.emplace(next_callback_, std::move(done));
+  return next_callback_++;
+}
+
+void Node::redispatch(const CommandCall& call, RangeId range) {
+  switch (call.target.kind) {
+    case ReplyTarget::Kind::kSession: forwarding_.add(call.target.id, range, call); return;
+    case ReplyTarget::Kind::kCallback: forwarding_.add(kSystemSessions | call.target.id, range, call); return;
+    case ReplyTarget::Kind::kPeer: {
+      // Its node tries again; what that connection sent after it comes back too (target.sequence = its session).
+      ForwardReplyFrame frame;
+      frame.request = call.target.id;
+      frame.status = ForwardReplyFrame::Status::kRefused;
+      frame.leader = leader_of(range);
+      refused_.refuse(call.target.node, call.target.sequence, range, call.target.epoch);
+      send_forward(call.target.node, frame.encode());
+      return;
+    }
+  }
+}
+
+void Node::status_changed(Replica& replica) {
+  if (replica.core().role() == consensus::Role::kLeader) leader_hints_[replica.range()] = identity_.node;
+  if (replica.core().leader().value != 0) leader_hints_[replica.range()] = replica.core().leader();
+  pump_later(0);
+}
+
+void Node::need_snapshot(Replica& replica, const consensus::NeedSnapshot& need) {
+  // Posted: the core is in the middle of a step.
+  env_.loop->post([this, alive = alive_, range = replica.range(), need] {
+    if (!*alive || stopped_) return;
+    if (Replica* replica = find_replica(range)) snapshots_->want(*replica, need);
+    end_turn();
+  });
+}
+
+void Node::event(Replica& replica, const consensus::Event& event) {
+  using Kind = consensus::Event::Kind;
+  switch (event.kind) {
+    case Kind::kBecameLeader:
+      metrics_.elections_won.add_owned();
+      note(LogLevel::kInfo, fmt::format("range {}: leader of term {}", replica.range().value, event.term.value));
+      return;
+    case Kind::kSteppedDown:
+      note(LogLevel::kInfo,
+           fmt::format("range {}: stepped down in term {} {}", replica.range().value, event.term.value, event.detail));
+      return;
+    case Kind::kSuspect:
+      note(LogLevel::kError, fmt::format("range {}: replica is damaged; it no longer votes or serves {}",
+                                         replica.range().value, event.detail));
+      return;
+    case Kind::kConfigurationChanged:
+    case Kind::kTransferStarted:
+    case Kind::kTransferFailed:
+      note(LogLevel::kInfo, fmt::format("range {}: {} {}", replica.range().value,
+                                        event.kind == Kind::kConfigurationChanged ? "configuration" : "transfer",
+                                        event.detail));
+      return;
+    default: return;
+  }
+}
+
+void Node::replica_failed(Replica& replica, const Error& error) {
+  note(LogLevel::kError, fmt::format("range {}: {}", replica.range().value, to_string(error)));
+  env_.loop->post([this, alive = alive_, range = replica.range()] {
+    if (!*alive || stopped_) return;
+    if (Replica* replica = find_replica(range)) replica->storage_damaged();
+    end_turn();
+  });
+}
+
+// ---- liveness ----
+
+const consensus::PeerLiveness& Node::peer(NodeId node) const {
+  static const consensus::PeerLiveness kUnknown;
+  const auto found = liveness_.find(node);
+  return found == liveness_.end() ? kUnknown : found->second.liveness;
+}
+
+void Node::on_liveness(const PeerReport& report) {
+  if (stopped_) return;
+  const auto [at, inserted] = liveness_.try_emplace(report.node);
+  const consensus::PeerLiveness before = at->second.liveness;
+  at->second = report;
+  const auto& now = report.liveness;
+  if (!inserted && before.incarnation == now.incarnation && before.granted == now.granted && before.held == now.held &&
+      before.reachable == now.reachable) {
+    return;  // a renewal: cores read held_until when they need it
+  }
+  for (const auto& [range, replica] : replicas_) replica->step(consensus::LivenessChanged{report.node});
+  if (before.reachable && !now.reachable) {
+    note(LogLevel::kWarn, fmt::format("node {} is unreachable", report.node.value));
+    forwarding_.peer_lost(report.node);
+    snapshots_->peer_lost(report.node);
+  } else if (!before.reachable && now.reachable) {
+    note(LogLevel::kInfo, fmt::format("node {} is reachable", report.node.value));
+  }
+  end_turn();
+}
+
+// ---- frames ----
+
+void Node::on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame) {
+  if (stopped_ || !log_) return;
+  if (channel == Channel::kBulk) {
+    snapshots_->on_frame(from.node, std::move(frame));
+    return;
+  }
+  switch (static_cast<FrameKind>(frame_kind(frame.view()))) {
+    case FrameKind::kConsensus: {
+      const auto consensus = ConsensusFrame::decode(frame);
+      if (!consensus) return;
+      Replica* replica = find_replica(consensus->range);
+      if (replica == nullptr || replica->id() != consensus->to) return;  // unknown ranges and other lives: dropped
+      const auto* member = replica->core().configuration().find(from.node);
+      if (member != nullptr && member->replica != consensus->from) return;
+      auto message = consensus::decode_message(consensus->message);
+      if (message) replica->receive(from.node, std::move(*message));
+      return;
+    }
+    case FrameKind::kForward: on_forward(from, frame); return;
+    case FrameKind::kForwardReply:
+      if (const auto reply = ForwardReplyFrame::decode(frame.view())) forwarding_.on_reply(from.node, *reply);
+      return;
+    default: return;
+  }
+}
+
+void Node::on_forward(const PeerIdentity& from, const SharedBytes& bytes) {
+  const auto frame = ForwardFrame::decode(bytes.view());
+  if (!frame) return;
+  const CommandSpec* spec = find_any_command(frame->argv.front());
+  Replica* replica = find_replica(frame->range);
+  if (spec == nullptr || replica == nullptr || !replica->leads() ||
+      refused_.refused(from.node, frame->session, frame->range, frame->epoch)) {
+    ForwardReplyFrame reply;
+    reply.request = frame->request;
+    reply.status = ForwardReplyFrame::Status::kRefused;
+    reply.leader = replica != nullptr ? replica->core().leader() : NodeId{};
+    refused_.refuse(from.node, frame->session, frame->range, frame->epoch);
+    send_forward(from.node, reply.encode());
+    return;
+  }
+  CommandCall call;
+  call.spec = spec;
+  call.argv = frame->argv;
+  call.slot = frame->slot;
+  call.proto = frame->proto;
+  call.target = {ReplyTarget::Kind::kPeer, from.node, frame->request, frame->session, frame->epoch};
+  std::string bytes_out;
+  RespWriter reply(bytes_out, frame->proto);
+  if (replica->execute(call, reply)) deliver(call.target, bytes_out);
+}
+
+void Node::on_disconnected(NodeId peer, Channel channel, bool refused) {
+  (void)refused;
+  if (stopped_) return;
+  if (channel == Channel::kData) {
+    refused_.forget(peer);
+    forwarding_.peer_lost(peer);
+  } else if (channel == Channel::kBulk) {
+    snapshots_->peer_lost(peer);
+  }
+  end_turn();
+}
+
+// ---- commands ----
+
+bool Node::leads(RangeId range) {
+  Replica* replica = find_replica(range);
+  return replica != nullptr && replica->leads();
+}
+
+bool Node::execute_here(RangeId range, const CommandCall& call, std::string& bytes) {
+  RespWriter reply(bytes, call.proto);
+  return find_replica(range)->execute(call, reply);
+}
+
+NodeId Node::leader_of(RangeId range) {
+  if (const Replica* replica = find_replica(range)) {
+    const NodeId leader = replica->core().leader();
+    // Here but not accepting commands yet, or unknown: wait for it.
+    if (leader == identity_.node || leader.value == 0) return {};
+    return peer(leader).reachable ? leader : NodeId{};
+  }
+  if (const auto hint = leader_hints_.find(range); hint != leader_hints_.end() && peer(hint->second).reachable) {
+    return hint->second;
+  }
+  if (const NodeId owner = directory_.owner(range); owner.value != 0 && peer(owner).reachable) return owner;
+  const auto found = directory_.ranges().find(range);
+  if (found == directory_.ranges().end()) return {};
+  for (const auto& [node, replica] : found->second.members) {
+    if (peer(node).reachable) return node;
+  }
+  return {};
+}
+
+void Node::learn_leader(RangeId range, NodeId leader) {
+  if (leader.value != 0 && leader != identity_.node) {
+    leader_hints_[range] = leader;
+  } else {
+    leader_hints_.erase(range);
+  }
+}
+
+void Node::pump_later(Duration delay) {
+  if (pump_armed_ || forwarding_.waiting() == 0) return;
+  pump_armed_ = true;
+  env_.loop->run_after(delay, [this, alive = alive_] {
+    if (!*alive || stopped_) return;
+    pump_armed_ = false;
+    forwarding_.pump_all();
+    end_turn();
+  });
+}
+
+bool Node::dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply) {
+  if (!forwarding_.busy(session, range)) {
+    Replica* replica = find_replica(range);
+    if (replica != nullptr && replica->leads()) return replica->execute(call, reply);
+  }
+  forwarding_.add(session, range, call);
+  return false;
+}
+
+bool Node::execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto, RespWriter& reply) {
+  const CommandCall call{&spec, argv, slot, static_cast<uint8_t>(proto),
+                         {ReplyTarget::Kind::kSession, {}, where.session, where.sequence}};
+  metrics_.commands.add_owned();
+  if (by_slot_.empty()) {
+    reply.error("CLUSTERDOWN the cluster has no ranges yet");
+    return true;
+  }
+  Replica* replica = by_slot_[slot];
+  if (replica != nullptr && replica->leads() && !forwarding_.busy(where.session, replica->range())) {
+    metrics_.commands_local.add_owned();
+    return replica->execute(call, reply);
+  }
+  const RangeId range = directory_.range_of_slot(slot);
+  if (range.value == 0) {
+    reply.error("CLUSTERDOWN no range holds the slot");
+    return true;
+  }
+  forwarding_.add(where.session, range, call);
+  return false;
+}
+
+void Node::execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) {
+  struct Gather {
+    size_t left = 0;
+    int64_t sum = 0;
+    std::string error;
+  };
+  auto gather = std::make_shared<Gather>();
+  const bool count = spec.evaluate == nullptr;
+  const CommandSpec& part = count ? kCountKeysCommand : spec;
+  const std::string_view count_argv[] = {kCountKeysCommand.name};
+  const ReplyTarget target{ReplyTarget::Kind::kSession, {}, where.session, where.sequence};
+  const auto finish = [this, gather, target, count, proto] {
+    std::string bytes;
+    RespWriter reply(bytes, proto);
+    if (!gather->error.empty()) {
+      reply.raw(gather->error);
+    } else if (count) {
+      reply.integer(gather->sum);
+    } else {
+      reply.ok();
+    }
+    deliver(target, bytes);
+  };
+  std::vector<RangeId> ranges;
+  for (const auto& [id, range] : directory_.ranges()) ranges.push_back(id);
+  if (ranges.empty()) {
+    gather->error = "-CLUSTERDOWN the cluster has no ranges yet\r\n";
+    env_.loop->post([alive = alive_, finish] {
+      if (*alive) finish();
+    });
+    return;
+  }
+  gather->left = ranges.size();
+  for (RangeId range : ranges) {
+    const uint64_t callback = add_callback([gather, finish](std::string_view reply) {
+      if (reply.starts_with(':')) {
+        gather->sum += std::strtoll(std::string(reply.substr(1)).c_str(), nullptr, 10);
+      } else if (reply.starts_with('-') && gather->error.empty()) {
+        gather->error = reply;
+      }
+      if (--gather->left == 0) finish();
+    });
+    const CommandCall call{&part, count ? Argv(count_argv) : argv, 0, static_cast<uint8_t>(proto),
+                           {ReplyTarget::Kind::kCallback, {}, callback, 0}};
+    std::string bytes;
+    RespWriter reply(bytes, proto);
+    if (dispatch(where.session, range, call, reply)) {
+      // Never inside this call: the session expects the reply later.
+      env_.loop->post([this, alive = alive_, callback, bytes] {
+        if (*alive) deliver({ReplyTarget::Kind::kCallback, {}, callback, 0}, bytes);
+      });
+    }
+  }
+}
+
+void Node::confirmed_status(RangeId range, std::function<void(std::optional<RangeStatus>)> done) {
+  const uint64_t callback = add_callback([done = std::move(done)](std::string_view reply) {
+    std::optional<RangeStatus> status;
+    const size_t line = reply.find("\r\n");
+    if (reply.starts_with('$') && line != std::string_view::npos && reply.size() >= line + 4) {
+      status = RangeStatus::decode(reply.substr(line + 2, reply.size() - line - 4));
+    }
+    done(std::move(status));
+  });
+  const std::string_view argv[] = {kRangeStatusCommand.name};
+  const CommandCall call{&kRangeStatusCommand, argv, 0, 2, {ReplyTarget::Kind::kCallback, {}, callback, 0}};
+  std::string bytes;
+  RespWriter reply(bytes, 2);
+  if (dispatch(kSystemSessions | callback, range, call, reply)) deliver(call.target, bytes);
+  end_turn();
+}
+
+void Node::probe(std::function<void(std::string)> done) {
+  struct Gather {
+    size_t left = 1;
+    std::string error;
+  };
+  auto gather = std::make_shared<Gather>();
+  const auto arrived = [gather, done](std::string_view reply) {
+    if (reply != "+OK\r\n" && gather->error.empty()) gather->error = reply;
+    if (--gather->left == 0) done(gather->error);
+  };
+  const std::string value = std::to_string(identity_.node.value);
+  for (const auto& [range, descriptor] : directory_.ranges()) {
+    ++gather->left;
+    const uint64_t callback = add_callback(arrived);
+    const std::string_view argv[] = {kProbeCommand.name, value};
+    const CommandCall call{&kProbeCommand, argv, 0, 2, {ReplyTarget::Kind::kCallback, {}, callback, 0}};
+    std::string bytes;
+    RespWriter reply(bytes, 2);
+    if (dispatch(kSystemSessions | callback, range, call, reply)) deliver(call.target, bytes);
+  }
+  arrived("+OK\r\n");
+  end_turn();
+}
+
+// ---- sessions ----
+
+void Node::add_session(Session& session) { sessions_.emplace(session.id(), &session); }
+
+void Node::remove_session(uint64_t id) {
+  sessions_.erase(id);
+  forwarding_.session_closed(id);
+}
+
+void Node::write_system(const std::function<void(RowView&)>& effects, std::function<void(bool)> done) {
+  Replica* replica = system_replica();
+  CAIRN_ASSERT(replica != nullptr && replica->leads());
+  const uint64_t callback = add_callback([done = std::move(done)](std::string_view reply) { done(reply == "+OK\r\n"); });
+  replica->write(effects, {ReplyTarget::Kind::kCallback, {}, callback, 0});
+}
+
+// ---- ending ----
+
+void Node::drain(Duration limit, Task done) {
+  draining_ = true;
+  const Instant deadline = now() + limit;
+  auto shared_done = std::make_shared<Task>(std::move(done));
+  auto step = std::make_shared<std::function<void()>>();
+  *step = [this, alive = alive_, deadline, shared_done, step] {
+    if (!*alive) return;
+    bool leading = false;
+    for (const auto& [range, replica] : replicas_) {
+      if (replica->core().role() != consensus::Role::kLeader) continue;
+      const consensus::Status status = replica->core().status();
+      if (status.configuration.voters.size() <= 1) continue;  // nobody to hand it to
+      leading = true;
+      if (status.transferring_to.value != 0) continue;
+      NodeId best;
+      LogIndex match;
+      for (const auto& peer_status : status.peers) {
+        if (!peer_status.voter || !peer(peer_status.member.node).reachable) continue;
+        if (best.value == 0 || peer_status.match > match) {
+          best = peer_status.member.node;
+          match = peer_status.match;
+        }
+      }
+      if (best.value != 0) replica->step(consensus::Transfer{best});
+    }
+    end_turn();
+    if (!leading || now() >= deadline) {
+      auto finished = std::move(*shared_done);
+      *step = nullptr;
+      finished();
+      return;
+    }
+    env_.loop->run_after(10 * kMillisecond, [step] {
+      if (const auto go = *step) go();
+    });
+  };
+  const auto go = *step;
+  go();
+}
+
+void Node::flush_all(Duration limit, Task done) {
+  for (const auto& [range, replica] : replicas_) replica->tablet().flush();
+  const Instant deadline = now() + limit;
+  auto shared_done = std::make_shared<Task>(std::move(done));
+  auto step = std::make_shared<std::function<void()>>();
+  *step = [this, alive = alive_, deadline, shared_done, step] {
+    if (!*alive) return;
+    const bool flushed = std::all_of(replicas_.begin(), replicas_.end(), [](const auto& entry) {
+      return entry.second->tablet().stats().memtable_bytes == 0;
+    });
+    if (flushed || now() >= deadline) {
+      auto finished = std::move(*shared_done);
+      *step = nullptr;
+      finished();
+      return;
+    }
+    env_.loop->run_after(10 * kMillisecond, [step] {
+      if (const auto go = *step) go();
+    });
+  };
+  const auto go = *step;
+  go();
+}
+
+void Node::stop() {
+  if (stopped_) return;
+  for (const auto& [range, replica] : replicas_) replica->abandon();
+  forwarding_.fail_all("-CLUSTERDOWN the node is shutting down; the command was not applied\r\n");
+  if (log_) log_->flush();
+  stopped_ = true;
+  for (auto& [id, callback] : std::exchange(callbacks_, {})) callback(kCallbackLost);
+}
+
+}  // namespace cairn::server

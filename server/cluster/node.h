@@ -1,0 +1,252 @@
+// One node of a cluster, without sockets and threads: replicas, system range, routing, sessions' commands. The daemon and
+// the simulator run this same object.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/result.h"
+#include "server/cluster/directory.h"
+#include "server/cluster/forwarding.h"
+#include "server/cluster/identity.h"
+#include "server/cluster/link_driver.h"
+#include "server/cluster/node_options.h"
+#include "server/cluster/snapshots.h"
+#include "server/cluster/transport.h"
+#include "server/replica/replica.h"
+#include "server/session/command_sink.h"
+
+namespace cairn::server {
+
+class Session;
+
+struct NodeMetrics {
+  ReplicaMetrics replica;
+  Counter commands;             // of this node's connections that reached a range
+  Counter commands_local;       // of them answered by a replica here
+  Counter elections_won;
+  Counter handovers;
+};
+
+struct PeerView {
+  NodeRecord record;
+  bool reachable = false;
+  Incarnation incarnation;
+  bool supports_us = false;
+};
+
+// Thread safety: on the range loop, but for what NodeEnvironment says.
+class Node final : public CommandSink,
+                   public TransportEvents,
+                   private ReplicaHost,
+                   private ForwardingHost,
+                   private SnapshotHost,
+                   private consensus::LivenessView {
+ public:
+  Node(NodeEnvironment env, NodeOptions options);
+  ~Node() override;
+
+  // Reads IDENTITY, log and manifest; joins or bootstraps if the directory is new. `env.loop` may run before or after.
+  // Errors: kInUse (directory), kCorruption, kInvalidArgument (neither data nor bootstrap nor join).
+  Result<void> start();
+  // Proposes, sends, syncs and answers what the turn has brought. Call after each batch of events; cheap if idle.
+  void end_turn();
+  bool turn_pending() const { return !touched_.empty() || transport_dirty_; }
+
+  // Hands leadership over; `done` when nothing is led here any more or `limit` has passed.
+  void drain(Duration limit, Task done);
+  // Flushes the tablets in the background; `done` when all are through or `limit` has passed.
+  void flush_all(Duration limit, Task done);
+  void stop();  // last call: no more replies, the link relinquishes
+
+  // Connections of this node. The session outlives its registration.
+  void add_session(Session& session);
+  void remove_session(uint64_t id);
+  uint64_t new_session_id() { return next_session_++; }
+
+  // The link's side; null until the node has an identity.
+  LinkDriver* links() { return links_.get(); }
+  // Called on the range loop once the node id is known: `identity` for handshakes.
+  std::function<void(const Identity& identity)> on_identity;
+
+  // ---- facts for HTTP, INFO and tests ----
+  const Identity& identity() const { return identity_; }
+  const NodeOptions& options() const { return options_; }
+  const Directory& directory() const { return directory_; }
+  // 200 of /readyz: group 0 and every local range know a leader. `why` gets what is missing.
+  bool ready(std::string* why) const;
+  // Stronger, for the demo: all voters of group 0, every range created and led.
+  bool cluster_ready(std::string* why) const;
+  std::vector<PeerView> peers() const;
+  const std::map<RangeId, std::unique_ptr<Replica>>& replicas() const { return replicas_; }
+  // Status of a range as its leader confirms it; nullopt: no leader answered.
+  void confirmed_status(RangeId range, std::function<void(std::optional<RangeStatus>)> done);
+  // Writes one row outside the users' keys into every range through this node. "" = all acknowledged, else why not.
+  void probe(std::function<void(std::string)> done);
+  const NodeMetrics& metrics() const { return metrics_; }
+  const ForwardingMetrics& forwarding_metrics() const { return forwarding_.metrics(); }
+  const SnapshotMetrics& snapshot_metrics() const { return snapshots_->metrics(); }
+  const storage::SharedLogMetrics& log_metrics() const { return log_->metrics(); }
+  const storage::TabletStoreMetrics& store_metrics() const { return store_->metrics(); }
+  uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
+  bool draining() const { return draining_; }
+  bool has_room() const override;
+  size_t session_count() const { return sessions_.size(); }
+  std::string node_hex(NodeId node) const;
+
+  // TransportEvents of the data transport
+  void on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame) override;
+  void on_disconnected(NodeId peer, Channel channel, bool refused) override;
+  void on_call(std::string request, Transport::CallDone done) override;
+
+  // CommandSink
+  bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto, RespWriter& reply) override;
+  void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) override;
+  bool whole() const override { return directory_.cluster() && directory_.cluster()->whole; }
+  RedirectMode redirect_mode() const override { return options_.redirect; }
+  bool advertised_here(uint16_t slot, std::string* moved_to) const override;
+  Topology topology() const override;
+  Instant now() const override { return env_.clock->now(); }
+  uint64_t wall_us() const override { return env_.clock->wall_ms() * 1000; }
+  std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> info_sections() const override;
+  const std::map<std::string, std::string>& config_parameters() const override { return options_.parameters; }
+  std::string_view requirepass() const override { return options_.requirepass; }
+  std::vector<std::string> client_lines() const override;
+  // Fields of INFO that only the shell knows (memory, cpu, connections); by section.
+  std::function<void(std::map<std::string, std::vector<std::pair<std::string, std::string>>>&)> extend_info;
+
+ private:
+  // ReplicaHost
+  uint64_t wall_ms() const override { return env_.clock->wall_ms(); }
+  storage::SharedLog& log() override { return *log_; }
+  void touch(Replica& replica) override;
+  void send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, const consensus::Message& message) override;
+  void deliver(const ReplyTarget& target, std::string_view reply) override;
+  void redispatch(const CommandCall& call, RangeId range) override;
+  void status_changed(Replica& replica) override;
+  void need_snapshot(Replica& replica, const consensus::NeedSnapshot& need) override;
+  void applied(Replica& replica, std::string_view operations) override;
+  void event(Replica& replica, const consensus::Event& event) override;
+  void replica_failed(Replica& replica, const Error& error) override;
+  ReplicaMetrics& metrics() override { return metrics_.replica; }
+
+  // ForwardingHost
+  bool leads(RangeId range) override;
+  bool execute_here(RangeId range, const CommandCall& call, std::string& reply) override;
+  NodeId leader_of(RangeId range) override;
+  void learn_leader(RangeId range, NodeId leader) override;
+  void send_forward(NodeId to, std::string frame) override;
+  void pump_later(Duration delay) override;
+
+  // SnapshotHost
+  Replica* find_replica(RangeId range) override;
+  void send_bulk(NodeId to, std::string frame) override;
+  storage::TabletStore& store() override { return *store_; }
+  void when_log_durable(Task task) override;
+  uint64_t new_snapshot_id() override { return identity_.incarnation.value << 32 | next_snapshot_++; }
+  void snapshot_installed(Replica& replica) override;
+
+  // LivenessView
+  const consensus::PeerLiveness& peer(NodeId node) const override;
+
+  // node.cc
+  void note(LogLevel level, std::string_view text) const { env_.log(level, text); }
+  void on_log_durable(LogPosition position);
+  void on_liveness(const PeerReport& report);
+  void on_forward(const PeerIdentity& from, const SharedBytes& frame);
+  // Runs a command of connection `session` for one range: here, or by forwarding.
+  bool dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply);
+  uint64_t add_callback(std::function<void(std::string_view)> done);
+  void arm_deadline_timer();
+  void tick();
+
+  // node_start.cc
+  Result<void> open_storage();
+  Result<void> recover_replicas(storage::LogRecovery& recovery);
+  Result<Replica*> add_replica(const sharding::RangeDescriptor& range, ReplicaId id, consensus::RecoveredState state);
+  Result<void> create_replica(const sharding::RangeDescriptor& range);
+  void reconcile_ranges();
+  Result<void> bootstrap();
+  void try_join(size_t attempt);
+  void join_answered(Result<std::string> reply, size_t attempt);
+  Result<void> adopt_identity();
+  void load_directory();
+  void directory_changed();
+  void update_peers();
+
+  // node_system.cc: what the leader of group 0 plans
+  void plan_system();
+  bool plan_membership(const consensus::Status& status);
+  bool plan_ranges(const consensus::Status& status);
+  bool plan_slot_map();
+  void hand_back();
+  void serve_join(const JoinFrame& frame, Transport::CallDone done);
+  void write_system(const std::function<void(RowView&)>& effects, std::function<void(bool)> done);
+  Replica* system_replica() { return find_replica(kSystemRange); }
+
+  NodeEnvironment env_;
+  NodeOptions options_;
+  Identity identity_;
+  bool fresh_ = false;
+  bool stopped_ = false;
+  bool draining_ = false;
+  std::unique_ptr<storage::FileLock> lock_;
+  std::unique_ptr<storage::SharedLog> log_;
+  std::unique_ptr<storage::TabletStore> store_;
+  std::unique_ptr<LinkDriver> links_;
+  std::unique_ptr<Snapshots> snapshots_;
+  std::map<RangeId, std::unique_ptr<Replica>> replicas_;
+  std::vector<Replica*> by_slot_;  // local replicas; null elsewhere
+  std::map<RangeId, ReplicaId> tombstones_;
+
+  Directory directory_;
+  bool directory_loaded_ = false;
+  std::set<std::string, std::less<>> rows_since_load_;  // rows applied while the first load is under way
+  std::vector<PeerHint> saved_peers_;
+  std::map<NodeId, PeerReport> liveness_;
+
+  Forwarding forwarding_;
+  RefusedStreams refused_;
+  std::map<RangeId, NodeId> leader_hints_;
+  bool pump_armed_ = false;
+
+  std::set<RangeId> touched_;
+  bool ending_turn_ = false;
+  bool transport_dirty_ = false;
+  std::vector<Replica*> awaiting_log_;
+  std::multimap<LogPosition, Task> after_durable_;
+  LogPosition seen_durable_;
+  Instant durable_moved_ = 0;
+
+  std::set<std::pair<Instant, RangeId>> deadlines_;
+  std::map<RangeId, Instant> deadline_of_;
+  TimerId deadline_timer_ = 0;
+  Instant deadline_armed_ = kNever;
+
+  std::unordered_map<uint64_t, Session*> sessions_;
+  uint64_t next_session_ = 1;
+  std::map<uint64_t, std::function<void(std::string_view)>> callbacks_;
+  uint64_t next_callback_ = 1;
+  uint64_t next_snapshot_ = 1;
+
+  // Group 0's leader
+  bool system_write_pending_ = false;
+  std::map<NodeId, Instant> up_since_;     // reachable from a quorum without a break
+  std::map<NodeId, Instant> down_since_;
+  std::map<RangeId, Instant> handover_at_; // not again before
+  std::set<std::string> joining_;          // uuids whose join is being written
+
+  NodeMetrics metrics_;
+  std::shared_ptr<bool> alive_;
+};
+
+}  // namespace cairn::server

@@ -1,0 +1,281 @@
+// What the leader of group 0 plans: membership of group 0, the ranges of `default`, the advertised slot map; and what every
+// leader does with a range that another node is advertised for.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "server/cluster/node.h"
+#include "sharding/placement.h"
+#include "sharding/slot.h"
+
+namespace cairn::server {
+namespace {
+constexpr size_t kSystemVotersMax = 5;
+constexpr uint64_t kPromotionLag = 128;                     // entries a learner may be behind when it becomes a voter
+constexpr Duration kOwnerLost = 700 * kMillisecond;         // unreachable from a quorum for so long: others are advertised
+constexpr Duration kOwnerBack = 3 * kSecond;                // reachable without a break for so long: advertised again
+constexpr Duration kHandoverPause = 2 * kSecond;            // after a handover was asked for
+constexpr size_t kHandoversAtOnce = 4;
+}  // namespace
+
+void Node::plan_system() {
+  Replica* replica = system_replica();
+  if (replica == nullptr || !replica->leads() || !directory_loaded_ || system_write_pending_ || draining_) return;
+  if (!directory_.cluster()) {
+    if (!options_.bootstrap) return;
+    ClusterRecord cluster;
+    cluster.uuid = identity_.cluster;
+    cluster.initial_nodes = options_.initial_nodes;
+    cluster.whole = options_.whole;
+    cluster.ranges = options_.whole ? 1 : options_.ranges;
+    cluster.replication_factor = options_.replication_factor;
+    NodeRecord self{identity_.node, identity_.uuid, options_.addresses};
+    system_write_pending_ = true;
+    write_system(
+        [&](RowView& rows) {
+          rows.put(cluster_row_key(), cluster.encode());
+          rows.put(node_row_key(self.id), self.encode());
+        },
+        [this](bool) { system_write_pending_ = false; });
+    return;
+  }
+  const consensus::Status status = replica->core().status();
+  if (plan_membership(status)) return;
+  if (plan_ranges(status)) return;
+  plan_slot_map();
+}
+
+// Members become learners of group 0; learners that are caught up become voters, up to five. One change at a time.
+bool Node::plan_membership(const consensus::Status& status) {
+  const consensus::Configuration& configuration = status.configuration;
+  if (configuration.joint()) return true;
+  for (const auto& [id, record] : directory_.nodes()) {
+    if (configuration.find(id) != nullptr) continue;
+    consensus::ChangeConfig change{configuration.voters, configuration.learners};
+    change.learners.push_back({id, ReplicaId{id.value}});
+    std::sort(change.learners.begin(), change.learners.end());
+    system_replica()->step(std::move(change));
+    return true;
+  }
+  if (configuration.voters.size() >= kSystemVotersMax) return false;
+  for (const consensus::PeerStatus& peer_status : status.peers) {
+    const NodeId id = peer_status.member.node;
+    if (peer_status.voter || peer_status.snapshotting || !peer(id).reachable) continue;
+    if (peer_status.match.value + kPromotionLag < status.commit.value || peer_status.match.value == 0) continue;
+    consensus::ChangeConfig change{configuration.voters, configuration.learners};
+    change.voters.push_back(peer_status.member);
+    std::erase(change.learners, peer_status.member);
+    std::sort(change.voters.begin(), change.voters.end());
+    system_replica()->step(std::move(change));
+    return true;
+  }
+  return false;
+}
+
+// Once, in one entry that carries each range's full initial configuration.
+bool Node::plan_ranges(const consensus::Status& status) {
+  if (!directory_.ranges().empty()) return false;
+  const ClusterRecord& cluster = *directory_.cluster();
+  const size_t wanted = std::min<size_t>(cluster.initial_nodes, kSystemVotersMax);
+  if (directory_.nodes().size() < cluster.initial_nodes || status.configuration.voters.size() < wanted) return true;
+
+  std::vector<NodeId> nodes;
+  for (const auto& [id, record] : directory_.nodes()) nodes.push_back(id);
+  const auto placed = sharding::place_ranges(nodes, cluster.ranges, cluster.replication_factor);
+  std::vector<sharding::RangeDescriptor> ranges;
+  SlotMapRecord map;
+  map.version = 1;
+  for (size_t i = 0; i < placed.size(); ++i) {
+    sharding::RangeDescriptor range;
+    range.id = {i + 1};
+    range.keyspace = "default";
+    range.first_slot = placed[i].first_slot;
+    range.last_slot = placed[i].last_slot;
+    range.start_key = sharding::slot_bound({0}, range.first_slot);
+    range.end_key = sharding::slot_bound({0}, range.last_slot + 1);
+    range.whole = cluster.whole;
+    uint64_t replica = 1;
+    for (NodeId node : placed[i].replicas) range.members.emplace_back(node, ReplicaId{replica++});
+    map.owners[range.id] = placed[i].preferred_leader;
+    ranges.push_back(std::move(range));
+  }
+  system_write_pending_ = true;
+  write_system(
+      [&](RowView& rows) {
+        rows.put(slot_map_row_key(), map.encode());
+        for (const auto& range : ranges) rows.put(range_row_key(range.id), range.encode());
+      },
+      [this](bool) { system_write_pending_ = false; });
+  note(LogLevel::kInfo, fmt::format("creating {} ranges on {} nodes", ranges.size(), nodes.size()));
+  return true;
+}
+
+// Advertised owners change when a node is unreachable from a quorum of nodes, and back when it has returned for a while.
+bool Node::plan_slot_map() {
+  if (directory_.ranges().empty()) return false;
+  const Instant at = now();
+  std::map<NodeId, size_t> heard_by;
+  size_t alive = 1;
+  for (const auto& [id, report] : liveness_) {
+    if (!report.liveness.reachable) continue;
+    ++alive;
+    ++heard_by[id];  // by this node
+    for (NodeId other : report.reachable) {
+      if (other != id) ++heard_by[other];
+    }
+  }
+  std::set<NodeId> up, usable;
+  for (const auto& [id, record] : directory_.nodes()) {
+    // Heard by most of those that this node hears, itself counted with those it hears.
+    const bool reachable = id == identity_.node || (peer(id).reachable && 2 * (heard_by[id] + 1) > alive);
+    if (reachable) {
+      up_since_.try_emplace(id, at);
+      down_since_.erase(id);
+      up.insert(id);
+      if (at >= up_since_[id] + kOwnerBack) usable.insert(id);
+    } else {
+      down_since_.try_emplace(id, at);
+      up_since_.erase(id);
+      if (at < down_since_[id] + kOwnerLost) up.insert(id);  // not yet
+    }
+  }
+  // Least loaded first, in order of ids: the same picture gives the same map.
+  SlotMapRecord map = directory_.slot_map();
+  std::map<NodeId, size_t> load;
+  for (const auto& [range, owner] : map.owners) ++load[owner];
+  bool changed = false;
+  const auto assign = [&](RangeId range, NodeId owner) {
+    --load[map.owners[range]];
+    ++load[owner];
+    map.owners[range] = owner;
+    changed = true;
+  };
+  for (const auto& [id, range] : directory_.ranges()) {
+    const NodeId owner = map.owners[id];
+    if (up.count(owner) != 0) continue;
+    NodeId best;
+    for (const auto& [node, replica] : range.members) {
+      if (up.count(node) != 0 && (best.value == 0 || load[node] < load[best])) best = node;
+    }
+    if (best.value != 0) assign(id, best);
+  }
+  // Spread again over what is back for good: one range less on the fullest for one more on the emptiest.
+  for (const auto& [id, range] : directory_.ranges()) {
+    const NodeId owner = map.owners[id];
+    NodeId best = owner;
+    for (const auto& [node, replica] : range.members) {
+      if (usable.count(node) != 0 && load[node] + 1 < load[best]) best = node;
+    }
+    if (best != owner && load[best] + 1 < load[owner]) assign(id, best);
+  }
+  if (!changed) return false;
+  ++map.version;
+  system_write_pending_ = true;
+  write_system([&](RowView& rows) { rows.put(slot_map_row_key(), map.encode()); },
+               [this](bool) { system_write_pending_ = false; });
+  note(LogLevel::kInfo, fmt::format("slot map version {}", map.version));
+  return true;
+}
+
+// A leader hands over to the caught-up replica that the slot map advertises, a few ranges at a time.
+void Node::hand_back() {
+  if (draining_ || !directory_loaded_) return;
+  const Instant at = now();
+  size_t asked = 0;
+  for (const auto& [id, replica] : replicas_) {
+    if (id == kSystemRange || asked >= kHandoversAtOnce || !replica->leads()) continue;
+    const NodeId owner = directory_.owner(id);
+    if (owner.value == 0 || owner == identity_.node || !peer(owner).reachable || peer(owner).held.value == 0) continue;
+    Instant& not_before = handover_at_[id];
+    if (at < not_before) continue;
+    const consensus::Status status = replica->core().status();
+    if (!status.configuration.is_voter(owner)) continue;
+    for (const auto& peer_status : status.peers) {
+      if (peer_status.member.node != owner || peer_status.snapshotting) continue;
+      if (peer_status.match.value + options_.raft.transfer_lag_max < status.last_index.value) continue;
+      not_before = at + kHandoverPause;
+      ++asked;
+      metrics_.handovers.add_owned();
+      replica->step(consensus::Transfer{owner});
+    }
+  }
+}
+
+// ---- joining ----
+
+void Node::on_call(std::string request, Transport::CallDone done) {
+  const auto join = JoinFrame::decode(request);
+  if (!join || stopped_) {
+    done(Error{ErrorCode::kInvalidArgument, "not a request this node serves"});
+    return;
+  }
+  serve_join(*join, std::move(done));
+  end_turn();
+}
+
+void Node::serve_join(const JoinFrame& frame, Transport::CallDone done) {
+  JoinReplyFrame reply;
+  Replica* replica = system_replica();
+  if (replica == nullptr || !replica->leads() || !directory_loaded_ || !directory_.cluster()) {
+    reply.status = JoinReplyFrame::Status::kAskOther;
+    if (replica != nullptr) {
+      const auto leader = directory_.nodes().find(replica->core().leader());
+      if (leader != directory_.nodes().end()) reply.detail = leader->second.addresses.peer;
+    }
+    done(reply.encode());
+    return;
+  }
+  if (!frame.cluster.empty() && frame.cluster != identity_.cluster) {
+    reply.status = JoinReplyFrame::Status::kRefused;
+    reply.detail = "this is cluster " + to_hex(identity_.cluster);
+    done(reply.encode());
+    return;
+  }
+  const auto accept = [this](NodeId id) {
+    JoinReplyFrame accepted;
+    accepted.status = JoinReplyFrame::Status::kAccepted;
+    accepted.cluster = identity_.cluster;
+    accepted.node = id;
+    accepted.system_replica = {id.value};
+    for (const auto& [other, record] : directory_.nodes()) accepted.peers.emplace_back(other, record.addresses.peer);
+    return accepted.encode();
+  };
+  const NodeRecord* known = directory_.node_by_uuid(frame.uuid);
+  if (known != nullptr && known->addresses == frame.addresses) {
+    done(accept(known->id));
+    return;
+  }
+  if (!joining_.insert(frame.uuid).second) {  // being written: a lost reply makes no second member
+    reply.status = JoinReplyFrame::Status::kAskOther;
+    done(reply.encode());
+    return;
+  }
+  NodeRecord record;
+  record.uuid = frame.uuid;
+  record.addresses = frame.addresses;
+  if (known != nullptr) {
+    record.id = known->id;
+  } else {
+    record.id = {1};
+    for (const auto& [id, other] : directory_.nodes()) record.id = std::max(record.id, id.next());
+    // Ids that are being written count too: they are handed out in order, one at a time.
+    if (joining_.size() > 1) {
+      joining_.erase(frame.uuid);
+      reply.status = JoinReplyFrame::Status::kAskOther;
+      done(reply.encode());
+      return;
+    }
+  }
+  auto shared_done = std::make_shared<Transport::CallDone>(std::move(done));
+  write_system([&](RowView& rows) { rows.put(node_row_key(record.id), record.encode()); },
+               [this, shared_done, accept, id = record.id, uuid = frame.uuid](bool ok) {
+                 joining_.erase(uuid);
+                 if (ok) {
+                   (*shared_done)(accept(id));
+                 } else {
+                   (*shared_done)(Error{ErrorCode::kOutcomeUnknown, "leadership of the system range changed"});
+                 }
+               });
+}
+
+}  // namespace cairn::server

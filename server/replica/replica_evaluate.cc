@@ -1,0 +1,423 @@
+// Evaluation on the leader: one command after another against overlay and tablet, never waiting for a disk.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/codec.h"
+#include "base/plant.h"
+#include "server/commands/row_format.h"
+#include "server/replica/replica.h"
+
+namespace cairn::server {
+
+void Replica::begin_turn() {
+  host_.touch(*this);
+  if (turn_ms_ == 0) turn_ms_ = std::max(host_.wall_ms(), newest_ms_);
+  if (!counter_loaded_) {
+    // The own-term no-op is applied, so the tablet holds every earlier counter.
+    counter_loaded_ = true;
+    version_counter_ = tablet_.applied().version_counter;
+  }
+}
+
+void Replica::begin_batch() {
+  if (batch_.bytes().empty()) put_u64(batch_.mutable_bytes(), 0);  // header, filled when it is proposed
+}
+
+bool Replica::execute(const CommandCall& call, RespWriter& reply) {
+  begin_turn();
+  if (call.spec == &kCountKeysCommand) {
+    count_keys(call);
+    return false;
+  }
+  if (call.spec == &kRangeStatusCommand) {
+    const size_t start = reply.size();
+    reply.bulk(status().encode());
+    seen_batch_ = 0;
+    return settle(call, reply, start, false, next_order_++);
+  }
+  if ((call.spec->flags & kDenyOom) != 0 && !host_.has_room()) {
+    reply.error("MISCONF the disk of the node that leads this range is full: writes are refused until there is space");
+    return true;
+  }
+  if (!waiting_.empty() && conflicts(call)) {
+    if (enqueue(call) == nullptr) {
+      reply.error("BUSY too many commands wait for disk reads");
+      return true;
+    }
+    return false;
+  }
+  return evaluate(call, reply, nullptr);
+}
+
+bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* waiting) {
+  begin_batch();
+  const auto mark = batch_.mark();
+  const uint64_t counter = version_counter_;
+  const size_t reply_start = reply.size();
+  overlay_.begin();
+  seen_batch_ = 0;
+  current_ = waiting;
+  EvalContext context{*this, reply, sharding::KeyspaceId{0}, call.slot};
+  const EvalStatus status = call.spec->evaluate(context, call.argv);
+  current_ = nullptr;
+  pins_.clear();
+  host_.metrics().evaluations.add_owned();
+  if (status == EvalStatus::kDone) {
+    const uint64_t order = waiting != nullptr ? waiting->order : next_order_++;
+    return settle(call, reply, reply_start, batch_.count() != mark.count, order);
+  }
+  batch_.rollback(mark);
+  overlay_.rollback();
+  version_counter_ = counter;
+  reply.rollback(reply_start);
+  if (waiting == nullptr) waiting = enqueue(call);
+  if (waiting == nullptr) {
+    need_ = {};
+    reply.error("BUSY too many commands wait for disk reads");
+    return true;
+  }
+  start_fetch(*waiting);
+  return false;
+}
+
+// Decides what the reply waits for. True: nothing.
+bool Replica::settle(const CommandCall& call, RespWriter& reply, size_t reply_start, bool effects, uint64_t order) {
+  if (effects) {
+    batch_replies_.push_back({call.target, reply.buffer().substr(reply_start), order, 0, true, OwnedCommand(call)});
+    reply.rollback(reply_start);
+    if (batch_.bytes().size() >= options_.batch_bytes_max) propose_batch();
+    return false;
+  }
+  const uint64_t wait_batch = seen_batch_ > done_batch_ ? seen_batch_ : 0;
+  // The value was taken above; now the clock is asked. In this order the check is the linearization point.
+  const bool leased = core_->may_serve(host_.now());
+  if (leased && wait_batch == 0) {
+    host_.metrics().reads_by_lease.add_owned();
+    return true;
+  }
+  if (CAIRN_PLANTED("uncommitted-read")) return true;
+  if (!leased && round_ == 0) round_ = ++last_round_;
+  park({call.target, reply.buffer().substr(reply_start), order, leased ? 0 : round_, false, OwnedCommand(call)},
+       wait_batch);
+  reply.rollback(reply_start);
+  return false;
+}
+
+void Replica::park(ParkedReply parked, uint64_t wait_batch) {
+  if (wait_batch == 0) {
+    rounds_[parked.read_round].push_back(std::move(parked));
+  } else if (wait_batch == batch_number_) {
+    batch_replies_.push_back(std::move(parked));
+  } else {
+    CAIRN_ASSERT(!pending_.empty() && wait_batch >= pending_.front().number);
+    pending_[wait_batch - pending_.front().number].replies.push_back(std::move(parked));
+  }
+}
+
+uint64_t Replica::newest_batch() const {
+  if (!batch_.empty()) return batch_number_;
+  return pending_.empty() ? 0 : pending_.back().number;
+}
+
+void Replica::after_batch(uint64_t batch, Task task) {
+  if (batch <= done_batch_) {
+    task();
+  } else {
+    after_batch_.emplace(batch, std::move(task));
+  }
+}
+
+// ---- RowView ----
+
+RowResult Replica::get(std::string_view row_key) {
+  if (CAIRN_PLANTED("fetched-row-survives-clear") && current_ != nullptr) {
+    if (const auto row = current_->rows.find(row_key); row != current_->rows.end() && row->second) {
+      return {RowState::kFound, *row->second};
+    }
+  }
+  if (const Overlay::Row* row = overlay_.find(row_key)) {
+    seen_batch_ = std::max(seen_batch_, row->batch);
+    if (row->deleted) return {RowState::kAbsent, {}};
+    return {RowState::kFound, row->value};
+  }
+  if (overlay_.clear_batch() != 0) {
+    seen_batch_ = std::max(seen_batch_, overlay_.clear_batch());
+    return {RowState::kAbsent, {}};
+  }
+  storage::Lookup found = tablet_.get(row_key);
+  switch (found.state) {
+    case storage::Lookup::State::kFound:
+      if (found.pin) pins_.push_back(std::move(found.pin));
+      return {RowState::kFound, found.value};
+    case storage::Lookup::State::kAbsent: return {RowState::kAbsent, {}};
+    case storage::Lookup::State::kNeedsDisk: break;
+  }
+  if (current_ != nullptr) {
+    if (const auto row = current_->rows.find(row_key); row != current_->rows.end()) {
+      if (!row->second) return {RowState::kAbsent, {}};
+      return {RowState::kFound, *row->second};
+    }
+  }
+  need_.rows.emplace_back(row_key);
+  return {RowState::kNeedsRows, {}};
+}
+
+RowState Replica::scan(std::string_view prefix,
+                       const std::function<bool(std::string_view key, std::string_view value)>& visit) {
+  seen_batch_ = std::max(seen_batch_, newest_batch());
+  auto pending = overlay_.rows().lower_bound(prefix);
+  const auto in_prefix = [&] { return pending != overlay_.rows().end() && pending->first.starts_with(prefix); };
+  bool stopped = false;
+  // Pending rows up to `key` go first; a pending row of the same key hides the committed one.
+  const auto merge = [&](std::string_view key, std::string_view value) {
+    while (!stopped && in_prefix() && pending->first <= key) {
+      const bool same = pending->first == key;
+      if (!pending->second.deleted && !visit(pending->first, pending->second.value)) stopped = true;
+      ++pending;
+      if (same) return !stopped;
+    }
+    if (!stopped && !visit(key, value)) stopped = true;
+    return !stopped;
+  };
+  if (overlay_.clear_batch() == 0) {
+    // The rows are collected first: a scan that breaks off for want of a block must not have visited anything.
+    std::vector<std::pair<std::string, std::string>> rows;
+    const bool complete = tablet_.scan(prefix, {}, [&](std::string_view key, std::string_view value) {
+      rows.emplace_back(key, value);
+      return true;
+    });
+    if (!complete) {
+      const auto fetched = current_ != nullptr ? current_->prefixes.find(prefix) : decltype(current_->prefixes.end()){};
+      if (current_ == nullptr || fetched == current_->prefixes.end()) {
+        need_.prefixes.push_back({std::string(prefix), {}, ~0ull, ~0ull});
+        return RowState::kNeedsRows;
+      }
+      rows = fetched->second;
+    }
+    for (const auto& [key, value] : rows) {
+      if (!merge(key, value)) break;
+    }
+  }
+  for (; !stopped && in_prefix(); ++pending) {
+    if (!pending->second.deleted && !visit(pending->first, pending->second.value)) stopped = true;
+  }
+  return RowState::kFound;
+}
+
+void Replica::put(std::string_view row_key, std::string_view value) {
+  batch_.put(row_key, value);
+  overlay_.write(batch_number_, row_key, value, false);
+}
+void Replica::remove(std::string_view row_key) {
+  batch_.remove(row_key);
+  overlay_.write(batch_number_, row_key, {}, true);
+}
+void Replica::remove_prefix(std::string_view prefix) { batch_.remove_prefix(prefix); }
+void Replica::clear_all() {
+  batch_.clear_all();
+  overlay_.clear_all(batch_number_);
+  ++data_epoch_;
+}
+
+void Replica::write(const std::function<void(RowView&)>& effects, const ReplyTarget& target) {
+  begin_turn();
+  begin_batch();
+  overlay_.begin();
+  seen_batch_ = 0;
+  const auto mark = batch_.mark();
+  effects(*this);
+  if (batch_.count() == mark.count) {
+    host_.deliver(target, "+OK\r\n");
+    return;
+  }
+  batch_replies_.push_back({target, "+OK\r\n", next_order_++, 0, true, {}});
+}
+
+// ---- commands that wait for rows ----
+
+bool Replica::conflicts(const CommandCall& call) const {
+  bool found = false;
+  for_each_key(*call.spec, call.argv, [&](std::string_view key) { found = found || locks_.find(key) != locks_.end(); });
+  return found;
+}
+
+Replica::Waiting* Replica::enqueue(const CommandCall& call) {
+  auto waiting = std::make_unique<Waiting>();
+  waiting->command = OwnedCommand(call);
+  if (waiting_bytes_ + waiting->command.size() > options_.waiting_bytes_max) return nullptr;
+  waiting_bytes_ += waiting->command.size();
+  waiting->id = next_waiting_++;
+  waiting->order = next_order_++;
+  waiting->data_epoch = data_epoch_;
+  for_each_key(*call.spec, call.argv, [&](std::string_view key) { waiting->keys.emplace_back(key); });
+  std::sort(waiting->keys.begin(), waiting->keys.end());
+  waiting->keys.erase(std::unique(waiting->keys.begin(), waiting->keys.end()), waiting->keys.end());
+  for (const std::string& key : waiting->keys) locks_[key].push_back(waiting->id);
+  Waiting* raw = waiting.get();
+  waiting_.emplace(raw->id, std::move(waiting));
+  return raw;
+}
+
+bool Replica::at_front(const Waiting& waiting) const {
+  return std::all_of(waiting.keys.begin(), waiting.keys.end(),
+                     [&](const std::string& key) { return locks_.find(key)->second.front() == waiting.id; });
+}
+
+void Replica::start_fetch(Waiting& waiting) {
+  waiting.fetching = true;
+  storage::FetchRequest request = std::exchange(need_, {});
+  // A prefix is read as of now: effects on it that are still pending would be neither in the overlay nor in what was read.
+  const uint64_t barrier = request.prefixes.empty() ? 0 : newest_batch();
+  after_batch(barrier, [this, id = waiting.id, leadership = leadership_, request = std::move(request)]() mutable {
+    if (leadership != leadership_) return;  // the command was handed on
+    std::vector<std::string> rows = request.rows;
+    std::vector<std::string> prefixes;
+    for (const auto& prefix : request.prefixes) prefixes.push_back(prefix.prefix);
+    host_.metrics().row_fetches.add_owned();
+    tablet_.fetch(std::move(request), [this, alive = alive_, id, leadership, rows = std::move(rows),
+                                       prefixes = std::move(prefixes)](Result<storage::FetchResult> result) mutable {
+      if (*alive) fetch_done(id, leadership, std::move(rows), std::move(prefixes), std::move(result));
+    });
+  });
+}
+
+void Replica::fetch_done(uint64_t id, uint64_t leadership, std::vector<std::string> row_keys,
+                         std::vector<std::string> prefix_keys, Result<storage::FetchResult> result) {
+  if (leadership != leadership_) return;  // another leadership: the command was handed on
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end()) return;
+  Waiting& waiting = *found->second;
+  waiting.fetching = false;
+  if (!result) {
+    std::string reply = "-ERR reading the key from disk failed: " + to_string(result.error()) + "\r\n";
+    host_.deliver(waiting.command.target(), reply);
+    finish_waiting(id);
+    return;
+  }
+  for (size_t i = 0; i < row_keys.size() && i < result->rows.size(); ++i) {
+    waiting.rows[std::move(row_keys[i])] = std::move(result->rows[i]);
+  }
+  for (size_t i = 0; i < prefix_keys.size() && i < result->prefixes.size(); ++i) {
+    waiting.prefixes[std::move(prefix_keys[i])] = std::move(result->prefixes[i]);
+  }
+  run_waiting(id);
+}
+
+void Replica::run_waiting(uint64_t id) {
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end() || found->second->fetching || !at_front(*found->second)) return;
+  Waiting& waiting = *found->second;
+  if (!leads()) {  // stepping down or handing over: whoever leads next runs it
+    std::vector<std::string_view> argv;
+    const OwnedCommand command = std::move(waiting.command);
+    finish_waiting(id);
+    host_.redispatch(command.call(argv), range_);
+    return;
+  }
+  begin_turn();
+  if (waiting.data_epoch != data_epoch_ && !CAIRN_PLANTED("fetched-row-survives-clear")) {
+    waiting.rows.clear();
+    waiting.prefixes.clear();
+    waiting.data_epoch = data_epoch_;
+  }
+  std::vector<std::string_view> argv;
+  const CommandCall call = waiting.command.call(argv);
+  std::string bytes;
+  RespWriter reply(bytes, call.proto);
+  const uint64_t leadership = leadership_;
+  const bool replied = evaluate(call, reply, &waiting);
+  if (leadership != leadership_) return;
+  if (!replied && waiting.fetching) return;
+  if (replied) host_.deliver(call.target, bytes);
+  finish_waiting(id);
+}
+
+void Replica::finish_waiting(uint64_t id) {
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end()) return;
+  const std::unique_ptr<Waiting> waiting = std::move(found->second);
+  waiting_.erase(found);
+  waiting_bytes_ -= std::min<uint64_t>(waiting_bytes_, waiting->command.size());
+  std::vector<uint64_t> next;
+  for (const std::string& key : waiting->keys) {
+    const auto lock = locks_.find(key);
+    CAIRN_ASSERT(lock != locks_.end() && lock->second.front() == id);
+    lock->second.pop_front();
+    if (lock->second.empty()) {
+      locks_.erase(lock);
+    } else {
+      next.push_back(lock->second.front());
+    }
+  }
+  // Posted behind the current one by recursion at most as deep as commands queue on one key; each runs at memory speed.
+  std::sort(next.begin(), next.end());
+  for (uint64_t other : next) run_waiting(other);
+}
+
+// DBSIZE of this range: once everything pending is committed, meta rows that are not due are counted in the background.
+void Replica::count_keys(const CommandCall& call) {
+  const uint64_t order = next_order_++;
+  auto command = std::make_shared<OwnedCommand>(call);
+  auto count = std::make_shared<int64_t>(0);
+  after_batch(newest_batch(), [this, command, count, order, leadership = leadership_] {
+    if (leadership != leadership_) {
+      std::vector<std::string_view> argv;
+      host_.redispatch(command->call(argv), range_);
+      return;
+    }
+    storage::FetchRequest request;
+    request.visit = [count, now = std::max(host_.wall_ms(), newest_ms_)](std::string_view key, std::string_view value) {
+      if (sharding::is_meta_row(key) && !row_is_due(value, now)) ++*count;
+      return true;
+    };
+    tablet_.fetch(std::move(request), [this, alive = alive_, command, count, order,
+                                       leadership](Result<storage::FetchResult> result) {
+      if (!*alive) return;
+      std::vector<std::string_view> argv;
+      const CommandCall call = command->call(argv);
+      if (leadership != leadership_ || !leads()) {
+        host_.redispatch(call, range_);
+        return;
+      }
+      std::string bytes;
+      RespWriter reply(bytes, call.proto);
+      if (!result) {
+        reply.error("ERR counting keys failed: " + result.error().message);
+      } else {
+        reply.integer(*count);
+      }
+      begin_turn();
+      seen_batch_ = 0;
+      if (settle(call, reply, 0, false, order)) host_.deliver(call.target, bytes);
+    });
+  });
+}
+
+// ---- internal commands ----
+
+namespace {
+EvalStatus run_probe(EvalContext& context, Argv argv) {
+  context.rows.put("\xff\xff\xff\xff\x01probe", argv.size() > 1 ? argv[1] : std::string_view());
+  context.reply.ok();
+  return EvalStatus::kDone;
+}
+}  // namespace
+
+const CommandSpec kCountKeysCommand{.name = "\x01" "COUNT", .arity = 1, .flags = kReadOnly, .place = CommandPlace::kRange};
+const CommandSpec kRangeStatusCommand{.name = "\x01" "STATUS", .arity = 1, .flags = kReadOnly, .place = CommandPlace::kRange};
+const CommandSpec kProbeCommand{
+    .name = "\x01" "PROBE", .arity = 2, .flags = kWrite, .place = CommandPlace::kRange, .evaluate = &run_probe};
+
+const CommandSpec* find_internal_command(std::string_view name) {
+  for (const CommandSpec* spec : {&kCountKeysCommand, &kRangeStatusCommand, &kProbeCommand}) {
+    if (spec->name == name) return spec;
+  }
+  return nullptr;
+}
+
+const CommandSpec* find_any_command(std::string_view name) {
+  if (!name.empty() && name.front() == '\x01') return find_internal_command(name);
+  return find_command(name);
+}
+
+}  // namespace cairn::server
