@@ -46,7 +46,8 @@ struct VoteReply {
   friend bool operator==(const VoteReply&, const VoteReply&) = default;
 };
 
-// Raft paper 5.3. Without entries: probe, commit notice, or ReadIndex round (read_seq > 0).
+// Raft paper 5.3. Without entries: probe, commit notice, or ReadIndex round. read_seq numbers the leader's rounds and is
+// echoed by the answer, so that an answer to an earlier round cannot be taken for one to a later.
 struct AppendRequest {
   Term term;
   LogIndex prev_index;
@@ -68,8 +69,7 @@ struct AppendReply {
   friend bool operator==(const AppendReply&, const AppendReply&) = default;
 };
 
-// The leader cannot serve this follower from its log; a snapshot is on its way by another channel. Answered by AppendReply
-// once installed.
+// Thesis 3.10: the leader, which has given up its lease, asks the receiver to campaign at once.
 struct TimeoutNow {
   Term term;
   friend bool operator==(const TimeoutNow&, const TimeoutNow&) = default;
@@ -77,7 +77,7 @@ struct TimeoutNow {
 
 using Message = std::variant<VoteRequest, VoteReply, AppendRequest, AppendReply, TimeoutNow>;
 
-// Wire form, see docs/formats/peer.md. decode: nullopt on malformed bytes; `backing` owns the bytes that entry payloads
+// Wire form, see docs/formats/peer-messages.md. decode: nullopt on malformed bytes; `backing` owns the bytes that entry payloads
 // then share.
 void encode_message(std::string& out, const Message& message);
 std::optional<Message> decode_message(const SharedBytes& backing);

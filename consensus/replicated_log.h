@@ -66,6 +66,8 @@ struct HardState {
 // One write for the log, in order. Appending at an index that exists drops that entry and all after it.
 struct AppendOp { Entry entry; };
 struct HardStateOp { HardState state; bool urgent = true; };   // urgent: term or vote changed; otherwise only commit
+// The log now begins after (index, term), where `configuration` was in force. If the log did not hold that entry with that
+// term (a snapshot replaced it), nothing in it survives; otherwise what follows stays.
 struct CompactOp { LogIndex index; Term term; std::string configuration; };
 using LogOp = std::variant<AppendOp, HardStateOp, CompactOp>;
 
@@ -135,6 +137,7 @@ struct RaftOptions {
   Duration transfer_timeout = 500 * kMillisecond;  // then the leader goes on by itself
   Duration retry_interval = 200 * kMillisecond;    // an unanswered probe is repeated after this
   Duration boot_silence = 0;                       // after start nobody is voted for (own promises of the last life)
+  Duration commit_notice_delay = 5 * kMillisecond; // an idle leader tells the last commit after this; later appends carry it
   uint64_t inflight_bytes_max = 4u << 20;          // per follower, sent and not acknowledged; one entry may exceed it
   uint32_t inflight_messages_max = 256;
   uint64_t message_bytes_max = 256u << 10;         // entries of one append; one entry may exceed it
