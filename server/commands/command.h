@@ -45,6 +45,28 @@ enum CommandFlag : uint32_t {
   kStale = 1u << 7,
   kDangerous = 1u << 8,
   kConnectionCategory = 1u << 9,
+  kNoScript = 1u << 10,
+  kAllowBusy = 1u << 11,
+};
+
+// ACL categories beyond those that follow from flags and place; in the order of COMMAND's replies.
+enum AclCategory : uint32_t {
+  kAclKeyspace = 1u << 0,
+  kAclRead = 1u << 1,
+  kAclWrite = 1u << 2,
+  kAclHash = 1u << 3,
+  kAclString = 1u << 4,
+  kAclAdmin = 1u << 5,
+  kAclFast = 1u << 6,
+  kAclSlow = 1u << 7,
+  kAclDangerous = 1u << 8,
+  kAclConnection = 1u << 9,
+};
+
+// Which of the session's own commands this is (CommandPlace::kConnection).
+enum class SessionCommand : uint8_t {
+  kNone, kAsking, kAuth, kClient, kCluster, kCommand, kConfig, kEcho, kHello, kInfo, kPing, kQuit, kReadonly, kReadwrite,
+  kReset, kSelect, kTime,
 };
 
 using EvaluateFn = EvalStatus (*)(EvalContext&, Argv);
@@ -59,10 +81,32 @@ struct CommandSpec {
   uint32_t categories = 0;  // bits of kAclCategories (command_table.cc)
   CommandPlace place = CommandPlace::kConnection;
   EvaluateFn evaluate = nullptr;  // kRange and kScatter
+  SessionCommand session = SessionCommand::kNone;
+  std::string_view tips = {};       // COMMAND's tips, separated by blanks
+  std::string_view key_flags = {};  // of the key specification, separated by blanks
+  std::string_view summary = {};    // for COMMAND DOCS and docs/commands.md
+  std::string_view since = {};      // Redis version that has it
+  std::string_view group = {};
+};
+
+struct SubcommandSpec {
+  std::string_view container;  // upper case
+  std::string_view name;       // upper case
+  int arity = 0;               // counts container and name
+  uint32_t flags = 0;
+  uint32_t categories = 0;
+  std::string_view tips = {};
 };
 
 std::span<const CommandSpec> command_table();  // sorted by name
+std::span<const SubcommandSpec> subcommand_table();  // sorted by container and name
 // Case-insensitive. Null: unknown.
 const CommandSpec* find_command(std::string_view name);
+// Case-insensitive in `name`; `container` in upper case. Null: unknown.
+const SubcommandSpec* find_subcommand(std::string_view container, std::string_view name);
+inline bool arity_matches(int arity, size_t arguments) {
+  return arity >= 0 ? arguments == static_cast<size_t>(arity) : arguments >= static_cast<size_t>(-arity);
+}
+bool equals_ignoring_case(std::string_view text, std::string_view upper);  // `upper` is in upper case
 
 }  // namespace cairn::server

@@ -30,6 +30,9 @@ class RowView {
   virtual RowState scan(std::string_view prefix,
                         const std::function<bool(std::string_view key, std::string_view value)>& visit) = 0;
 
+  // False: the key of this meta row certainly has no element rows, so it may be overwritten without being read.
+  virtual bool may_be_exploded(std::string_view /*meta_key*/) { return true; }
+
   // Effects. Visible to later reads of this evaluation and of later ones.
   virtual void put(std::string_view row_key, std::string_view value) = 0;
   virtual void remove(std::string_view row_key) = 0;

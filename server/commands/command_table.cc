@@ -1,0 +1,260 @@
+// The whole command surface: dispatch, COMMAND and docs/commands.md lean on these two arrays.
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "server/commands/command.h"
+#include "server/commands/evaluators.h"
+
+namespace cairn::server {
+namespace {
+
+constexpr auto kCommands = std::to_array<CommandSpec>({
+    {.name = "APPEND", .arity = 3, .flags = kWrite | kDenyOom | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclWrite | kAclString | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_append,
+     .key_flags = "RW insert",
+     .summary = "Appends bytes to a string; a missing key counts as empty", .since = "2.0.0", .group = "string"},
+    {.name = "ASKING", .arity = 1, .flags = kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kAsking,
+     .summary = "Accepted for cluster clients; slots never move half-way here", .since = "3.0.0", .group = "cluster"},
+    {.name = "AUTH", .arity = -2, .flags = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy, .categories = kAclFast | kAclConnection, .session = SessionCommand::kAuth,
+     .summary = "Authenticates the connection", .since = "1.0.0", .group = "connection"},
+    {.name = "CLIENT", .arity = -2, .flags = 0, .categories = kAclSlow, .session = SessionCommand::kClient,
+     .summary = "Commands about client connections", .since = "2.4.0", .group = "connection"},
+    {.name = "CLUSTER", .arity = -2, .flags = 0, .categories = kAclSlow, .session = SessionCommand::kCluster,
+     .summary = "Commands about the cluster and its slots", .since = "3.0.0", .group = "cluster"},
+    {.name = "COMMAND", .arity = -1, .flags = kLoading | kStale, .categories = kAclSlow | kAclConnection, .session = SessionCommand::kCommand,
+     .tips = "nondeterministic_output_order", .summary = "Describes the commands of this server", .since = "2.8.13", .group = "server"},
+    {.name = "CONFIG", .arity = -2, .flags = 0, .categories = kAclSlow, .session = SessionCommand::kConfig,
+     .summary = "Commands about server parameters", .since = "2.0.0", .group = "server"},
+    {.name = "DBSIZE", .arity = 1, .flags = kReadOnly | kFast, .categories = kAclKeyspace | kAclRead | kAclFast,
+     .place = CommandPlace::kEverywhere, .tips = "request_policy:all_shards response_policy:agg_sum",
+     .summary = "Number of keys", .since = "1.0.0", .group = "server"},
+    {.name = "DECR", .arity = 2, .flags = kWrite | kDenyOom | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclWrite | kAclString | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_decr,
+     .key_flags = "RW access update",
+     .summary = "Subtracts one from an integer", .since = "1.0.0", .group = "string"},
+    {.name = "DECRBY", .arity = 3, .flags = kWrite | kDenyOom | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclWrite | kAclString | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_decrby,
+     .key_flags = "RW access update",
+     .summary = "Subtracts a number from an integer", .since = "1.0.0", .group = "string"},
+    {.name = "DEL", .arity = -2, .flags = kWrite, .first_key = 1, .last_key = -1, .step = 1,
+     .categories = kAclKeyspace | kAclWrite | kAclSlow, .place = CommandPlace::kScatter, .evaluate = &evaluate_del,
+     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_flags = "RM delete",
+     .summary = "Deletes keys", .since = "1.0.0", .group = "generic"},
+    {.name = "ECHO", .arity = 2, .flags = kLoading | kStale | kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kEcho,
+     .summary = "Returns its argument", .since = "1.0.0", .group = "connection"},
+    {.name = "EXISTS", .arity = -2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = -1, .step = 1,
+     .categories = kAclKeyspace | kAclRead | kAclFast, .place = CommandPlace::kScatter, .evaluate = &evaluate_exists,
+     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_flags = "RO",
+     .summary = "Counts which of the keys exist", .since = "1.0.0", .group = "generic"},
+    {.name = "EXPIRE", .arity = -3, .flags = kWrite | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclKeyspace | kAclWrite | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_expire,
+     .key_flags = "RW update",
+     .summary = "Lets a key expire after seconds", .since = "1.0.0", .group = "generic"},
+    {.name = "EXPIREAT", .arity = -3, .flags = kWrite | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclKeyspace | kAclWrite | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_expireat,
+     .key_flags = "RW update",
+     .summary = "Lets a key expire at a Unix time in seconds", .since = "1.2.0", .group = "generic"},
+    {.name = "FLUSHALL", .arity = -1, .flags = kWrite,
+     .categories = kAclKeyspace | kAclWrite | kAclSlow | kAclDangerous, .place = CommandPlace::kEverywhere,
+     .evaluate = &evaluate_flush, .tips = "request_policy:all_shards response_policy:all_succeeded",
+     .summary = "Deletes all keys", .since = "1.0.0", .group = "server"},
+    {.name = "FLUSHDB", .arity = -1, .flags = kWrite,
+     .categories = kAclKeyspace | kAclWrite | kAclSlow | kAclDangerous, .place = CommandPlace::kEverywhere,
+     .evaluate = &evaluate_flush, .tips = "request_policy:all_shards response_policy:all_succeeded",
+     .summary = "Deletes all keys", .since = "1.0.0", .group = "server"},
+    {.name = "GET", .arity = 2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclRead | kAclString | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_get,
+     .key_flags = "RO access",
+     .summary = "Value of a string", .since = "1.0.0", .group = "string"},
+    {.name = "HDEL", .arity = -3, .flags = kWrite | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclWrite | kAclHash | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_hdel,
+     .key_flags = "RW delete",
+     .summary = "Deletes fields of a hash", .since = "2.0.0", .group = "hash"},
+    {.name = "HELLO", .arity = -1, .flags = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy, .categories = kAclFast | kAclConnection, .session = SessionCommand::kHello,
+     .summary = "Chooses the protocol, authenticates and names the connection", .since = "6.0.0", .group = "connection"},
+    {.name = "HGET", .arity = 3, .flags = kReadOnly | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclRead | kAclHash | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_hget,
+     .key_flags = "RO access",
+     .summary = "Value of a field of a hash", .since = "2.0.0", .group = "hash"},
+    {.name = "HGETALL", .arity = 2, .flags = kReadOnly, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclRead | kAclHash | kAclSlow, .place = CommandPlace::kRange, .evaluate = &evaluate_hgetall,
+     .tips = "nondeterministic_output_order", .key_flags = "RO access",
+     .summary = "All fields and values of a hash", .since = "2.0.0", .group = "hash"},
+    {.name = "HLEN", .arity = 2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclRead | kAclHash | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_hlen,
+     .key_flags = "RO",
+     .summary = "Number of fields of a hash", .since = "2.0.0", .group = "hash"},
+    {.name = "HSET", .arity = -4, .flags = kWrite | kDenyOom | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclWrite | kAclHash | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_hset,
+     .key_flags = "RW update",
+     .summary = "Sets fields of a hash", .since = "2.0.0", .group = "hash"},
+    {.name = "INCR", .arity = 2, .flags = kWrite | kDenyOom | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclWrite | kAclString | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_incr,
+     .key_flags = "RW access update",
+     .summary = "Adds one to an integer", .since = "1.0.0", .group = "string"},
+    {.name = "INCRBY", .arity = 3, .flags = kWrite | kDenyOom | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclWrite | kAclString | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_incrby,
+     .key_flags = "RW access update",
+     .summary = "Adds a number to an integer", .since = "1.0.0", .group = "string"},
+    {.name = "INFO", .arity = -1, .flags = kLoading | kStale, .categories = kAclSlow | kAclDangerous, .session = SessionCommand::kInfo,
+     .tips = "nondeterministic_output request_policy:all_shards response_policy:special", .summary = "Facts and counters of this server", .since = "1.0.0", .group = "server"},
+    {.name = "MGET", .arity = -2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = -1, .step = 1,
+     .categories = kAclRead | kAclString | kAclFast, .place = CommandPlace::kScatter, .evaluate = &evaluate_mget,
+     .tips = "request_policy:multi_shard", .key_flags = "RO access",
+     .summary = "Values of several strings", .since = "1.0.0", .group = "string"},
+    {.name = "PERSIST", .arity = 2, .flags = kWrite | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclKeyspace | kAclWrite | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_persist,
+     .key_flags = "RW update",
+     .summary = "Removes the expiry of a key", .since = "2.2.0", .group = "generic"},
+    {.name = "PEXPIRE", .arity = -3, .flags = kWrite | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclKeyspace | kAclWrite | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_pexpire,
+     .key_flags = "RW update",
+     .summary = "Lets a key expire after milliseconds", .since = "2.6.0", .group = "generic"},
+    {.name = "PEXPIREAT", .arity = -3, .flags = kWrite | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclKeyspace | kAclWrite | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_pexpireat,
+     .key_flags = "RW update",
+     .summary = "Lets a key expire at a Unix time in milliseconds", .since = "2.6.0", .group = "generic"},
+    {.name = "PING", .arity = -1, .flags = kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kPing,
+     .tips = "request_policy:all_shards response_policy:all_succeeded", .summary = "Answers PONG or its argument", .since = "1.0.0", .group = "connection"},
+    {.name = "PTTL", .arity = 2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclKeyspace | kAclRead | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_pttl,
+     .tips = "nondeterministic_output", .key_flags = "RO access",
+     .summary = "Time until a key expires, in milliseconds", .since = "2.6.0", .group = "generic"},
+    {.name = "QUIT", .arity = -1, .flags = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy, .categories = kAclFast | kAclConnection, .session = SessionCommand::kQuit,
+     .summary = "Closes the connection after the replies so far", .since = "1.0.0", .group = "connection"},
+    {.name = "READONLY", .arity = 1, .flags = kLoading | kStale | kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kReadonly,
+     .summary = "This connection accepts reads of bounded staleness", .since = "3.0.0", .group = "cluster"},
+    {.name = "READWRITE", .arity = 1, .flags = kLoading | kStale | kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kReadwrite,
+     .summary = "Takes READONLY back", .since = "3.0.0", .group = "cluster"},
+    {.name = "RESET", .arity = 1, .flags = kNoScript | kLoading | kStale | kFast | kNoAuth | kAllowBusy, .categories = kAclFast | kAclConnection, .session = SessionCommand::kReset,
+     .summary = "Makes the connection as if it were new", .since = "6.2.0", .group = "connection"},
+    {.name = "SELECT", .arity = 2, .flags = kLoading | kStale | kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kSelect,
+     .summary = "Chooses the database; there is only 0", .since = "1.0.0", .group = "connection"},
+    {.name = "SET", .arity = -3, .flags = kWrite | kDenyOom, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclWrite | kAclString | kAclSlow, .place = CommandPlace::kRange, .evaluate = &evaluate_set,
+     .key_flags = "RW access update variable_flags",
+     .summary = "Sets a string, with conditions and expiry", .since = "1.0.0", .group = "string"},
+    {.name = "STRLEN", .arity = 2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclRead | kAclString | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_strlen,
+     .key_flags = "RO",
+     .summary = "Length of a string", .since = "2.2.0", .group = "string"},
+    {.name = "TIME", .arity = 1, .flags = kLoading | kStale | kFast, .categories = kAclFast, .session = SessionCommand::kTime,
+     .tips = "nondeterministic_output", .summary = "Time of this server", .since = "2.6.0", .group = "server"},
+    {.name = "TTL", .arity = 2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclKeyspace | kAclRead | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_ttl,
+     .tips = "nondeterministic_output", .key_flags = "RO access",
+     .summary = "Time until a key expires, in seconds", .since = "1.0.0", .group = "generic"},
+    {.name = "TYPE", .arity = 2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = 1, .step = 1,
+     .categories = kAclKeyspace | kAclRead | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_type,
+     .key_flags = "RO",
+     .summary = "Type of the value of a key", .since = "1.0.0", .group = "generic"},
+    {.name = "UNLINK", .arity = -2, .flags = kWrite | kFast, .first_key = 1, .last_key = -1, .step = 1,
+     .categories = kAclKeyspace | kAclWrite | kAclFast, .place = CommandPlace::kScatter, .evaluate = &evaluate_del,
+     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_flags = "RM delete",
+     .summary = "Deletes keys", .since = "4.0.0", .group = "generic"},
+});
+static_assert(std::ranges::is_sorted(kCommands, {}, &CommandSpec::name));
+
+constexpr auto kSubcommands = std::to_array<SubcommandSpec>({
+    {"CLIENT", "GETNAME", 2, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, ""},
+    {"CLIENT", "HELP", 2, kLoading | kStale, kAclSlow | kAclConnection, ""},
+    {"CLIENT", "ID", 2, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, ""},
+    {"CLIENT", "INFO", 2, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "nondeterministic_output"},
+    {"CLIENT", "LIST", -2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous | kAclConnection, "nondeterministic_output"},
+    {"CLIENT", "SETINFO", 4, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, ""},
+    {"CLIENT", "SETNAME", 3, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, ""},
+    {"CLUSTER", "HELP", 2, kLoading | kStale, kAclSlow, ""},
+    {"CLUSTER", "INFO", 2, kStale, kAclSlow, "nondeterministic_output"},
+    {"CLUSTER", "KEYSLOT", 3, kStale, kAclSlow, ""},
+    {"CLUSTER", "MYID", 2, kStale, kAclSlow, ""},
+    {"CLUSTER", "MYSHARDID", 2, kStale, kAclSlow, ""},
+    {"CLUSTER", "NODES", 2, kStale, kAclSlow, "nondeterministic_output"},
+    {"CLUSTER", "SHARDS", 2, kStale, kAclSlow, "nondeterministic_output"},
+    {"CLUSTER", "SLOTS", 2, kStale, kAclSlow, "nondeterministic_output"},
+    {"COMMAND", "COUNT", 2, kLoading | kStale, kAclSlow | kAclConnection, ""},
+    {"COMMAND", "DOCS", -2, kLoading | kStale, kAclSlow | kAclConnection, "nondeterministic_output_order"},
+    {"COMMAND", "GETKEYS", -4, kLoading | kStale, kAclSlow | kAclConnection, ""},
+    {"COMMAND", "HELP", 2, kLoading | kStale, kAclSlow | kAclConnection, ""},
+    {"COMMAND", "INFO", -2, kLoading | kStale, kAclSlow | kAclConnection, "nondeterministic_output_order"},
+    {"COMMAND", "LIST", -2, kLoading | kStale, kAclSlow | kAclConnection, "nondeterministic_output_order"},
+    {"CONFIG", "GET", -3, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, ""},
+    {"CONFIG", "HELP", 2, kLoading | kStale, kAclSlow, ""},
+    {"CONFIG", "RESETSTAT", 2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, ""},
+    {"CONFIG", "SET", -4, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, ""},
+});
+static_assert(std::ranges::is_sorted(kSubcommands, [](const SubcommandSpec& a, const SubcommandSpec& b) {
+  return a.container != b.container ? a.container < b.container : a.name < b.name;
+}));
+
+constexpr char to_upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
+
+// Two overlapping halves of the name, with the bit that tells upper from lower case set: equal for names that differ only
+// in case. Distinct names may collide; the table is probed and the name compared.
+constexpr uint64_t load(const char* p, size_t n) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < n; ++i) value |= static_cast<uint64_t>(static_cast<uint8_t>(p[i]) | 0x20) << (8 * i);
+  return value;
+}
+constexpr size_t kNameMax = 16;
+constexpr size_t kBuckets = 256;
+constexpr size_t bucket_of(std::string_view name) {
+  const char* p = name.data();
+  const size_t n = name.size();
+  uint64_t low = 0, high = 0;
+  if (n >= 8) {
+    low = load(p, 8);
+    high = load(p + n - 8, 8);
+  } else if (n >= 4) {
+    low = load(p, 4);
+    high = load(p + n - 4, 4);
+  } else {
+    low = load(p, n);
+  }
+  const uint64_t mixed = (low ^ (high * 0x9E3779B97F4A7C15ull) ^ n) * 0xD6E8FEB86659FD93ull;
+  return static_cast<size_t>(mixed >> 56);
+}
+
+// Bucket -> position in kCommands, 0xFF: free. Linear probing.
+constexpr auto kIndex = [] {
+  static_assert(kCommands.size() < 128);
+  std::array<uint8_t, kBuckets> index{};
+  index.fill(0xFF);
+  for (size_t i = 0; i < kCommands.size(); ++i) {
+    size_t bucket = bucket_of(kCommands[i].name);
+    while (index[bucket] != 0xFF) bucket = (bucket + 1) % kBuckets;
+    index[bucket] = static_cast<uint8_t>(i);
+  }
+  return index;
+}();
+
+}  // namespace
+
+std::span<const CommandSpec> command_table() { return kCommands; }
+std::span<const SubcommandSpec> subcommand_table() { return kSubcommands; }
+
+bool equals_ignoring_case(std::string_view text, std::string_view upper) {
+  if (text.size() != upper.size()) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (to_upper(text[i]) != upper[i]) return false;
+  }
+  return true;
+}
+
+const CommandSpec* find_command(std::string_view name) {
+  if (name.empty() || name.size() > kNameMax) return nullptr;
+  for (size_t bucket = bucket_of(name); kIndex[bucket] != 0xFF; bucket = (bucket + 1) % kBuckets) {
+    const CommandSpec& spec = kCommands[kIndex[bucket]];
+    if (equals_ignoring_case(name, spec.name)) return &spec;
+  }
+  return nullptr;
+}
+
+const SubcommandSpec* find_subcommand(std::string_view container, std::string_view name) {
+  for (const SubcommandSpec& spec : kSubcommands) {
+    if (spec.container == container && equals_ignoring_case(name, spec.name)) return &spec;
+  }
+  return nullptr;
+}
+
+}  // namespace cairn::server

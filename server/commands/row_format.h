@@ -1,0 +1,41 @@
+// What the value of a meta row looks like (docs/formats/rows.md).
+//
+//   type u8 | flags u8 | [expire u64 LE, ms since 1970; flag kHasExpiry] | payload
+//   string          payload = the bytes
+//   inline hash     payload = (varint length, field, varint length, value)*, in order of insertion
+//   exploded hash   payload = version u64 LE | number of fields u64 LE; the fields are element rows of that version, and
+//                   the value of an element row is the field's value as it is
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace cairn::server {
+
+enum class RowType : uint8_t { kString = 1, kInlineHash = 2, kExplodedHash = 3 };
+inline constexpr uint8_t kHasExpiry = 1;
+
+// A hash is kept inline up to these; it never becomes inline again.
+inline constexpr size_t kInlineFieldsMax = 128;
+inline constexpr size_t kInlineItemBytesMax = 64;       // of a field and of a value
+inline constexpr size_t kInlinePayloadBytesMax = 2048;  // encoded
+inline constexpr size_t kStringBytesMax = 32 * 1024 * 1024;
+
+struct MetaRow {
+  RowType type = RowType::kString;
+  uint64_t expire_ms = 0;  // 0: never
+  std::string_view payload;
+  uint64_t version = 0;  // exploded
+  uint64_t count = 0;    // exploded: number of fields, at least 1
+
+  bool is_hash() const { return type != RowType::kString; }
+};
+
+// False: not a meta row of a version we know. `row.payload` points into `value`.
+bool decode_meta_row(std::string_view value, MetaRow& row);
+// Type, flags and expiry; the payload is to be appended.
+void append_meta_header(std::string& out, RowType type, uint64_t expire_ms);
+void append_exploded_meta(std::string& out, uint64_t expire_ms, uint64_t version, uint64_t count);
+
+}  // namespace cairn::server
