@@ -35,4 +35,16 @@ Result<void> write_file_atomic(FileSystem& fs, const std::string& path, std::str
   return fs.sync_dir(parent_dir(path));
 }
 
+Result<void> remove_tree(FileSystem& fs, const std::string& dir) {
+  CAIRN_TRY(const bool there, fs.exists(dir));
+  if (!there) return {};
+  CAIRN_TRY(const auto names, fs.list(dir));
+  for (const auto& name : names) {
+    const std::string path = join_path(dir, name);
+    if (fs.remove(path)) continue;  // a file or an empty directory
+    CAIRN_TRY_VOID(remove_tree(fs, path));
+  }
+  return fs.remove(dir);
+}
+
 }  // namespace cairn::storage

@@ -1,4 +1,5 @@
-// How a shared log makes a batch durable: on the loop itself, on a thread, through io_uring, or in simulated time.
+// How a shared log makes a batch durable: on the loop itself, on a thread, through io_uring, or in simulated
+// time.
 #pragma once
 
 #include <functional>
@@ -13,8 +14,9 @@ class DurableWriter {
  public:
   using Done = std::move_only_function<void(Result<void>)>;
   virtual ~DurableWriter() = default;
-  // Calls file.write_durable(offset, data). `data` and `file` stay valid until `done` has run. `done` runs on the loop of
-  // the log's owner: inside this call (inline writer) or later. At most one write of one log is under way.
+  // Calls file.write_durable(offset, data). `data` and `file` stay valid until `done` has run. `done` runs on
+  // the loop of the log's owner: inside this call (inline writer) or later. At most one write of one log is
+  // under way.
   virtual void write(File& file, uint64_t offset, std::string_view data, Done done) = 0;
 };
 
