@@ -176,6 +176,9 @@ class ReplicatedLog {
   virtual LogIndex commit_index() const = 0;
   virtual LogIndex last_index() const = 0;
   virtual LogIndex first_index() const = 0;
+  virtual const Configuration& configuration() const = 0;
+  // In force at `index`, which is in the log or its start.
+  virtual Configuration configuration_at(LogIndex index) const = 0;
   virtual uint64_t log_bytes() const = 0;  // payload bytes of the entries kept in memory
 };
 

@@ -92,4 +92,12 @@ void Raft::leave_joint_if_due() {
   append_configuration(std::move(next));
 }
 
+Configuration Raft::configuration_at(LogIndex index) const {
+  Configuration found = configurations_.front().second;
+  for (const auto& [at, configuration] : configurations_) {
+    if (at <= index) found = configuration;
+  }
+  return found;
+}
+
 }  // namespace cairn::consensus::raft

@@ -34,6 +34,8 @@ class Raft final : public ReplicatedLog {
   LogIndex last_index() const override { return log_.last_index(); }
   LogIndex first_index() const override { return log_.first_index(); }
   uint64_t log_bytes() const override { return log_.bytes(); }
+  const Configuration& configuration() const override { return configurations_.back().second; }
+  Configuration configuration_at(LogIndex index) const override;
 
  private:
   // raft.cc
@@ -105,7 +107,6 @@ class Raft final : public ReplicatedLog {
   void acknowledge(NodeId to, LogIndex match, uint64_t read_seq);
 
   // membership.cc
-  const Configuration& configuration() const { return configurations_.back().second; }
   LogIndex configuration_index() const { return configurations_.back().first; }
   void on_change_config(const ChangeConfig& wanted);
   void append_configuration(Configuration next);

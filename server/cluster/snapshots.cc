@@ -93,7 +93,7 @@ void Snapshots::start_queued() {
       begin.to = out.peer_replica;
       begin.term = out.term;
       begin.position = out.checkpoint.position;
-      begin.configuration = replica->core().status().configuration.encode();
+      begin.configuration = replica->core().configuration_at(out.checkpoint.position.index).encode();
       begin.manifest = out.checkpoint.manifest;
       begin.files = out.checkpoint.files;
       host_.send_bulk(out.peer, begin.encode());

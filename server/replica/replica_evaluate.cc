@@ -8,6 +8,12 @@
 #include "server/replica/replica.h"
 
 namespace cairn::server {
+namespace {
+bool is_due(std::string_view meta_row, uint64_t now_ms) {
+  MetaRow row;
+  return decode_meta_row(meta_row, row) && row.expire_ms != 0 && row.expire_ms <= now_ms;
+}
+}  // namespace
 
 void Replica::begin_turn() {
   host_.touch(*this);
@@ -367,7 +373,7 @@ void Replica::count_keys(const CommandCall& call) {
     }
     storage::FetchRequest request;
     request.visit = [count, now = std::max(host_.wall_ms(), newest_ms_)](std::string_view key, std::string_view value) {
-      if (sharding::is_meta_row(key) && !row_is_due(value, now)) ++*count;
+      if (sharding::is_meta_row(key) && !is_due(value, now)) ++*count;
       return true;
     };
     tablet_.fetch(std::move(request), [this, alive = alive_, command, count, order,

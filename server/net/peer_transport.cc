@@ -1,0 +1,504 @@
+#include "server/net/peer_transport.h"
+
+#include <fmt/format.h>
+#include <openssl/rand.h>
+#include <sys/socket.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+
+#include "base/codec.h"
+
+namespace cairn::server {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using ErrorCodeT = boost::system::error_code;
+
+namespace {
+constexpr Duration kRedialFirst = 20 * kMillisecond;
+constexpr Duration kRedialMax = 200 * kMillisecond;
+constexpr Duration kHandshakeLimit = 5 * kSecond;
+constexpr size_t kReadBytes = 256 * 1024;
+
+std::string random_nonce() {
+  std::string nonce(kNonceBytes, '\0');
+  RAND_bytes(reinterpret_cast<unsigned char*>(nonce.data()), static_cast<int>(nonce.size()));
+  return nonce;
+}
+
+std::string with_length(std::string_view body) {
+  std::string out;
+  put_u32(out, static_cast<uint32_t>(body.size()));
+  out.append(body);
+  return out;
+}
+
+}  // namespace
+
+Result<tcp::endpoint> resolve(asio::io_context& context, const std::string& address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos) return Error{ErrorCode::kInvalidArgument, address + " is not HOST:PORT"};
+  std::string host = address.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+  ErrorCodeT error;
+  const auto ip = asio::ip::make_address(host, error);
+  const auto port = static_cast<uint16_t>(std::strtoul(address.c_str() + colon + 1, nullptr, 10));
+  if (!error) return tcp::endpoint(ip, port);
+  tcp::resolver resolver(context);
+  const auto found = resolver.resolve(host, std::to_string(port), error);
+  if (error || found.empty()) return Error{ErrorCode::kInvalidArgument, address + ": " + error.message()};
+  return found.begin()->endpoint();
+}
+
+Result<void> listen_on(tcp::acceptor& acceptor, const std::string& address) {
+  auto endpoint = resolve(static_cast<asio::io_context&>(acceptor.get_executor().context()), address);
+  if (!endpoint) return endpoint.error();
+  ErrorCodeT error;
+  acceptor.open(endpoint->protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(*endpoint, error);
+  if (!error) acceptor.listen(1024, error);
+  if (!error) return {};
+  const bool in_use = error == asio::error::address_in_use;
+  return Error{in_use ? ErrorCode::kInUse : ErrorCode::kInvalidArgument, "listening on " + address + ": " + error.message()};
+}
+
+// ---- connections ----
+
+struct PeerTransport::Outgoing {
+  Outgoing(asio::io_context& context, Key k) : key(k), socket(context) {}
+  Key key;
+  tcp::socket socket;
+  enum class State : uint8_t { kIdle, kConnecting, kReady } state = State::kIdle;
+  std::string nonce;     // ours
+  std::string scratch;   // handshake bytes
+  std::string queue;     // frames to be written
+  std::string writing;   // being written asynchronously
+  bool busy = false;     // an asynchronous write is under way
+  Duration redial = kRedialFirst;
+  bool dead = false;
+};
+
+struct PeerTransport::Incoming {
+  explicit Incoming(tcp::socket s) : socket(std::move(s)) {}
+  tcp::socket socket;
+  PeerIdentity from;
+  Channel channel = Channel::kData;
+  bool call = false;
+  FrameReader frames;
+  std::string space;
+};
+
+struct PeerTransport::Call {
+  explicit Call(asio::io_context& context) : socket(context), deadline(context) {}
+  tcp::socket socket;
+  asio::steady_timer deadline;
+  std::string nonce, request, buffer;
+  CallDone done;
+  void finish(Result<std::string> result) {
+    deadline.cancel();
+    ErrorCodeT ignored;
+    socket.close(ignored);
+    if (auto callback = std::exchange(done, nullptr)) callback(std::move(result));
+  }
+};
+
+PeerTransport::PeerTransport(EventLoop& loop, std::string secret, std::function<void(LogLevel, std::string_view)> log)
+    : loop_(loop), secret_(std::move(secret)), log_(std::move(log)) {}
+
+PeerTransport::~PeerTransport() { close_all(); }
+
+void PeerTransport::close_all() {
+  closed_ = true;
+  ErrorCodeT ignored;
+  for (auto& [key, out] : outgoing_) {
+    out->dead = true;
+    out->socket.close(ignored);
+  }
+  for (const auto& in : incoming_) in->socket.close(ignored);
+  outgoing_.clear();
+  incoming_.clear();
+  dirty_.clear();
+}
+
+void PeerTransport::set_identity(const std::string& cluster, PeerIdentity self) {
+  cluster_ = cluster;
+  self_ = self;
+}
+
+void PeerTransport::set_address(NodeId node, const std::string& address) {
+  std::string& known = addresses_[node];
+  if (known == address) return;
+  known = address;
+  for (Channel channel : {Channel::kLink, Channel::kData, Channel::kBulk}) {
+    const auto found = outgoing_.find({node, channel});
+    if (found != outgoing_.end()) {
+      ErrorCodeT ignored;
+      found->second->socket.close(ignored);  // what waits on it notices and dials the new address
+    }
+  }
+}
+
+void PeerTransport::dial(const Key& key) {
+  const auto address = addresses_.find(key.first);
+  if (closed_ || address == addresses_.end() || self_.node.value == 0) return;
+  auto& out = outgoing_[key];
+  if (!out) out = std::make_shared<Outgoing>(loop_.context(), key);
+  if (out->state != Outgoing::State::kIdle) return;
+  auto endpoint = resolve(loop_.context(), address->second);
+  out->state = Outgoing::State::kConnecting;
+  if (!endpoint) {
+    loop_.post([this, o = out] { lost(o, false); });
+    return;
+  }
+  out->socket = tcp::socket(loop_.context());
+  out->socket.async_connect(*endpoint, [this, o = out](const ErrorCodeT& error) {
+    if (o->dead) return;
+    if (error) return lost(o, error == asio::error::connection_refused);
+    ErrorCodeT ignored;
+    o->socket.set_option(tcp::no_delay(true), ignored);
+    dialled(o);
+  });
+}
+
+void PeerTransport::dialled(const std::shared_ptr<Outgoing>& out) {
+  out->scratch.assign(kNonceBytes, '\0');
+  asio::async_read(out->socket, asio::buffer(out->scratch), [this, out](const ErrorCodeT& error, size_t) {
+    if (out->dead) return;
+    if (error) return lost(out, false);
+    PeerHello hello;
+    hello.cluster = cluster_;
+    hello.from = self_;
+    hello.to = out->key.first;
+    hello.channel = static_cast<uint8_t>(out->key.second);
+    hello.nonce = out->nonce = random_nonce();
+    out->scratch = with_length(hello.encode(out->scratch, secret_));
+    asio::async_write(out->socket, asio::buffer(out->scratch), [this, out](const ErrorCodeT& error, size_t) {
+      if (out->dead) return;
+      if (error) return lost(out, false);
+      out->scratch.assign(4, '\0');
+      asio::async_read(out->socket, asio::buffer(out->scratch), [this, out](const ErrorCodeT& error, size_t) {
+        if (out->dead) return;
+        const uint32_t length = error ? 0 : get_fixed<uint32_t>(out->scratch.data());
+        if (error || length > kHelloBytesMax) return lost(out, false);
+        out->scratch.assign(length, '\0');
+        asio::async_read(out->socket, asio::buffer(out->scratch), [this, out](const ErrorCodeT& error, size_t) {
+          if (out->dead) return;
+          if (error) return lost(out, false);
+          const auto welcome = PeerWelcome::decode(out->scratch, out->nonce, secret_);
+          if (!welcome || !welcome->accepted || welcome->from.node != out->key.first) {
+            metrics_.refused_handshakes.add_owned();
+            return lost(out, false);
+          }
+          out->state = Outgoing::State::kReady;
+          out->redial = kRedialFirst;
+          metrics_.connects.add_owned();
+          watch(out);
+          write(out);
+        });
+      });
+    });
+  });
+}
+
+// Nothing is ever received on a dialled connection: whatever arrives is its end.
+void PeerTransport::watch(const std::shared_ptr<Outgoing>& out) {
+  out->scratch.assign(1, '\0');
+  out->socket.async_read_some(asio::buffer(out->scratch), [this, out](const ErrorCodeT&, size_t) {
+    if (!out->dead) lost(out, false);
+  });
+}
+
+void PeerTransport::lost(const std::shared_ptr<Outgoing>& out, bool refused) {
+  if (closed_ || out->dead) return;
+  const bool was_ready = out->state == Outgoing::State::kReady;
+  out->dead = true;
+  ErrorCodeT ignored;
+  out->socket.close(ignored);
+  dirty_.erase(out);
+  const Key key = out->key;
+  const Duration delay = was_ready ? 0 : out->redial;
+  auto next = std::make_shared<Outgoing>(loop_.context(), key);
+  next->redial = was_ready ? kRedialFirst : std::min(out->redial * 2, kRedialMax);
+  outgoing_[key] = next;
+  if (was_ready) metrics_.disconnects.add_owned();
+  if (events_ != nullptr && (was_ready || refused)) events_->on_disconnected(key.first, key.second, refused);
+  loop_.run_after(delay, [this, next, key] {
+    const auto found = outgoing_.find(key);
+    if (!closed_ && found != outgoing_.end() && found->second == next) dial(key);
+  });
+}
+
+void PeerTransport::send(NodeId to, Channel channel, std::string frame) {
+  const Key key{to, channel};
+  auto found = outgoing_.find(key);
+  if (found == outgoing_.end()) {
+    dial(key);
+    found = outgoing_.find(key);
+  }
+  if (found == outgoing_.end()) {
+    metrics_.dropped.add_owned();
+    return;
+  }
+  const std::shared_ptr<Outgoing>& out = found->second;
+  const uint64_t queued = out->queue.size() + out->writing.size();
+  if (out->state == Outgoing::State::kIdle ||
+      (out->state == Outgoing::State::kConnecting && queued > kConnectingQueueMax)) {
+    metrics_.dropped.add_owned();
+    return;
+  }
+  if (queued > kQueueMax[static_cast<size_t>(channel)]) {
+    // The peer does not keep up: start over rather than drop in the middle of a stream.
+    log_(LogLevel::kWarn, fmt::format("node {} does not take its data: reconnecting", to.value));
+    const auto copy = out;
+    loop_.post([this, copy] { lost(copy, false); });
+    metrics_.dropped.add_owned();
+    return;
+  }
+  append_frame(out->queue, frame);
+  metrics_.frames_sent.add_owned();
+  if (out->state == Outgoing::State::kReady && !out->busy) dirty_.insert(out);
+}
+
+void PeerTransport::flush() {
+  if (dirty_.empty()) return;
+  const auto dirty = std::exchange(dirty_, {});
+  for (const auto& out : dirty) write(out);
+}
+
+void PeerTransport::write(const std::shared_ptr<Outgoing>& out) {
+  if (out->dead || out->busy || out->state != Outgoing::State::kReady || out->queue.empty()) return;
+  const ssize_t sent = ::send(out->socket.native_handle(), out->queue.data(), out->queue.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent > 0) {
+    metrics_.bytes_sent.add_owned(static_cast<uint64_t>(sent));
+    if (static_cast<size_t>(sent) == out->queue.size()) {
+      out->queue.clear();
+      return;
+    }
+    out->queue.erase(0, static_cast<size_t>(sent));
+  } else if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    loop_.post([this, out] { lost(out, false); });
+    return;
+  }
+  out->writing.swap(out->queue);
+  out->queue.clear();
+  out->busy = true;
+  asio::async_write(out->socket, asio::buffer(out->writing), [this, out](const ErrorCodeT& error, size_t bytes) {
+    if (out->dead) return;
+    out->busy = false;
+    metrics_.bytes_sent.add_owned(bytes);
+    out->writing.clear();
+    if (error) return lost(out, false);
+    write(out);
+  });
+}
+
+uint64_t PeerTransport::queued_bytes(NodeId to, Channel channel) const {
+  const auto found = outgoing_.find({to, channel});
+  return found == outgoing_.end() ? 0 : found->second->queue.size() + found->second->writing.size();
+}
+
+// ---- accepted connections ----
+
+void PeerTransport::adopt(tcp::socket socket, const PeerHello& hello) {
+  if (closed_) return;
+  auto in = std::make_shared<Incoming>(std::move(socket));
+  in->from = hello.from;
+  in->call = hello.channel == kCallChannel;
+  if (!in->call) in->channel = static_cast<Channel>(hello.channel);
+  in->space.resize(in->call || in->channel == Channel::kLink ? 4096 : kReadBytes);
+  incoming_.insert(in);
+  read(in);
+}
+
+void PeerTransport::read(const std::shared_ptr<Incoming>& in) {
+  in->socket.async_read_some(asio::buffer(in->space), [this, in](const ErrorCodeT& error, size_t bytes) {
+    if (closed_) return;
+    const auto close = [&] {
+      ErrorCodeT ignored;
+      in->socket.close(ignored);
+      incoming_.erase(in);
+    };
+    if (error) return close();
+    metrics_.bytes_received.add_owned(bytes);
+    in->frames.add(std::string_view(in->space).substr(0, bytes));
+    while (auto frame = in->frames.next()) {
+      metrics_.frames_received.add_owned();
+      if (!in->call) {
+        events_->on_frame(in->from, in->channel, std::move(*frame));
+        continue;
+      }
+      events_->on_call(std::string(frame->view()), [in](Result<std::string> answer) {
+        auto bytes = std::make_shared<std::string>();
+        append_frame(*bytes, answer ? "+" + *answer : "-" + answer.error().message);
+        asio::async_write(in->socket, asio::buffer(*bytes), [in, bytes](const ErrorCodeT&, size_t) {});
+      });
+    }
+    if (in->frames.failed()) return close();
+    read(in);
+  });
+}
+
+// ---- calls ----
+
+void PeerTransport::call(const std::string& address, std::string request, CallDone done) {
+  auto call = std::make_shared<Call>(loop_.context());
+  call->done = std::move(done);
+  call->request = std::move(request);
+  const auto endpoint = resolve(loop_.context(), address);
+  if (!endpoint) {
+    loop_.post([call, error = endpoint.error()] { call->finish(error); });
+    return;
+  }
+  call->deadline.expires_after(std::chrono::nanoseconds(kHandshakeLimit));
+  call->deadline.async_wait([call](const ErrorCodeT& error) {
+    if (!error) call->finish(Error{ErrorCode::kUnavailable, "no answer in time"});
+  });
+  const auto failed = [call, address](const ErrorCodeT& error) {
+    if (!error) return false;
+    call->finish(Error{ErrorCode::kUnavailable, address + ": " + error.message()});
+    return true;
+  };
+  call->socket.async_connect(*endpoint, [this, call, failed, address](const ErrorCodeT& error) {
+    if (failed(error)) return;
+    call->buffer.assign(kNonceBytes, '\0');
+    asio::async_read(call->socket, asio::buffer(call->buffer), [this, call, failed, address](const ErrorCodeT& error, size_t) {
+      if (failed(error)) return;
+      PeerHello hello;
+      hello.cluster = cluster_;
+      hello.from = self_;
+      hello.channel = kCallChannel;
+      hello.nonce = call->nonce = random_nonce();
+      call->buffer = with_length(hello.encode(call->buffer, secret_));
+      append_frame(call->buffer, call->request);
+      asio::async_write(call->socket, asio::buffer(call->buffer), [this, call, failed, address](const ErrorCodeT& error, size_t) {
+        if (failed(error)) return;
+        call->buffer.assign(4, '\0');
+        asio::async_read(call->socket, asio::buffer(call->buffer), [this, call, failed, address](const ErrorCodeT& error, size_t) {
+          if (failed(error)) return;
+          const auto length = get_fixed<uint32_t>(call->buffer.data());
+          if (length > kHelloBytesMax) return call->finish(Error{ErrorCode::kCorruption, address + ": malformed welcome"});
+          call->buffer.assign(length + 8, '\0');
+          asio::async_read(call->socket, asio::buffer(call->buffer), [this, call, failed, address, length](const ErrorCodeT& error, size_t) {
+            if (failed(error)) return;
+            const auto welcome = PeerWelcome::decode(std::string_view(call->buffer).substr(0, length), call->nonce, secret_);
+            if (!welcome || !welcome->accepted) {
+              return call->finish(Error{ErrorCode::kUnavailable,
+                                        address + ": " + (welcome ? welcome->reason : "another peer.secret or version")});
+            }
+            const auto answer = get_fixed<uint32_t>(call->buffer.data() + length);
+            if (answer > kFrameBytesMax || answer == 0) return call->finish(Error{ErrorCode::kCorruption, address + ": malformed answer"});
+            call->buffer.assign(answer, '\0');
+            asio::async_read(call->socket, asio::buffer(call->buffer), [call, failed](const ErrorCodeT& error, size_t) {
+              if (failed(error)) return;
+              if (call->buffer.front() == '+') return call->finish(call->buffer.substr(1));
+              call->finish(Error{ErrorCode::kUnavailable, call->buffer.substr(1)});
+            });
+          });
+        });
+      });
+    });
+  });
+}
+
+// ---- listener ----
+
+struct PeerListener::Pending {
+  explicit Pending(tcp::socket s, asio::io_context& context) : socket(std::move(s)), deadline(context) {}
+  tcp::socket socket;
+  asio::steady_timer deadline;
+  std::string nonce;
+  std::string buffer;
+};
+
+PeerListener::PeerListener(EventLoop& loop, std::string secret,
+                           std::function<void(tcp::socket, const PeerHello&)> accept,
+                           std::function<void(LogLevel, std::string_view)> log)
+    : loop_(loop), secret_(std::move(secret)), accept_(std::move(accept)), log_(std::move(log)), acceptor_(loop.context()) {}
+
+Result<void> PeerListener::listen(const std::string& address) {
+  CAIRN_TRY_VOID(listen_on(acceptor_, address));
+  accept_next();
+  return {};
+}
+
+void PeerListener::set_identity(const std::string& cluster, PeerIdentity self) {
+  cluster_ = cluster;
+  self_ = self;
+}
+
+void PeerListener::close() {
+  ErrorCodeT ignored;
+  acceptor_.close(ignored);
+}
+
+void PeerListener::accept_next() {
+  acceptor_.async_accept([this](const ErrorCodeT& error, tcp::socket socket) {
+    if (error == asio::error::operation_aborted || !acceptor_.is_open()) return;
+    if (error) {  // out of descriptors: not again at once
+      loop_.run_after(100 * kMillisecond, [this] { accept_next(); });
+      return;
+    }
+    if (pending_ < kPendingMax) greet(std::make_shared<Pending>(std::move(socket), loop_.context()));
+    accept_next();
+  });
+}
+
+void PeerListener::greet(const std::shared_ptr<Pending>& pending) {
+  ErrorCodeT ignored;
+  pending->socket.set_option(tcp::no_delay(true), ignored);
+  ++pending_;
+  pending->deadline.expires_after(std::chrono::nanoseconds(kHandshakeLimit));
+  pending->deadline.async_wait([pending](const ErrorCodeT& error) {
+    ErrorCodeT ignored;
+    if (!error) pending->socket.close(ignored);
+  });
+  pending->nonce = random_nonce();
+  asio::async_write(pending->socket, asio::buffer(pending->nonce), [this, pending](const ErrorCodeT& error, size_t) {
+    const auto give_up = [this, pending] {
+      --pending_;
+      pending->deadline.cancel();
+    };
+    if (error) return give_up();
+    pending->buffer.assign(4, '\0');
+    asio::async_read(pending->socket, asio::buffer(pending->buffer), [this, pending, give_up](const ErrorCodeT& error, size_t) {
+      const uint32_t length = error ? 0 : get_fixed<uint32_t>(pending->buffer.data());
+      if (error || length > kHelloBytesMax) return give_up();
+      pending->buffer.assign(length, '\0');
+      asio::async_read(pending->socket, asio::buffer(pending->buffer), [this, pending, give_up](const ErrorCodeT& error, size_t) {
+        give_up();
+        if (!error) check(pending);
+      });
+    });
+  });
+}
+
+void PeerListener::check(const std::shared_ptr<Pending>& pending) {
+  const auto hello = PeerHello::decode(pending->buffer, pending->nonce, secret_);
+  if (!hello) {
+    log_(LogLevel::kWarn, "a peer connection was refused: another peer.secret, or not a Cairn node");
+    return;
+  }
+  PeerWelcome welcome;
+  welcome.from = self_;
+  if (hello->channel == kCallChannel) {
+    welcome.accepted = true;
+  } else if (self_.node.value == 0) {
+    welcome.reason = "not a member yet";
+  } else if (hello->cluster != cluster_) {
+    welcome.reason = "another cluster";
+  } else if (hello->to != self_.node) {
+    welcome.reason = fmt::format("this is node {}, not {}", self_.node.value, hello->to.value);
+  } else {
+    welcome.accepted = true;
+  }
+  pending->buffer = with_length(welcome.encode(hello->nonce, secret_));
+  asio::async_write(pending->socket, asio::buffer(pending->buffer),
+                    [this, pending, hello = *hello, accepted = welcome.accepted](const ErrorCodeT& error, size_t) {
+                      if (!error && accepted) accept_(std::move(pending->socket), hello);
+                    });
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,106 @@
+// The real Transport: TCP connections to the other nodes, one per (node, channel), dialled by the sender.
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/metrics.h"
+#include "server/cluster/transport.h"
+#include "server/cluster/node_options.h"
+#include "server/net/peer_wire.h"
+#include "server/runtime/event_loop.h"
+
+namespace cairn::server {
+
+struct PeerNetMetrics {
+  Counter frames_sent, frames_received, bytes_sent, bytes_received, connects, disconnects, dropped, refused_handshakes;
+};
+
+// Thread safety: on its loop, but for what is said otherwise.
+class PeerTransport final : public Transport {
+ public:
+  PeerTransport(EventLoop& loop, std::string secret, std::function<void(LogLevel, std::string_view)> log);
+  ~PeerTransport() override;
+
+  void set_events(TransportEvents* events) { events_ = events; }
+  void set_identity(const std::string& cluster, PeerIdentity self);
+  const PeerNetMetrics& metrics() const { return metrics_; }
+
+  void set_address(NodeId node, const std::string& address) override;
+  void send(NodeId to, Channel channel, std::string frame) override;
+  void flush() override;
+  uint64_t queued_bytes(NodeId to, Channel channel) const override;
+  void call(const std::string& address, std::string request, CallDone done) override;
+
+  // Takes over a connection that PeerListener has accepted and checked.
+  void adopt(boost::asio::ip::tcp::socket socket, const PeerHello& hello);
+  void close_all();
+
+ private:
+  struct Outgoing;
+  struct Incoming;
+  struct Call;
+  using Key = std::pair<NodeId, Channel>;
+
+  void dial(const Key& key);
+  void dialled(const std::shared_ptr<Outgoing>& out);
+  void lost(const std::shared_ptr<Outgoing>& out, bool refused);
+  void write(const std::shared_ptr<Outgoing>& out);
+  void watch(const std::shared_ptr<Outgoing>& out);
+  void read(const std::shared_ptr<Incoming>& in);
+
+  static constexpr uint64_t kQueueMax[3] = {1u << 20, 128u << 20, 32u << 20};  // bytes, by channel; above: reconnect
+  static constexpr uint64_t kConnectingQueueMax = 4u << 20;
+
+  EventLoop& loop_;
+  const std::string secret_;
+  std::function<void(LogLevel, std::string_view)> log_;
+  TransportEvents* events_ = nullptr;
+  std::string cluster_;
+  PeerIdentity self_;
+  std::map<NodeId, std::string> addresses_;
+  std::map<Key, std::shared_ptr<Outgoing>> outgoing_;
+  std::set<std::shared_ptr<Incoming>> incoming_;
+  std::set<std::shared_ptr<Outgoing>> dirty_;
+  PeerNetMetrics metrics_;
+  bool closed_ = false;
+};
+
+// Accepts peer connections on `listen`, checks the handshake and hands the socket to the transport of its channel.
+class PeerListener {
+ public:
+  // `accept` runs on this listener's loop with the checked connection.
+  PeerListener(EventLoop& loop, std::string secret,
+               std::function<void(boost::asio::ip::tcp::socket, const PeerHello&)> accept,
+               std::function<void(LogLevel, std::string_view)> log);
+  Result<void> listen(const std::string& address);  // kInUse
+  // Until it is set only calls are accepted.
+  void set_identity(const std::string& cluster, PeerIdentity self);
+  void close();
+
+ private:
+  struct Pending;
+  void accept_next();
+  void greet(const std::shared_ptr<Pending>& pending);
+  void check(const std::shared_ptr<Pending>& pending);
+
+  EventLoop& loop_;
+  const std::string secret_;
+  std::function<void(boost::asio::ip::tcp::socket, const PeerHello&)> accept_;
+  std::function<void(LogLevel, std::string_view)> log_;
+  boost::asio::ip::tcp::acceptor acceptor_;
+  std::string cluster_;
+  PeerIdentity self_;
+  size_t pending_ = 0;
+  static constexpr size_t kPendingMax = 256;
+};
+
+// "host:port" -> endpoint; kInvalidArgument. The host may be a name that resolves.
+Result<boost::asio::ip::tcp::endpoint> resolve(boost::asio::io_context& context, const std::string& address);
+// Binds and listens; kInUse if somebody else does.
+Result<void> listen_on(boost::asio::ip::tcp::acceptor& acceptor, const std::string& address);
+
+}  // namespace cairn::server

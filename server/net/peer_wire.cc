@@ -1,0 +1,134 @@
+#include "server/net/peer_wire.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "base/checksum.h"
+#include "base/codec.h"
+#include "server/cluster/peer_frames.h"
+
+
+namespace cairn::server {
+namespace {
+
+constexpr uint32_t kMagic = 0x314E5243;  // "CRN1"
+constexpr size_t kProofBytes = 32;
+
+std::string proof(std::string_view role, std::string_view nonce, std::string_view body, std::string_view secret) {
+  std::string text(role);
+  put_bytes(text, nonce);
+  text.append(body);
+  std::string out(kProofBytes, '\0');
+  unsigned length = 0;
+  HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), reinterpret_cast<const unsigned char*>(text.data()),
+       text.size(), reinterpret_cast<unsigned char*>(out.data()), &length);
+  return out;
+}
+
+// Splits off and checks the proof behind a body.
+std::optional<std::string_view> checked_body(std::string_view bytes, std::string_view role, std::string_view nonce,
+                                             std::string_view secret) {
+  if (bytes.size() < kProofBytes) return std::nullopt;
+  const std::string_view body = bytes.substr(0, bytes.size() - kProofBytes);
+  const std::string want = proof(role, nonce, body, secret);
+  if (CRYPTO_memcmp(want.data(), bytes.data() + body.size(), kProofBytes) != 0) return std::nullopt;
+  return body;
+}
+
+}  // namespace
+
+std::string PeerHello::encode(std::string_view acceptor_nonce, std::string_view secret) const {
+  std::string out;
+  put_u32(out, kMagic);
+  put_bytes(out, cluster);
+  put_varint(out, from.node.value);
+  put_varint(out, from.incarnation.value);
+  put_varint(out, to.value);
+  put_u8(out, channel);
+  put_bytes(out, nonce);
+  out += proof("connector", acceptor_nonce, out, secret);
+  return out;
+}
+
+std::optional<PeerHello> PeerHello::decode(std::string_view bytes, std::string_view acceptor_nonce,
+                                           std::string_view secret) {
+  const auto body = checked_body(bytes, "connector", acceptor_nonce, secret);
+  if (!body) return std::nullopt;
+  Decoder in(*body);
+  if (in.u32() != kMagic) return std::nullopt;
+  PeerHello hello;
+  hello.cluster = in.bytes();
+  hello.from.node = in.number<NodeIdTag>();
+  hello.from.incarnation = in.number<IncarnationTag>();
+  hello.to = in.number<NodeIdTag>();
+  hello.channel = in.u8();
+  hello.nonce = in.bytes();
+  if (!in.ok() || !in.at_end() || hello.channel > kCallChannel || hello.nonce.size() != kNonceBytes) return std::nullopt;
+  return hello;
+}
+
+std::string PeerWelcome::encode(std::string_view connector_nonce, std::string_view secret) const {
+  std::string out;
+  put_u32(out, kMagic);
+  put_u8(out, accepted ? 1 : 0);
+  put_varint(out, from.node.value);
+  put_varint(out, from.incarnation.value);
+  put_bytes(out, reason);
+  out += proof("acceptor", connector_nonce, out, secret);
+  return out;
+}
+
+std::optional<PeerWelcome> PeerWelcome::decode(std::string_view bytes, std::string_view connector_nonce,
+                                               std::string_view secret) {
+  const auto body = checked_body(bytes, "acceptor", connector_nonce, secret);
+  if (!body) return std::nullopt;
+  Decoder in(*body);
+  if (in.u32() != kMagic) return std::nullopt;
+  PeerWelcome welcome;
+  welcome.accepted = in.u8() != 0;
+  welcome.from.node = in.number<NodeIdTag>();
+  welcome.from.incarnation = in.number<IncarnationTag>();
+  welcome.reason = in.bytes();
+  if (!in.ok() || !in.at_end()) return std::nullopt;
+  return welcome;
+}
+
+void append_frame(std::string& out, std::string_view payload) {
+  put_u32(out, static_cast<uint32_t>(payload.size()));
+  put_u32(out, crc32c(payload));
+  out.append(payload);
+}
+
+std::optional<SharedBytes> FrameReader::next() {
+  if (failed_) return std::nullopt;
+  const std::string_view rest = std::string_view(buffer_).substr(at_);
+  if (rest.size() >= 8) {
+    const auto length = get_fixed<uint32_t>(rest.data());
+    if (length > kFrameBytesMax) {
+      failed_ = true;
+      return std::nullopt;
+    }
+    if (rest.size() >= 8u + length) {
+      const std::string_view payload = rest.substr(8, length);
+      if (crc32c(payload) != get_fixed<uint32_t>(rest.data() + 4)) {
+        failed_ = true;
+        return std::nullopt;
+      }
+      at_ += 8u + length;
+      SharedBytes frame{std::string(payload)};
+      if (at_ == buffer_.size()) {
+        buffer_.clear();
+        at_ = 0;
+      }
+      return frame;
+    }
+  }
+  if (at_ > 0 && at_ > buffer_.size() / 2) {
+    buffer_.erase(0, at_);
+    at_ = 0;
+  }
+  return std::nullopt;
+}
+
+}  // namespace cairn::server

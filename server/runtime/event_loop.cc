@@ -1,0 +1,91 @@
+#include "server/runtime/event_loop.h"
+
+#include <time.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <chrono>
+
+namespace cairn::server {
+namespace {
+uint64_t read_clock(clockid_t id) {
+  timespec t{};
+  clock_gettime(id, &t);
+  return static_cast<uint64_t>(t.tv_sec) * kSecond + static_cast<uint64_t>(t.tv_nsec);
+}
+}  // namespace
+
+Instant RealClock::now() const { return read_clock(CLOCK_BOOTTIME); }
+uint64_t RealClock::wall_ms() const { return read_clock(CLOCK_REALTIME) / kMillisecond; }
+
+EventLoop::EventLoop(const Clock& clock) : clock_(clock), context_(1), timer_(context_) {}
+EventLoop::~EventLoop() = default;
+
+void EventLoop::post(Task task) { boost::asio::post(context_, std::move(task)); }
+
+TimerId EventLoop::run_after(Duration delay, Task task) {
+  const TimerId id = next_timer_++;
+  const Instant at = clock_.now() + delay;
+  timers_.emplace(std::pair(at, id), std::move(task));
+  due_.emplace(id, at);
+  arm();
+  return id;
+}
+
+void EventLoop::cancel(TimerId timer) {
+  const auto found = due_.find(timer);
+  if (found == due_.end()) return;
+  timers_.erase({found->second, timer});
+  due_.erase(found);
+}
+
+void EventLoop::arm() {
+  if (timers_.empty()) return;
+  const Instant at = timers_.begin()->first.first;
+  if (at >= armed_) return;  // an earlier wake-up will find it
+  armed_ = at;
+  const Instant now = clock_.now();
+  timer_.expires_after(std::chrono::nanoseconds(at > now ? at - now : 0));
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    armed_ = kNever;
+    fire();
+    arm();
+  });
+}
+
+void EventLoop::fire() {
+  const Instant now = clock_.now();
+  while (!timers_.empty() && timers_.begin()->first.first <= now) {
+    Task task = std::move(timers_.begin()->second);
+    due_.erase(timers_.begin()->first.second);
+    timers_.erase(timers_.begin());
+    task();
+  }
+}
+
+void EventLoop::run(const std::function<void()>& end_turn) {
+  const auto guard = boost::asio::make_work_guard(context_);
+  while (!stopped_.load(std::memory_order_relaxed)) {
+    size_t ran = context_.poll();
+    if (ran == 0 && spin_ > 0) {
+      const Instant until = clock_.now() + spin_;
+      do {
+        ran = context_.poll();
+      } while (ran == 0 && clock_.now() < until);
+    }
+    if (ran == 0) {
+      context_.run_one();
+      context_.poll();
+    }
+    turns_.add_owned();
+    end_turn();
+  }
+}
+
+void EventLoop::stop() {
+  stopped_ = true;
+  post([] {});
+}
+
+}  // namespace cairn::server

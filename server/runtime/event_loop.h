@@ -1,0 +1,58 @@
+// One event loop on one thread: Asio for sockets, a timer queue, and a hook that runs after each batch of events.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/metrics.h"
+
+namespace cairn::server {
+
+class RealClock final : public Clock {
+ public:
+  Instant now() const override;       // CLOCK_BOOTTIME
+  uint64_t wall_ms() const override;  // CLOCK_REALTIME
+};
+
+// Thread safety: post() and stop() from any thread; the rest on the loop's own thread (or before run()).
+class EventLoop final : public Executor {
+ public:
+  explicit EventLoop(const Clock& clock);
+  ~EventLoop() override;
+
+  void post(Task task) override;
+  TimerId run_after(Duration delay, Task task) override;
+  void cancel(TimerId timer) override;
+
+  // Runs until stop(). After every batch of events `end_turn` is called once.
+  void run(const std::function<void()>& end_turn);
+  void stop();
+
+  boost::asio::io_context& context() { return context_; }
+  // How long an idle loop looks for work before it blocks. 0: it blocks at once.
+  void set_spin(Duration spin) { spin_ = spin; }
+  const Counter& turns() const { return turns_; }
+
+ private:
+  void arm();
+  void fire();
+
+  const Clock& clock_;
+  boost::asio::io_context context_;
+  boost::asio::steady_timer timer_;
+  Instant armed_ = kNever;
+  std::map<std::pair<Instant, TimerId>, Task> timers_;
+  std::map<TimerId, Instant> due_;
+  TimerId next_timer_ = 1;
+  Duration spin_ = 0;
+  std::atomic<bool> stopped_{false};
+  Counter turns_;
+};
+
+}  // namespace cairn::server
