@@ -40,7 +40,7 @@ enum CommandFlag : uint32_t {
   kDenyOom = 1u << 2,
   kFast = 1u << 3,
   kAdmin = 1u << 4,
-  kNoAuth = 1u << 5,    // allowed before AUTH
+  kNoAuth = 1u << 5,  // allowed before AUTH
   kLoading = 1u << 6,
   kStale = 1u << 7,
   kDangerous = 1u << 8,
@@ -65,18 +65,33 @@ enum AclCategory : uint32_t {
 
 // Which of the session's own commands this is (CommandPlace::kConnection).
 enum class SessionCommand : uint8_t {
-  kNone, kAsking, kAuth, kClient, kCluster, kCommand, kConfig, kEcho, kHello, kInfo, kPing, kQuit, kReadonly, kReadwrite,
-  kReset, kSelect, kTime,
+  kNone,
+  kAsking,
+  kAuth,
+  kClient,
+  kCluster,
+  kCommand,
+  kConfig,
+  kEcho,
+  kHello,
+  kInfo,
+  kPing,
+  kQuit,
+  kReadonly,
+  kReadwrite,
+  kReset,
+  kSelect,
+  kTime,
 };
 
 using EvaluateFn = EvalStatus (*)(EvalContext&, Argv);
 
 struct CommandSpec {
-  std::string_view name;    // upper case
-  int arity = 0;            // as COMMAND says: exact, or minus the least number of arguments; the name counts
+  std::string_view name;  // upper case
+  int arity = 0;          // as COMMAND says: exact, or minus the least number of arguments; the name counts
   uint32_t flags = 0;
-  int first_key = 0;        // position of the first key; 0 = none
-  int last_key = 0;         // negative: from the end
+  int first_key = 0;  // position of the first key; 0 = none
+  int last_key = 0;   // negative: from the end
   int step = 0;
   uint32_t categories = 0;  // bits of kAclCategories (command_table.cc)
   CommandPlace place = CommandPlace::kConnection;
@@ -98,7 +113,7 @@ struct SubcommandSpec {
   std::string_view tips = {};
 };
 
-std::span<const CommandSpec> command_table();  // sorted by name
+std::span<const CommandSpec> command_table();        // sorted by name
 std::span<const SubcommandSpec> subcommand_table();  // sorted by container and name
 // Case-insensitive. Null: unknown.
 const CommandSpec* find_command(std::string_view name);

@@ -1,8 +1,9 @@
 // The evaluators that command_table.cc refers to, by the file that has them.
 //
-// Every one of them may be run again after EvalStatus::kNeedsRows: it keeps nothing but scratch memory between runs, and it
-// asks for all the rows it can name before it gives up, so that they are fetched together. They reply in the words of
-// Redis 7.0.15. No evaluator runs another; they may run on several threads at once.
+// Every one of them may be run again after EvalStatus::kNeedsRows: it keeps nothing but scratch memory
+// between runs, and it asks for all the rows it can name before it gives up, so that they are fetched
+// together. They reply in the words of Redis 7.0.15. No evaluator runs another; they may run on several
+// threads at once.
 #pragma once
 
 #include "server/commands/command.h"

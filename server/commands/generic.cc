@@ -18,9 +18,14 @@ EvalStatus for_each_key(EvalContext& ctx, Argv argv, OnFound on_found) {
         ++count;
         on_found(key);
         break;
-      case KeyState::kAbsent: break;
-      case KeyState::kNeedsRows: needs_rows = true; break;
-      case KeyState::kCorrupt: ++count; break;  // a row is there, but what else belongs to it is unknown: it is kept
+      case KeyState::kAbsent:
+        break;
+      case KeyState::kNeedsRows:
+        needs_rows = true;
+        break;
+      case KeyState::kCorrupt:
+        ++count;
+        break;  // a row is there, but what else belongs to it is unknown: it is kept
     }
   }
   if (needs_rows) return EvalStatus::kNeedsRows;

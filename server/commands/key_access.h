@@ -9,7 +9,8 @@
 
 namespace cairn::server {
 
-inline constexpr std::string_view kWrongType = "WRONGTYPE Operation against a key holding the wrong kind of value";
+inline constexpr std::string_view kWrongType =
+    "WRONGTYPE Operation against a key holding the wrong kind of value";
 inline constexpr std::string_view kNotAnInteger = "ERR value is not an integer or out of range";
 inline constexpr std::string_view kSyntaxError = "ERR syntax error";
 inline constexpr std::string_view kCorruptRow = "ERR the stored row of this key is of an unknown format";
@@ -21,8 +22,8 @@ enum class KeyState : uint8_t {
   kCorrupt,  // the evaluator answers kCorruptRow and leaves the row alone
 };
 
-// Thread safety: none, but objects on different threads are independent. The scratch memory behind `meta_key()` belongs to
-// the thread: one KeyAccess is alive at a time.
+// Thread safety: none, but objects on different threads are independent. The scratch memory behind
+// `meta_key()` belongs to the thread: one KeyAccess is alive at a time.
 class KeyAccess {
  public:
   // `slot`: of `user_key`. `user_key` must outlive this.
@@ -30,7 +31,8 @@ class KeyAccess {
 
   // Reads the meta row. A key that is due is deleted here, and absent.
   KeyState load();
-  // The row as loaded. Requires: load() == kFound. Its payload stays valid until the evaluation ends or the row is written.
+  // The row as loaded. Requires: load() == kFound. Its payload stays valid until the evaluation ends or the
+  // row is written.
   const MetaRow& meta() const { return meta_; }
   std::string_view meta_key() const { return meta_key_; }
   std::string_view user_key() const { return user_key_; }
@@ -38,8 +40,8 @@ class KeyAccess {
 
   // Deletes the key with all its rows. Requires: load() == kFound.
   void drop();
-  // Replaces whatever the key holds by a string (`head` followed by `tail`, which may point into meta().payload).
-  // Requires: load() was called, or the key has no element rows. `expire_ms` 0: never.
+  // Replaces whatever the key holds by a string (`head` followed by `tail`, which may point into
+  // meta().payload). Requires: load() was called, or the key has no element rows. `expire_ms` 0: never.
   void put_string(std::string_view head, std::string_view tail, uint64_t expire_ms);
   // Writes the meta row. `value` must not point into the scratch of this class.
   void put_meta(std::string_view value) { ctx_.rows.put(meta_key_, value); }
@@ -62,10 +64,12 @@ class KeyAccess {
   MetaRow meta_;
 };
 
-// For a value that an evaluator is putting together: cleared, memory kept. Valid until the next call on this thread.
+// For a value that an evaluator is putting together: cleared, memory kept. Valid until the next call on this
+// thread.
 std::string& value_scratch();
 
-// Loads the key, or answers for it. Returns true if the evaluator goes on (found or absent); else it returns `status`.
+// Loads the key, or answers for it. Returns true if the evaluator goes on (found or absent); else it returns
+// `status`.
 inline bool load_or_answer(EvalContext& ctx, KeyAccess& key, KeyState& state, EvalStatus& status) {
   state = key.load();
   status = EvalStatus::kDone;

@@ -3,7 +3,8 @@
 //   type u8 | flags u8 | [expire u64 LE, ms since 1970; flag kHasExpiry] | payload
 //   string          payload = the bytes
 //   inline hash     payload = (varint length, field, varint length, value)*, in order of insertion
-//   exploded hash   payload = version u64 LE | number of fields u64 LE; the fields are element rows of that version, and
+//   exploded hash   payload = version u64 LE | number of fields u64 LE; the fields are element rows of that
+//   version, and
 //                   the value of an element row is the field's value as it is
 #pragma once
 

@@ -1,5 +1,5 @@
-// What the evaluation of a command may see and do. Implemented by the replica (pending overlay over tablet) and, in tests,
-// by an in-memory view.
+// What the evaluation of a command may see and do. Implemented by the replica (pending overlay over tablet)
+// and, in tests, by an in-memory view.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,14 @@ namespace cairn::server {
 enum class RowState : uint8_t {
   kFound,
   kAbsent,
-  kNeedsRows,  // not in memory; the view has noted it. Evaluation returns EvalStatus::kNeedsRows and is run again later.
+  kNeedsRows,  // not in memory; the view has noted it. Evaluation returns EvalStatus::kNeedsRows and is run
+               // again later.
 };
 
 struct RowResult {
   RowState state = RowState::kAbsent;
-  std::string_view value;  // valid until this evaluation ends; unaffected by writes of the same evaluation to other rows
+  std::string_view
+      value;  // valid until this evaluation ends; unaffected by writes of the same evaluation to other rows
 };
 
 // Reads see, newest first: writes of this evaluation, effects proposed but not committed, committed rows.
@@ -26,11 +28,13 @@ class RowView {
  public:
   virtual ~RowView() = default;
   virtual RowResult get(std::string_view row_key) = 0;
-  // Visits the rows with `prefix` in key order. kFound: visited (perhaps none). kNeedsRows: nothing useful was visited.
+  // Visits the rows with `prefix` in key order. kFound: visited (perhaps none). kNeedsRows: nothing useful
+  // was visited.
   virtual RowState scan(std::string_view prefix,
                         const std::function<bool(std::string_view key, std::string_view value)>& visit) = 0;
 
-  // False: the key of this meta row certainly has no element rows, so it may be overwritten without being read.
+  // False: the key of this meta row certainly has no element rows, so it may be overwritten without being
+  // read.
   virtual bool may_be_exploded(std::string_view /*meta_key*/) { return true; }
 
   // Effects. Visible to later reads of this evaluation and of later ones.
@@ -39,9 +43,11 @@ class RowView {
   virtual void remove_prefix(std::string_view prefix) = 0;
   virtual void clear_all() = 0;  // every row of the range
 
-  // A fresh version for a collection, larger than any given before in this range. Part of the replicated state.
+  // A fresh version for a collection, larger than any given before in this range. Part of the replicated
+  // state.
   virtual uint64_t next_version() = 0;
-  // Milliseconds since 1970 by the leader, never before the newest applied entry. Expiry is judged and stamped by it.
+  // Milliseconds since 1970 by the leader, never before the newest applied entry. Expiry is judged and
+  // stamped by it.
   virtual uint64_t now_ms() const = 0;
 };
 

@@ -19,15 +19,16 @@ struct SetOptions {
   std::string_view expiry_text;
 };
 
-// The rules of Redis for repeated and contradicting options: the same kind of expiry may be given again, the last one
-// counts; two different kinds, or one beside KEEPTTL, are an error.
+// The rules of Redis for repeated and contradicting options: the same kind of expiry may be given again, the
+// last one counts; two different kinds, or one beside KEEPTTL, are an error.
 bool parse_set_options(Argv argv, SetOptions& options) {
   using Expiry = SetOptions::Expiry;
   for (size_t i = 3; i < argv.size(); ++i) {
     const std::string_view text = argv[i];
     const bool has_next = i + 1 < argv.size();
     const auto expiry = [&](Expiry kind) {
-      if (options.keep_ttl || (options.expiry != Expiry::kNone && options.expiry != kind) || !has_next) return false;
+      if (options.keep_ttl || (options.expiry != Expiry::kNone && options.expiry != kind) || !has_next)
+        return false;
       options.expiry = kind;
       options.expiry_text = argv[++i];
       return true;
@@ -182,7 +183,8 @@ EvalStatus evaluate_set(EvalContext& ctx, Argv argv) {
     return EvalStatus::kDone;
   }
   if (options.keep_ttl && found) expire_ms = key.meta().expire_ms;
-  if (expire_ms != 0 && expire_ms <= ctx.rows.now_ms()) {  // set and expired in one step: only the deletion is left
+  if (expire_ms != 0 &&
+      expire_ms <= ctx.rows.now_ms()) {  // set and expired in one step: only the deletion is left
     if (found) {
       key.drop();
     } else if (blind) {

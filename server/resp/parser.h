@@ -1,5 +1,5 @@
-// Incremental parser of what clients send (Redis serialization protocol specification, "Sending commands" and "Inline
-// commands"; quoting rules of redis-cli).
+// Incremental parser of what clients send (Redis serialization protocol specification, "Sending commands" and
+// "Inline commands"; quoting rules of redis-cli).
 #pragma once
 
 #include <cstddef>
@@ -13,32 +13,35 @@ namespace cairn::server {
 
 // Sizes in bytes. The defaults are those of Redis 7.0 where it has them.
 struct ParserLimits {
-  size_t inline_bytes_max = 64 * 1024;                // also of a "*N" or "$N" line
-  int64_t arguments_max = 1024 * 1024;                // above: protocol error
-  int64_t bulk_bytes_max = 512 * 1024 * 1024;         // above: protocol error
-  size_t command_bytes_max = 8 * 1024 * 1024;         // on the wire; above: the command is skipped, the connection lives on
-  int64_t unauthenticated_arguments_max = 10;         // above: protocol error
-  int64_t unauthenticated_bulk_bytes_max = 16 * 1024; // above: protocol error
+  size_t inline_bytes_max = 64 * 1024;         // also of a "*N" or "$N" line
+  int64_t arguments_max = 1024 * 1024;         // above: protocol error
+  int64_t bulk_bytes_max = 512 * 1024 * 1024;  // above: protocol error
+  size_t command_bytes_max =
+      8 * 1024 * 1024;  // on the wire; above: the command is skipped, the connection lives on
+  int64_t unauthenticated_arguments_max = 10;          // above: protocol error
+  int64_t unauthenticated_bulk_bytes_max = 16 * 1024;  // above: protocol error
 };
 
 enum class ParseStatus : uint8_t {
-  kNeedMore,       // the input ends inside a command, or is empty
-  kCommand,        // argv() holds a command of at least one argument
-  kTooLarge,       // a command above command_bytes_max begins here; its remaining bytes are skipped by later calls
+  kNeedMore,  // the input ends inside a command, or is empty
+  kCommand,   // argv() holds a command of at least one argument
+  kTooLarge,  // a command above command_bytes_max begins here; its remaining bytes are skipped by later calls
   kProtocolError,  // error() says why; the parser must not be used again
 };
 
-// Keeps its place between calls as offsets from the start of the unfinished command, so the caller may move its buffer.
-// The result does not depend on where the input was cut.
+// Keeps its place between calls as offsets from the start of the unfinished command, so the caller may move
+// its buffer. The result does not depend on where the input was cut.
 //
-// Thread safety: none. Ownership: none of the input; argv() points into it, or into the parser for inline commands.
+// Thread safety: none. Ownership: none of the input; argv() points into it, or into the parser for inline
+// commands.
 class RequestParser {
  public:
   explicit RequestParser(const ParserLimits& limits) : limits_(limits) {}
 
   struct Step {
     ParseStatus status;
-    size_t consumed;  // bytes at the front of `input` that the caller drops before the next call (after using argv())
+    size_t consumed;  // bytes at the front of `input` that the caller drops before the next call (after using
+                      // argv())
   };
   // `input`: every byte received and not yet consumed.
   Step next(std::string_view input);

@@ -1,5 +1,5 @@
-// Finds the structure of RESP2 and RESP3 replies in a byte string: to merge the parts of a scattered command, and for
-// tests. Foreign bytes are fine.
+// Finds the structure of RESP2 and RESP3 replies in a byte string: to merge the parts of a scattered command,
+// and for tests. Foreign bytes are fine.
 #pragma once
 
 #include <cstddef>

@@ -14,42 +14,49 @@ namespace cairn::server {
 
 // Where a reply that comes later belongs.
 struct ReplySlot {
-  uint64_t session = 0;  // Session::id()
-  uint64_t sequence = 0; // chosen by the session, given back unchanged
+  uint64_t session = 0;   // Session::id()
+  uint64_t sequence = 0;  // chosen by the session, given back unchanged
 };
 
 struct TopologyNode {
   NodeId id;
-  std::string hex_id;                                 // 40 hex digits
-  std::string host;                                   // client address to advertise
+  std::string hex_id;  // 40 hex digits
+  std::string host;    // client address to advertise
   uint16_t port = 0;
   uint16_t bus_port = 0;
   bool connected = true;
-  std::vector<std::pair<uint16_t, uint16_t>> slots;   // advertised owner of these, both ends inside
+  std::vector<std::pair<uint16_t, uint16_t>> slots;  // advertised owner of these, both ends inside
 };
 struct Topology {
-  uint64_t epoch = 0;                // version of the advertised slot map
+  uint64_t epoch = 0;  // version of the advertised slot map
   NodeId self;
-  std::vector<TopologyNode> nodes;   // sorted by id
+  std::vector<TopologyNode> nodes;  // sorted by id
   uint32_t slots_assigned = 0;
-  bool ok = false;                   // every range has a leader as far as this node knows
-  bool cluster_mode = true;          // false: `default` is one whole range; answer as a standalone Redis
+  bool ok = false;           // every range has a leader as far as this node knows
+  bool cluster_mode = true;  // false: `default` is one whole range; answer as a standalone Redis
 };
 
 // MOVED is answered by the session from this alone: the advertised owner of a slot.
+// kAuto: only connections that showed themselves to be cluster clients (CLUSTER SLOTS, SHARDS or NODES,
+// READONLY, ASKING).
 enum class RedirectMode : uint8_t { kAuto, kAlways, kNever };
+
+// INFO's fields by section, both in order.
+using InfoSections = std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>>;
 
 class CommandSink {
  public:
   virtual ~CommandSink() = default;
 
-  // Runs one command (CommandPlace::kRange, or one slot's part of a kScatter one) on the leader of its range, wherever that
-  // is. `argv` and what it points to are valid only during the call. True: the reply was appended to `reply` before
-  // returning. False: it arrives later, exactly once, through Session::deliver(slot.sequence, bytes).
-  // `proto` (2 or 3) is the protocol the reply is written in. Calls of one session for one range are run in call order.
+  // Runs one command (CommandPlace::kRange, or one slot's part of a kScatter one) on the leader of its range,
+  // wherever that is. `argv` and what it points to are valid only during the call. True: the reply was
+  // appended to `reply` before returning. False: it arrives later, exactly once, through
+  // Session::deliver(slot.sequence, bytes). `proto` (2 or 3) is the protocol the reply is written in. Calls
+  // of one session for one range are run in call order.
   virtual bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto,
                        RespWriter& reply) = 0;
-  // Runs DBSIZE or FLUSHALL on every range. The reply (integer sum, +OK, or the first error) always arrives later.
+  // Runs DBSIZE or FLUSHALL on every range. The reply (integer sum, +OK, or the first error) always arrives
+  // later.
   virtual void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) = 0;
 
   // The keys of a multi-key command may be in any slots and run as one command (`sharding: whole`).
@@ -62,7 +69,7 @@ class CommandSink {
   virtual Instant now() const = 0;
   virtual uint64_t wall_us() const = 0;
   // INFO's fields that the session does not know itself, in order, by section ("server", "memory", ...).
-  virtual std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> info_sections() const = 0;
+  virtual InfoSections info_sections() const = 0;
   // CONFIG GET: every known parameter with its value.
   virtual const std::map<std::string, std::string>& config_parameters() const = 0;
   virtual std::string_view requirepass() const = 0;  // empty: no password

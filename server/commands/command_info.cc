@@ -1,0 +1,282 @@
+#include "server/commands/command_info.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <utility>
+#include <vector>
+
+#include "server/commands/glob.h"
+#include "server/commands/key_access.h"
+
+namespace cairn::server {
+namespace {
+
+using Named = std::pair<uint32_t, std::string_view>;
+// In the order in which Redis lists them.
+constexpr auto kFlagNames = std::to_array<Named>({
+    {kWrite, "write"},
+    {kReadOnly, "readonly"},
+    {kDenyOom, "denyoom"},
+    {kAdmin, "admin"},
+    {kNoScript, "noscript"},
+    {kLoading, "loading"},
+    {kStale, "stale"},
+    {kFast, "fast"},
+    {kNoAuth, "no_auth"},
+    {kAllowBusy, "allow_busy"},
+});
+constexpr auto kCategoryNames = std::to_array<Named>({
+    {kAclKeyspace, "@keyspace"},
+    {kAclRead, "@read"},
+    {kAclWrite, "@write"},
+    {kAclHash, "@hash"},
+    {kAclString, "@string"},
+    {kAclAdmin, "@admin"},
+    {kAclFast, "@fast"},
+    {kAclSlow, "@slow"},
+    {kAclDangerous, "@dangerous"},
+    {kAclConnection, "@connection"},
+});
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  }
+  return out;
+}
+
+template <size_t N>
+void write_bits(RespWriter& reply, uint32_t bits, const std::array<Named, N>& names) {
+  reply.set(static_cast<size_t>(std::popcount(bits)));
+  for (const auto& [bit, name] : names) {
+    if (bits & bit) reply.status(name);
+  }
+}
+
+std::vector<std::string_view> words(std::string_view text) {
+  std::vector<std::string_view> out;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    out.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+void write_tips(RespWriter& reply, std::string_view tips) {
+  const auto list = words(tips);
+  reply.set(list.size());
+  for (const std::string_view tip : list) reply.bulk(tip);
+}
+
+void write_key_specs(RespWriter& reply, const CommandSpec& spec) {
+  if (spec.first_key == 0) return reply.set(0);
+  reply.set(1);
+  reply.map(3);
+  reply.bulk("flags");
+  const auto flags = words(spec.key_flags);
+  reply.set(flags.size());
+  for (const std::string_view flag : flags) reply.status(flag);
+  reply.bulk("begin_search");
+  reply.map(2);
+  reply.bulk("type");
+  reply.bulk("index");
+  reply.bulk("spec");
+  reply.map(1);
+  reply.bulk("index");
+  reply.integer(spec.first_key);
+  reply.bulk("find_keys");
+  reply.map(2);
+  reply.bulk("type");
+  reply.bulk("range");
+  reply.bulk("spec");
+  reply.map(3);
+  reply.bulk("lastkey");  // relative to the first key, or negative from the end
+  reply.integer(spec.last_key < 0 ? spec.last_key : spec.last_key - spec.first_key);
+  reply.bulk("keystep");
+  reply.integer(spec.step);
+  reply.bulk("limit");
+  reply.integer(0);
+}
+
+void write_subcommand(RespWriter& reply, const CommandSpec& spec, const SubcommandSpec& sub) {
+  reply.array(10);
+  reply.bulk(full_name(spec, &sub));
+  reply.integer(sub.arity);
+  write_bits(reply, sub.flags, kFlagNames);
+  reply.integer(0);
+  reply.integer(0);
+  reply.integer(0);
+  write_bits(reply, sub.categories, kCategoryNames);
+  write_tips(reply, sub.tips);
+  reply.set(0);
+  reply.set(0);
+}
+
+std::vector<const SubcommandSpec*> subcommands_of(const CommandSpec& spec) {
+  std::vector<const SubcommandSpec*> out;
+  for (const SubcommandSpec& sub : subcommand_table()) {
+    if (sub.container == spec.name) out.push_back(&sub);
+  }
+  return out;
+}
+
+void write_info(RespWriter& reply, const CommandSpec& spec) {
+  reply.array(10);
+  reply.bulk(lower(spec.name));
+  reply.integer(spec.arity);
+  write_bits(reply, spec.flags, kFlagNames);
+  reply.integer(spec.first_key);
+  reply.integer(spec.last_key);
+  reply.integer(spec.step);
+  write_bits(reply, spec.categories, kCategoryNames);
+  write_tips(reply, spec.tips);
+  write_key_specs(reply, spec);
+  const auto subs = subcommands_of(spec);
+  reply.set(subs.size());
+  for (const SubcommandSpec* sub : subs) write_subcommand(reply, spec, *sub);
+}
+
+void write_docs(RespWriter& reply, const CommandSpec& spec) {
+  reply.bulk(lower(spec.name));
+  reply.map(3);
+  reply.bulk("summary");
+  reply.bulk(spec.summary);
+  reply.bulk("since");
+  reply.bulk(spec.since);
+  reply.bulk("group");
+  reply.bulk(spec.group);
+}
+
+// "name" or "container|subcommand".
+const CommandSpec* find_full(std::string_view name, const SubcommandSpec** subcommand) {
+  const size_t bar = name.find('|');
+  const CommandSpec* spec = find_command(name.substr(0, bar));
+  *subcommand = nullptr;
+  if (spec == nullptr || bar == std::string_view::npos) return spec;
+  *subcommand = find_subcommand(spec->name, name.substr(bar + 1));
+  return *subcommand == nullptr ? nullptr : spec;
+}
+
+void answer_info(Argv names, RespWriter& reply) {
+  if (names.empty()) {
+    reply.array(command_table().size());
+    for (const CommandSpec& spec : command_table()) write_info(reply, spec);
+    return;
+  }
+  reply.array(names.size());
+  for (const std::string_view name : names) {
+    const SubcommandSpec* sub = nullptr;
+    const CommandSpec* spec = find_full(name, &sub);
+    if (spec == nullptr) {
+      reply.null_array();
+    } else if (sub != nullptr) {
+      write_subcommand(reply, *spec, *sub);
+    } else {
+      write_info(reply, *spec);
+    }
+  }
+}
+
+void answer_docs(Argv names, RespWriter& reply) {
+  std::vector<const CommandSpec*> found;
+  if (names.empty()) {
+    for (const CommandSpec& spec : command_table()) found.push_back(&spec);
+  }
+  for (const std::string_view name : names) {
+    if (const CommandSpec* spec = find_command(name)) found.push_back(spec);
+  }
+  reply.map(found.size());
+  for (const CommandSpec* spec : found) write_docs(reply, *spec);
+}
+
+void answer_list(Argv argv, RespWriter& reply) {
+  std::string_view kind, pattern;
+  if (argv.size() == 5 && equals_ignoring_case(argv[2], "FILTERBY")) {
+    kind = argv[3];
+    pattern = argv[4];
+  } else if (argv.size() != 2) {
+    return reply.error(kSyntaxError);
+  }
+  std::vector<std::string> names;
+  for (const CommandSpec& spec : command_table()) {
+    std::string name = lower(spec.name);
+    if (kind.empty()) {
+      names.push_back(std::move(name));
+    } else if (equals_ignoring_case(kind, "PATTERN")) {
+      if (glob_matches(pattern, name)) names.push_back(std::move(name));
+    } else if (equals_ignoring_case(kind, "ACLCAT")) {
+      for (const auto& [bit, category] : kCategoryNames) {
+        if ((spec.categories & bit) && lower(pattern) == category.substr(1)) {
+          names.push_back(std::move(name));
+          break;
+        }
+      }
+    } else if (!equals_ignoring_case(kind, "MODULE")) {
+      return reply.error(kSyntaxError);
+    }
+  }
+  reply.set(names.size());
+  for (const std::string& name : names) reply.bulk(name);
+}
+
+void answer_getkeys(Argv command, RespWriter& reply) {
+  const CommandSpec* spec = find_command(command[0]);
+  if (spec == nullptr) return reply.error("ERR Invalid command specified");
+  if (spec->first_key == 0) return reply.error("ERR The command has no key arguments");
+  if (!arity_matches(spec->arity, command.size())) {
+    return reply.error("ERR Invalid number of arguments specified for command");
+  }
+  const size_t last = spec->last_key < 0 ? command.size() - static_cast<size_t>(-spec->last_key)
+                                         : static_cast<size_t>(spec->last_key);
+  const auto first = static_cast<size_t>(spec->first_key);
+  const auto step = static_cast<size_t>(spec->step);
+  reply.array((last - first) / step + 1);
+  for (size_t i = first; i <= last; i += step) reply.bulk(command[i]);
+}
+
+}  // namespace
+
+bool has_subcommands(const CommandSpec& spec) {
+  return spec.session == SessionCommand::kClient || spec.session == SessionCommand::kCluster ||
+         spec.session == SessionCommand::kCommand || spec.session == SessionCommand::kConfig;
+}
+
+std::string full_name(const CommandSpec& spec, const SubcommandSpec* subcommand) {
+  std::string name = lower(spec.name);
+  if (subcommand != nullptr) name += "|" + lower(subcommand->name);
+  return name;
+}
+
+std::string unknown_subcommand_text(const CommandSpec& spec, std::string_view subcommand) {
+  if (spec.session == SessionCommand::kCluster) {
+    for (const std::string_view name : {"ADDSLOTS", "ADDSLOTSRANGE", "BUMPEPOCH", "DELSLOTS", "DELSLOTSRANGE",
+                                        "FLUSHSLOTS", "RESET", "SET-CONFIG-EPOCH", "SETSLOT"}) {
+      if (equals_ignoring_case(subcommand, name)) {
+        return "ERR slots are assigned by the cluster itself; see /v1/ranges";
+      }
+    }
+  }
+  return "ERR unknown subcommand '" + std::string(until_zero(subcommand).substr(0, 128)) + "'. Try " +
+         std::string(spec.name) + " HELP.";
+}
+
+void answer_command(std::string_view subcommand, Argv argv, RespWriter& reply) {
+  if (subcommand.empty()) return answer_info({}, reply);
+  if (subcommand == "COUNT") return reply.integer(static_cast<int64_t>(command_table().size()));
+  if (subcommand == "INFO") return answer_info(argv.subspan(2), reply);
+  if (subcommand == "DOCS") return answer_docs(argv.subspan(2), reply);
+  if (subcommand == "LIST") return answer_list(argv, reply);
+  if (subcommand == "GETKEYS") return answer_getkeys(argv.subspan(2), reply);
+}
+
+void answer_help(const CommandSpec& spec, RespWriter& reply) {
+  const auto subs = subcommands_of(spec);
+  reply.array(subs.size() + 1);
+  reply.status(std::string(spec.name) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+  for (const SubcommandSpec* sub : subs) reply.status(sub->name);
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,23 @@
+// What COMMAND tells about the table, and the words for names and errors that are derived from it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "server/commands/command.h"
+#include "server/resp/writer.h"
+
+namespace cairn::server {
+
+bool has_subcommands(const CommandSpec& spec);
+// "get", "client|id"; `subcommand` may be null.
+std::string full_name(const CommandSpec& spec, const SubcommandSpec* subcommand);
+// "ERR unknown subcommand 'x'. Try CLIENT HELP.", or why Cairn has no such subcommand.
+std::string unknown_subcommand_text(const CommandSpec& spec, std::string_view subcommand);
+
+// COMMAND and its subcommands; `subcommand` is empty for the bare command, else in upper case.
+void answer_command(std::string_view subcommand, Argv argv, RespWriter& reply);
+// CLIENT HELP and the like.
+void answer_help(const CommandSpec& spec, RespWriter& reply);
+
+}  // namespace cairn::server

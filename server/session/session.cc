@@ -1,0 +1,246 @@
+#include "server/session/session.h"
+
+#include <algorithm>
+
+#include "server/commands/command_info.h"
+#include "server/commands/key_access.h"
+#include "sharding/slot.h"
+
+namespace cairn::server {
+namespace {
+
+size_t bytes_of(Argv argv) {
+  size_t bytes = 0;
+  for (const std::string_view argument : argv) bytes += argument.size() + 16;
+  return bytes;
+}
+
+}  // namespace
+
+Session::Session(uint64_t id, CommandSink& sink, SessionOptions options)
+    : id_(id), sink_(sink), options_(std::move(options)), parser_(options_.limits.parser), replies_(output_) {
+  set_authenticated(sink_.requirepass().empty());
+  created_ = last_input_ = sink_.now();
+}
+
+void Session::set_authenticated(bool authenticated) {
+  authenticated_ = authenticated;
+  parser_.set_authenticated(authenticated);
+}
+
+void Session::on_input(std::string_view bytes) {
+  if (closing_) return;
+  input_.append(bytes);
+  last_input_ = sink_.now();
+  process();
+}
+
+void Session::input_filled(size_t bytes) {
+  input_.filled(bytes);
+  if (closing_) return input_.clear();
+  last_input_ = sink_.now();
+  process();
+}
+
+void Session::deliver(uint64_t sequence, std::string_view bytes) {
+  if (replies_.deliver(sequence, bytes)) process();
+}
+
+void Session::on_close() {
+  closing_ = true;
+  input_.clear();
+}
+
+void Session::process() {
+  if (processing_) return;  // a reply came while a command was being handed over
+  processing_ = true;
+  while (!closing_ && !input_.empty() && !paused()) {
+    const RequestParser::Step step = parser_.next(input_.view());
+    if (step.status == ParseStatus::kCommand) {
+      execute(parser_.argv());
+    } else if (step.status == ParseStatus::kTooLarge) {
+      answer_error("ERR command too large: the limit is " +
+                   std::to_string(options_.limits.parser.command_bytes_max) +
+                   " bytes for a command with all its arguments");
+    } else if (step.status == ParseStatus::kProtocolError) {
+      answer_error(parser_.error());
+      closing_ = true;
+    }
+    input_.consume(step.consumed);
+    if (step.status == ParseStatus::kNeedMore) break;
+  }
+  if (closing_) input_.clear();
+  processing_ = false;
+}
+
+void Session::answer_error(std::string_view text) {
+  RespWriter reply(replies_.immediate(), proto_);
+  reply.error(text);
+  replies_.settle();
+  if (options_.stats != nullptr) options_.stats->error_replies.add();
+}
+
+void Session::answer_unknown(Argv argv) {
+  // Arguments are shown until 128 bytes are together, each cut to what is left of them.
+  std::string arguments;
+  for (size_t i = 1; i < argv.size() && arguments.size() < 128; ++i) {
+    arguments += '\'';
+    arguments += until_zero(argv[i]).substr(0, 128 - (arguments.size() - 1));
+    arguments += "' ";
+  }
+  answer_error("ERR unknown command '" + std::string(until_zero(argv[0]).substr(0, 128)) +
+               "', with args beginning with: " + arguments);
+}
+
+void Session::answer_wrong_arity(std::string_view name) {
+  answer_error("ERR wrong number of arguments for '" + std::string(name) + "' command");
+}
+
+// A web page that makes a browser send HTTP to this port must not get a command of its body executed.
+bool Session::looks_like_http(std::string_view name) const {
+  return equals_ignoring_case(name, "POST") || equals_ignoring_case(name, "HOST:");
+}
+
+void Session::execute(Argv argv) {
+  const CommandSpec* spec = find_command(argv[0]);
+  ++commands_;
+  CommandStats* stats = options_.stats;
+  if (stats != nullptr) stats->commands.add();
+  if (spec == nullptr) {
+    if (looks_like_http(argv[0])) {
+      closing_ = true;
+      return;
+    }
+    if (stats != nullptr) stats->unknown.add();
+    return answer_unknown(argv);
+  }
+  const auto rejected = [&] {
+    if (stats != nullptr) stats->of(*spec).rejected.add();
+  };
+  const SubcommandSpec* subcommand = nullptr;
+  if (has_subcommands(*spec) && argv.size() > 1) {
+    subcommand = find_subcommand(spec->name, argv[1]);
+    if (subcommand == nullptr) {
+      rejected();
+      return answer_error(unknown_subcommand_text(*spec, argv[1]));
+    }
+  }
+  if (!arity_matches(spec->arity, argv.size()) ||
+      (subcommand != nullptr && !arity_matches(subcommand->arity, argv.size()))) {
+    rejected();
+    return answer_wrong_arity(full_name(*spec, subcommand));
+  }
+  if (!authenticated() && !(spec->flags & kNoAuth)) {
+    rejected();
+    return answer_error("NOAUTH Authentication required.");
+  }
+  last_command_ = spec;
+  last_subcommand_ = subcommand;
+  if (stats != nullptr) stats->of(*spec).calls.add();
+  switch (spec->place) {
+    case CommandPlace::kRange:
+      return execute_in_range(*spec, argv);
+    case CommandPlace::kScatter:
+      return execute_scattered(*spec, argv);
+    case CommandPlace::kEverywhere:
+      return execute_everywhere(*spec, argv);
+    case CommandPlace::kConnection:
+      break;
+  }
+  std::string& target = replies_.immediate();
+  const size_t start = target.size();
+  RespWriter reply(target, proto_);
+  answer(*spec, subcommand, argv, reply);
+  if (stats != nullptr && target.size() > start && target[start] == '-') {
+    stats->of(*spec).failed.add();
+    stats->error_replies.add();
+  }
+  replies_.settle();
+}
+
+bool Session::redirected(uint16_t slot) {
+  const RedirectMode mode = sink_.redirect_mode();
+  if (mode == RedirectMode::kNever || (mode == RedirectMode::kAuto && !cluster_client_) || sink_.whole())
+    return false;
+  if (sink_.advertised_here(slot, &moved_to_)) return false;
+  answer_error("MOVED " + std::to_string(slot) + " " + moved_to_);
+  return true;
+}
+
+void Session::hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence) {
+  std::string& target = replies_.target(sequence);
+  const size_t start = target.size();
+  RespWriter reply(target, proto_);
+  if (!sink_.execute(spec, argv, slot, {id_, sequence}, proto_, reply)) {
+    // Nothing half-written may stay. (If the reply was delivered inside the call the slot is gone, and
+    // `target` too.)
+    if (replies_.is_open(sequence)) target.resize(start);
+    return;
+  }
+  if (options_.stats != nullptr && target.size() > start && target[start] == '-')
+    options_.stats->of(spec).failed.add();
+  replies_.finish(sequence);
+}
+
+void Session::execute_in_range(const CommandSpec& spec, Argv argv) {
+  const auto first = static_cast<size_t>(spec.first_key);
+  const uint16_t slot = sharding::key_slot(argv[first]);
+  if (spec.last_key != spec.first_key && !sink_.whole()) {
+    const size_t last = spec.last_key < 0 ? argv.size() + static_cast<size_t>(spec.last_key + 1) - 1
+                                          : static_cast<size_t>(spec.last_key);
+    for (size_t i = first; i <= last && i < argv.size(); i += static_cast<size_t>(spec.step)) {
+      if (sharding::key_slot(argv[i]) != slot) {
+        return answer_error("CROSSSLOT Keys in request don't hash to the same slot");
+      }
+    }
+  }
+  if (redirected(slot)) return;
+  hand_over(spec, argv, slot, replies_.open(bytes_of(argv)));
+}
+
+void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
+  const size_t keys = argv.size() - 1;
+  const uint16_t first_slot = sharding::key_slot(argv[1]);
+  bool one_slot = true;
+  if (keys > 1 && !sink_.whole()) {
+    order_.clear();
+    for (size_t i = 0; i < keys; ++i) {
+      const uint16_t slot = i == 0 ? first_slot : sharding::key_slot(argv[i + 1]);
+      one_slot = one_slot && slot == first_slot;
+      order_.push_back(static_cast<uint64_t>(slot) << 32 | i);
+    }
+  }
+  if (one_slot) {
+    if (redirected(first_slot)) return;
+    return hand_over(spec, argv, first_slot, replies_.open(bytes_of(argv)));
+  }
+  std::sort(order_.begin(), order_.end());
+  part_of_key_.assign(keys, 0);
+  uint32_t parts = 0;
+  for (size_t i = 0; i < keys; ++i) {
+    if (i > 0 && order_[i] >> 32 != order_[i - 1] >> 32) ++parts;
+    part_of_key_[order_[i] & 0xFFFFFFFF] = parts;
+  }
+  ++parts;
+  const uint64_t parent = replies_.open_scatter(spec, part_of_key_, parts, bytes_of(argv));
+  size_t next = 0;
+  for (uint32_t part = 0; part < parts; ++part) {
+    part_argv_.clear();
+    part_argv_.push_back(argv[0]);
+    const auto slot = static_cast<uint16_t>(order_[next] >> 32);
+    while (next < keys && order_[next] >> 32 == slot)
+      part_argv_.push_back(argv[1 + (order_[next++] & 0xFFFFFFFF)]);
+    hand_over(spec, part_argv_, slot, parent + 1 + part);
+  }
+}
+
+void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
+  if (spec.flags & kWrite) {  // FLUSHALL and FLUSHDB [ASYNC|SYNC]
+    const bool valid = argv.size() == 1 || (argv.size() == 2 && (equals_ignoring_case(argv[1], "ASYNC") ||
+                                                                 equals_ignoring_case(argv[1], "SYNC")));
+    if (!valid) return answer_error(kSyntaxError);
+  }
+  sink_.execute_everywhere(spec, argv, {id_, replies_.open(bytes_of(argv))}, proto_);
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,142 @@
+// One client connection without its socket: parses requests, answers what concerns the connection or this
+// node, hands the rest to the CommandSink, and lets the replies leave in the order of the commands.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/commands/command.h"
+#include "server/resp/parser.h"
+#include "server/resp/writer.h"
+#include "server/session/command_sink.h"
+#include "server/session/command_stats.h"
+#include "server/session/input_buffer.h"
+#include "server/session/reply_queue.h"
+
+namespace cairn::server {
+
+struct SessionLimits {
+  ParserLimits parser;
+  // When either is reached no further command is read until replies have left: the bound of a pipeline.
+  size_t outstanding_commands_max = 10'000;
+  size_t pending_bytes_max = 64 * 1024 * 1024;  // requests without a reply, held replies and output
+};
+
+struct SessionOptions {
+  SessionLimits limits;
+  std::string peer_address;       // "host:port" of the client
+  std::string local_address;      // "host:port" it connected to
+  int fd = -1;                    // only shown
+  CommandStats* stats = nullptr;  // may be null; outlives the session
+};
+
+// Thread safety: none; everything happens on the connection's loop, deliver() too. Lifetime: `sink` outlives
+// the session. Once the connection is gone call on_close() and forget the id: replies that still come for it
+// are dropped by the node.
+class Session {
+ public:
+  Session(uint64_t id, CommandSink& sink, SessionOptions options);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  uint64_t id() const { return id_; }
+
+  // Bytes from the client, in any pieces.
+  void on_input(std::string_view bytes);
+  // The same without a copy: read into input_space(), then say how much was read. No other call in between.
+  std::span<char> input_space(size_t bytes) { return input_.space(bytes); }
+  void input_filled(size_t bytes);
+
+  // Bytes for the client. The owner sends from the front, erases what was sent (or swaps the whole string
+  // out), then calls on_output_sent(), which goes on with commands that had to wait.
+  std::string& output() { return output_; }
+  void on_output_sent() { process(); }
+
+  // The late reply of a command given to the sink.
+  void deliver(uint64_t sequence, std::string_view bytes);
+
+  // True: read nothing more from the client for now.
+  bool paused() const {
+    return replies_.size() >= options_.limits.outstanding_commands_max ||
+           pending_bytes() >= options_.limits.pending_bytes_max;
+  }
+  // True: close the connection as soon as output() is sent. Nothing more will be read or answered.
+  bool wants_close() const { return closing_ && replies_.empty(); }
+  void on_close();
+
+  size_t pending_bytes() const { return output_.size() + replies_.held_bytes(); }
+  size_t outstanding_commands() const { return replies_.size(); }
+  size_t input_bytes() const { return input_.size(); }
+  uint64_t commands() const { return commands_; }
+  int proto() const { return proto_; }
+  bool authenticated() const { return authenticated_ || sink_.requirepass().empty(); }
+  bool read_only() const { return read_only_; }  // READONLY was sent: reads of bounded staleness are welcome
+  const std::string& name() const { return name_; }
+  // One line of CLIENT LIST, without the line end.
+  std::string client_line() const;
+
+ private:
+  void process();
+  void execute(Argv argv);
+  void execute_in_range(const CommandSpec& spec, Argv argv);
+  void execute_scattered(const CommandSpec& spec, Argv argv);
+  void execute_everywhere(const CommandSpec& spec, Argv argv);
+  // Hands one command to the sink under `sequence`, which was just opened.
+  void hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence);
+  bool redirected(uint16_t slot);  // answered with MOVED
+  bool looks_like_http(std::string_view name) const;
+
+  void answer_error(std::string_view text);
+  void answer_unknown(Argv argv);
+  void answer_wrong_arity(std::string_view name);  // as sent by COMMAND: "get", "client|id"
+  // The answers to commands of CommandPlace::kConnection.
+  void answer(const CommandSpec& spec, const SubcommandSpec* subcommand, Argv argv, RespWriter& reply);
+  void answer_hello(Argv argv, RespWriter& reply);
+  void answer_auth(Argv argv, RespWriter& reply);
+  void answer_client(std::string_view subcommand, Argv argv, RespWriter& reply);
+  void answer_client_list(Argv argv, RespWriter& reply);
+  void answer_select(Argv argv, RespWriter& reply);
+  void answer_reset(RespWriter& reply);
+  void answer_time(RespWriter& reply);
+  void answer_config(std::string_view subcommand, Argv argv, RespWriter& reply);
+  // True if user and password are right; else an error was written.
+  bool log_in(std::string_view user, std::string_view password, RespWriter& reply);
+  bool set_name(std::string_view name, RespWriter& reply);
+  void set_authenticated(bool authenticated);
+  void note_cluster_client() { cluster_client_ = true; }
+
+  const uint64_t id_;
+  CommandSink& sink_;
+  SessionOptions options_;
+  RequestParser parser_;
+  InputBuffer input_;
+  std::string output_;
+  ReplyQueue replies_;
+
+  int proto_ = 2;
+  bool authenticated_ = false;
+  bool cluster_client_ = false;  // showed itself to be one: may be told MOVED
+  bool read_only_ = false;
+  bool processing_ = false;
+  bool closing_ = false;
+  std::string name_;
+  std::string library_name_;
+  std::string library_version_;
+  const CommandSpec* last_command_ = nullptr;
+  const SubcommandSpec* last_subcommand_ = nullptr;
+  uint64_t commands_ = 0;
+  Instant created_ = 0;
+  Instant last_input_ = 0;
+
+  // Scratch of execute_scattered.
+  std::vector<uint64_t> order_;
+  std::vector<uint32_t> part_of_key_;
+  std::vector<std::string_view> part_argv_;
+  std::string moved_to_;
+};
+
+}  // namespace cairn::server

@@ -1,0 +1,302 @@
+// The commands that a connection answers by itself.
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "server/commands/command_info.h"
+#include "server/commands/glob.h"
+#include "server/commands/key_access.h"
+#include "server/resp/number.h"
+#include "server/session/cluster_reply.h"
+#include "server/session/info_reply.h"
+#include "server/session/session.h"
+
+namespace cairn::server {
+namespace {
+
+constexpr std::string_view kRedisVersion = "7.0.15";  // announced to clients
+constexpr std::string_view kDefaultUser = "default";
+
+// Takes the same time wherever the two differ, whatever their lengths.
+bool same_secret(std::string_view a, std::string_view b) {
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> hash_a, hash_b;
+  SHA256(reinterpret_cast<const unsigned char*>(a.data()), a.size(), hash_a.data());
+  SHA256(reinterpret_cast<const unsigned char*>(b.data()), b.size(), hash_b.data());
+  return CRYPTO_memcmp(hash_a.data(), hash_b.data(), hash_a.size()) == 0;
+}
+
+bool printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= '!' && c <= '~'; });
+}
+
+std::string quoted_error(std::string_view before, std::string_view argument, std::string_view after = "'") {
+  return std::string(before) + std::string(until_zero(argument)) + std::string(after);
+}
+
+}  // namespace
+
+void Session::answer(const CommandSpec& spec, const SubcommandSpec* subcommand, Argv argv,
+                     RespWriter& reply) {
+  const std::string_view sub = subcommand == nullptr ? std::string_view{} : subcommand->name;
+  if (sub == "HELP") return answer_help(spec, reply);
+  switch (spec.session) {
+    case SessionCommand::kPing:
+      if (argv.size() > 2) return reply.error("ERR wrong number of arguments for 'ping' command");
+      return argv.size() == 2 ? reply.bulk(argv[1]) : reply.status("PONG");
+    case SessionCommand::kEcho:
+      return reply.bulk(argv[1]);
+    case SessionCommand::kHello:
+      return answer_hello(argv, reply);
+    case SessionCommand::kAuth:
+      return answer_auth(argv, reply);
+    case SessionCommand::kSelect:
+      return answer_select(argv, reply);
+    case SessionCommand::kQuit:
+      closing_ = true;
+      return reply.ok();
+    case SessionCommand::kReset:
+      return answer_reset(reply);
+    case SessionCommand::kClient:
+      return answer_client(sub, argv, reply);
+    case SessionCommand::kInfo:
+      return reply.verbatim(info_text(sink_.info_sections(), argv.subspan(1), sink_.whole(), options_.stats));
+    case SessionCommand::kCommand:
+      return answer_command(sub, argv, reply);
+    case SessionCommand::kConfig:
+      return answer_config(sub, argv, reply);
+    case SessionCommand::kTime:
+      return answer_time(reply);
+    case SessionCommand::kCluster:
+      if (sub == "SLOTS" || sub == "SHARDS" || sub == "NODES") note_cluster_client();
+      return answer_cluster(sub, argv, sink_.topology(), reply);
+    case SessionCommand::kReadonly:
+      note_cluster_client();
+      read_only_ = true;
+      return reply.ok();
+    case SessionCommand::kReadwrite:
+      read_only_ = false;
+      return reply.ok();
+    case SessionCommand::kAsking:
+      note_cluster_client();
+      return reply.ok();
+    case SessionCommand::kNone:
+      break;
+  }
+  reply.error("ERR internal error: this command has no answer");
+}
+
+bool Session::log_in(std::string_view user, std::string_view password, RespWriter& reply) {
+  const std::string_view required = sink_.requirepass();
+  // The comparison is made for unknown users too, so that the time does not tell which users exist.
+  const bool right = same_secret(password, required) || required.empty();
+  if (!right || user != kDefaultUser) {
+    reply.error("WRONGPASS invalid username-password pair or user is disabled.");
+    return false;
+  }
+  set_authenticated(true);
+  return true;
+}
+
+void Session::answer_auth(Argv argv, RespWriter& reply) {
+  if (argv.size() > 3) return reply.error(kSyntaxError);
+  if (argv.size() == 2 && sink_.requirepass().empty()) {
+    return reply.error(
+        "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+        "configuration is correct?");
+  }
+  if (log_in(argv.size() == 3 ? argv[1] : kDefaultUser, argv.back(), reply)) reply.ok();
+}
+
+bool Session::set_name(std::string_view name, RespWriter& reply) {
+  if (!printable(name)) {
+    reply.error("ERR Client names cannot contain spaces, newlines or special characters.");
+    return false;
+  }
+  name_ = name;
+  return true;
+}
+
+void Session::answer_hello(Argv argv, RespWriter& reply) {
+  int64_t proto = proto_;
+  if (argv.size() > 1) {
+    if (!parse_integer(argv[1], proto)) {
+      return reply.error("ERR Protocol version is not an integer or out of range");
+    }
+    if (proto < 2 || proto > 3) return reply.error("NOPROTO unsupported protocol version");
+  }
+  std::optional<std::pair<std::string_view, std::string_view>> credentials;
+  std::optional<std::string_view> name;
+  for (size_t i = 2; i < argv.size(); ++i) {
+    const size_t more = argv.size() - 1 - i;
+    if (equals_ignoring_case(argv[i], "AUTH") && more >= 2) {
+      credentials = {argv[i + 1], argv[i + 2]};
+      i += 2;
+    } else if (equals_ignoring_case(argv[i], "SETNAME") && more >= 1) {
+      name = argv[++i];
+    } else {
+      return reply.error(quoted_error("ERR Syntax error in HELLO option '", argv[i]));
+    }
+  }
+  if (credentials && !log_in(credentials->first, credentials->second, reply)) return;
+  if (!authenticated()) {
+    return reply.error(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> "
+        "<pass> "
+        "option can be used to authenticate the client and select the RESP protocol version at the same "
+        "time");
+  }
+  if (name && !set_name(*name, reply)) return;
+  proto_ = static_cast<int>(proto);
+  RespWriter map(reply.buffer(), proto_);  // the answer is in the protocol just chosen
+  map.map(7);
+  map.bulk("server");
+  map.bulk("redis");  // clients look at this name; ours is INFO's cairn_version
+  map.bulk("version");
+  map.bulk(kRedisVersion);
+  map.bulk("proto");
+  map.integer(proto_);
+  map.bulk("id");
+  map.integer(static_cast<int64_t>(id_));
+  map.bulk("mode");
+  map.bulk(sink_.whole() ? "standalone" : "cluster");
+  map.bulk("role");
+  map.bulk("master");
+  map.bulk("modules");
+  map.array(0);
+}
+
+void Session::answer_select(Argv argv, RespWriter& reply) {
+  int64_t index = 0;
+  if (!parse_integer(argv[1], index) || index > INT32_MAX || index < INT32_MIN)
+    return reply.error(kNotAnInteger);
+  if (index != 0) return reply.error("ERR DB index is out of range");
+  reply.ok();
+}
+
+void Session::answer_reset(RespWriter& reply) {
+  proto_ = 2;
+  name_.clear();
+  cluster_client_ = false;
+  read_only_ = false;
+  set_authenticated(sink_.requirepass().empty());
+  reply.status("RESET");
+}
+
+void Session::answer_time(RespWriter& reply) {
+  const uint64_t now_us = sink_.wall_us();
+  reply.array(2);
+  for (const uint64_t part : {now_us / 1'000'000, now_us % 1'000'000}) {
+    char digits[24];
+    const char* end = std::to_chars(digits, digits + sizeof digits, part).ptr;
+    reply.bulk({digits, static_cast<size_t>(end - digits)});
+  }
+}
+
+std::string Session::client_line() const {
+  const Instant now = sink_.now();
+  const auto seconds = [&](Instant since) { return std::to_string((now - std::min(now, since)) / kSecond); };
+  const std::string output = std::to_string(output_.size());
+  std::string line = "id=" + std::to_string(id_) + " addr=" + options_.peer_address +
+                     " laddr=" + options_.local_address + " fd=" + std::to_string(options_.fd) +
+                     " name=" + name_ + " age=" + seconds(created_) + " idle=" + seconds(last_input_) +
+                     " flags=" + (read_only_ ? "r" : "N") + " db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0";
+  line += " qbuf=" + std::to_string(input_.size());
+  line += " qbuf-free=" + std::to_string(input_.capacity() - input_.size());
+  line += " argv-mem=0 multi-mem=0 rbs=" + std::to_string(output_.capacity()) + " rbp=0 obl=" + output;
+  line += " oll=" + std::to_string(replies_.size()) + " omem=" + std::to_string(replies_.held_bytes());
+  line += " tot-mem=" + std::to_string(input_.capacity() + output_.capacity() + replies_.held_bytes());
+  line +=
+      " events=r cmd=" + (last_command_ == nullptr ? "NULL" : full_name(*last_command_, last_subcommand_));
+  line += " user=default redir=-1 resp=" + std::to_string(proto_);
+  line += " lib-name=" + library_name_ + " lib-ver=" + library_version_;
+  return line;
+}
+
+void Session::answer_client(std::string_view subcommand, Argv argv, RespWriter& reply) {
+  if (subcommand == "ID") return reply.integer(static_cast<int64_t>(id_));
+  if (subcommand == "GETNAME") return name_.empty() ? reply.null() : reply.bulk(name_);
+  if (subcommand == "SETNAME") {
+    if (set_name(argv[2], reply)) reply.ok();
+    return;
+  }
+  if (subcommand == "SETINFO") {
+    const bool name = equals_ignoring_case(argv[2], "LIB-NAME");
+    if (!name && !equals_ignoring_case(argv[2], "LIB-VER")) {
+      return reply.error(quoted_error("ERR Unrecognized option '", argv[2]));
+    }
+    if (!printable(argv[3])) {
+      return reply.error(std::string("ERR ") + (name ? "lib-name" : "lib-ver") +
+                         " cannot contain spaces, newlines or special characters.");
+    }
+    (name ? library_name_ : library_version_) = argv[3];
+    return reply.ok();
+  }
+  if (subcommand == "INFO") return reply.verbatim(client_line() + "\n");
+  answer_client_list(argv, reply);
+}
+
+void Session::answer_client_list(Argv argv, RespWriter& reply) {
+  bool none = false;
+  std::vector<int64_t> ids;
+  if (argv.size() == 4 && equals_ignoring_case(argv[2], "TYPE")) {
+    const std::string_view type = argv[3];
+    none = equals_ignoring_case(type, "MASTER") || equals_ignoring_case(type, "REPLICA") ||
+           equals_ignoring_case(type, "SLAVE") || equals_ignoring_case(type, "PUBSUB");
+    if (!none && !equals_ignoring_case(type, "NORMAL")) {
+      return reply.error(quoted_error("ERR Unknown client type '", type));
+    }
+  } else if (argv.size() > 3 && equals_ignoring_case(argv[2], "ID")) {
+    for (size_t i = 3; i < argv.size(); ++i) {
+      int64_t id = 0;
+      if (!parse_integer(argv[i], id)) return reply.error("ERR Invalid client ID");
+      ids.push_back(id);
+    }
+  } else if (argv.size() != 2) {
+    return reply.error(kSyntaxError);
+  }
+  std::string text;
+  for (const std::string& line : none ? std::vector<std::string>{} : sink_.client_lines()) {
+    int64_t id = -1;  // every line begins with "id=N "
+    if (line.starts_with("id=")) parse_integer(std::string_view(line).substr(3, line.find(' ') - 3), id);
+    if (!ids.empty() && std::find(ids.begin(), ids.end(), id) == ids.end()) continue;
+    text += line;
+    text += '\n';
+  }
+  reply.verbatim(text);
+}
+
+void Session::answer_config(std::string_view subcommand, Argv argv, RespWriter& reply) {
+  const auto& parameters = sink_.config_parameters();
+  if (subcommand == "RESETSTAT") {
+    if (options_.stats != nullptr) options_.stats->reset();
+    return reply.ok();
+  }
+  if (subcommand == "SET") {
+    if (argv.size() % 2 != 0) return reply.error("ERR wrong number of arguments for 'config|set' command");
+    for (size_t i = 2; i < argv.size(); i += 2) {
+      if (!parameters.contains(std::string(argv[i]))) {
+        return reply.error(
+            quoted_error("ERR Unknown option or number of arguments for CONFIG SET - '", argv[i]));
+      }
+    }
+    return reply.error(quoted_error("ERR CONFIG SET failed (possibly related to argument '", argv[2],
+                                    "') - can't set immutable config"));
+  }
+  std::vector<const std::pair<const std::string, std::string>*> found;
+  for (const auto& parameter : parameters) {
+    const bool wanted = std::any_of(argv.begin() + 2, argv.end(), [&](std::string_view pattern) {
+      return glob_matches(pattern, parameter.first, true);
+    });
+    if (wanted) found.push_back(&parameter);
+  }
+  reply.map(found.size());
+  for (const auto* parameter : found) {
+    reply.bulk(parameter->first);
+    reply.bulk(parameter->second);
+  }
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,113 @@
+// A RowView over a std::map, for tests of evaluators and sessions. It can play a tablet whose rows are not in
+// memory yet.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/commands/row_view.h"
+
+namespace cairn::test {
+
+// Thread safety: none.
+class MemoryRows final : public server::RowView {
+ public:
+  using Rows = std::map<std::string, std::string, std::less<>>;
+
+  uint64_t now = 1'700'000'000'000;  // ms
+  bool cold = false;                 // every row must be fetched once before it can be read
+  bool knows_exploded = false;       // answer may_be_exploded() exactly
+
+  const Rows& rows() const { return rows_; }
+  size_t effects() const { return undo_.size(); }
+  // Starts an evaluation: rollback() returns to here.
+  void begin() {
+    undo_.clear();
+    version_before_ = version_;
+  }
+  void rollback() {
+    for (auto it = undo_.rbegin(); it != undo_.rend(); ++it) {
+      if (it->second) {
+        rows_[it->first] = *it->second;
+      } else {
+        rows_.erase(it->first);
+      }
+    }
+    undo_.clear();
+    version_ = version_before_;
+  }
+  // Brings in what the last evaluation missed.
+  void fetch() {
+    fetched_.merge(missing_);
+    missing_.clear();
+  }
+  void cool() { fetched_.clear(); }
+  size_t missing() const { return missing_.size(); }
+
+  server::RowResult get(std::string_view row_key) override {
+    if (miss(row_key)) return {server::RowState::kNeedsRows, {}};
+    const auto it = rows_.find(row_key);
+    if (it == rows_.end()) return {server::RowState::kAbsent, {}};
+    return {server::RowState::kFound, it->second};
+  }
+  server::RowState scan(std::string_view prefix,
+                        const std::function<bool(std::string_view, std::string_view)>& visit) override {
+    if (miss(prefix)) return server::RowState::kNeedsRows;
+    for (auto it = rows_.lower_bound(prefix); it != rows_.end() && it->first.starts_with(prefix); ++it) {
+      if (!visit(it->first, it->second)) break;
+    }
+    return server::RowState::kFound;
+  }
+  bool may_be_exploded(std::string_view meta_key) override {
+    if (!knows_exploded) return true;
+    const auto it = rows_.find(meta_key);
+    return it != rows_.end() && !it->second.empty() && it->second[0] == 3;
+  }
+  void put(std::string_view row_key, std::string_view value) override {
+    auto it = rows_.lower_bound(row_key);
+    if (it != rows_.end() && it->first == row_key) {
+      if (recording) undo_.emplace_back(row_key, it->second);
+      it->second = value;
+    } else {
+      if (recording) undo_.emplace_back(row_key, std::nullopt);
+      rows_.emplace_hint(it, row_key, value);
+    }
+  }
+  void remove(std::string_view row_key) override {
+    const auto it = rows_.find(row_key);
+    if (it == rows_.end()) return;
+    if (recording) undo_.emplace_back(row_key, it->second);
+    rows_.erase(it);
+  }
+  void remove_prefix(std::string_view prefix) override {
+    auto it = rows_.lower_bound(prefix);
+    while (it != rows_.end() && it->first.starts_with(prefix)) {
+      if (recording) undo_.emplace_back(it->first, it->second);
+      it = rows_.erase(it);
+    }
+  }
+  void clear_all() override { remove_prefix({}); }
+  uint64_t next_version() override { return ++version_; }
+  uint64_t now_ms() const override { return now; }
+
+  bool recording = true;  // off: rollback() is not possible, and steady state allocates nothing
+
+ private:
+  bool miss(std::string_view row_key) {
+    if (!cold || fetched_.contains(row_key)) return false;
+    missing_.emplace(row_key);
+    return true;
+  }
+
+  Rows rows_;
+  std::vector<std::pair<std::string, std::optional<std::string>>> undo_;
+  std::set<std::string, std::less<>> fetched_, missing_;
+  uint64_t version_ = 0;
+  uint64_t version_before_ = 0;
+};
+
+}  // namespace cairn::test
