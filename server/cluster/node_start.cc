@@ -264,7 +264,6 @@ void Node::join_answered(Result<std::string> reply, size_t attempt) {
 
 // From here on this node has a name: links, handshakes and its replica of the system range.
 Result<void> Node::adopt_identity() {
-  if (on_identity) on_identity(identity_);
   LinkDriver::Environment link_env{env_.clock, env_.link_loop, env_.loop, env_.links};
   links_ = std::make_unique<LinkDriver>(
       link_env, identity_.node, identity_.incarnation, options_.link, fresh_,
@@ -274,6 +273,7 @@ Result<void> Node::adopt_identity() {
         return !log_ || log_->durable() >= log_->end() || env_.clock->now() < durable_moved_ + 2 * kSecond;
       });
   durable_moved_ = env_.clock->now();
+  if (on_identity) on_identity(identity_);
   if (find_replica(kSystemRange) == nullptr) {
     sharding::RangeDescriptor system;
     system.id = kSystemRange;

@@ -1,0 +1,29 @@
+// The admin HTTP server: Beast on a loop and thread of its own, so that a busy data path does not blind the operator.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "server/http/admin_api.h"
+#include "server/runtime/event_loop.h"
+
+namespace cairn::server {
+
+// Thread safety: on `loop`'s thread. Limits: header 16 KiB, body 1 MiB, 5 s for a request, 64 connections.
+class HttpServer {
+ public:
+  // `handle` gets a request and must call `done` once, on any thread.
+  using Handle = std::function<void(AdminRequest, std::function<void(AdminReply)>)>;
+  HttpServer(EventLoop& loop, Handle handle);
+  ~HttpServer();
+  Result<void> listen(const std::string& address);  // kInUse
+  void close();
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace cairn::server
