@@ -20,7 +20,8 @@ struct Parsed {
 };
 
 // Feeds `input` in pieces that end at the given places, as a connection would.
-Parsed parse(std::string_view input, std::vector<size_t> cuts = {}, ParserLimits limits = {}, bool authenticated = true) {
+Parsed parse(std::string_view input, std::vector<size_t> cuts = {}, ParserLimits limits = {},
+             bool authenticated = true) {
   RequestParser parser(limits);
   parser.set_authenticated(authenticated);
   Parsed out;
@@ -78,7 +79,8 @@ TEST_CASE("inline quoting") {
 TEST_CASE("protocol errors in Redis' words") {
   CHECK(error_of("*1\r\nPING\r\n") == "ERR Protocol error: expected '$', got 'P'");
   CHECK(error_of("*1\r\n\r\n") == "ERR Protocol error: expected '$', got '\r'");
-  for (const char* line : {"*abc\r\n", "* 1\r\n", "*+1\r\n", "*01\r\n", "*\r\n", "*1048577\r\n", "*9999999999999999999\r\n"}) {
+  for (const char* line :
+       {"*abc\r\n", "* 1\r\n", "*+1\r\n", "*01\r\n", "*\r\n", "*1048577\r\n", "*9999999999999999999\r\n"}) {
     CHECK(error_of(line) == "ERR Protocol error: invalid multibulk length");
   }
   for (const char* line : {"$-1\r\n", "$536870913\r\n", "$abc\r\n", "$\r\n", "$-0\r\n", "$01\r\n"}) {
@@ -119,9 +121,9 @@ TEST_CASE("a command that is too large is skipped, and the next one is read") {
 }
 
 TEST_CASE("the result does not depend on where the input is cut") {
-  const std::string input = "PING\r\n" + request({"SET", "key", std::string("va\r\n\0lue", 8)}) + "\r\nECHO \"a b\" 'c'\r\n" +
-                            request({"MGET", "", "b", std::string(100, 'c')}) + "*0\r\n*-1\r\n  \n" + request({"DEL", "x"}) +
-                            "*1\r\n$3\r\n";
+  const std::string input = "PING\r\n" + request({"SET", "key", std::string("va\r\n\0lue", 8)}) +
+                            "\r\nECHO \"a b\" 'c'\r\n" + request({"MGET", "", "b", std::string(100, 'c')}) +
+                            "*0\r\n*-1\r\n  \n" + request({"DEL", "x"}) + "*1\r\n$3\r\n";
   const Parsed whole = parse(input);
   CHECK(whole.commands.size() == 5);
   for (size_t cut = 0; cut <= input.size(); ++cut) REQUIRE(parse(input, {cut}) == whole);
@@ -142,7 +144,8 @@ TEST_CASE("integers are read strictly") {
     int64_t n = 0;
     return parse_integer(text, n) ? std::to_string(n) : std::string("no");
   };
-  for (const char* good : {"0", "1", "-1", "9223372036854775807", "-9223372036854775808"}) CHECK(value(good) == good);
+  for (const char* good : {"0", "1", "-1", "9223372036854775807", "-9223372036854775808"})
+    CHECK(value(good) == good);
   for (const char* bad : {"", "-", "-0", "00", "01", "+1", " 1", "1 ", "1.0", "1e3", "9223372036854775808",
                           "-9223372036854775809", "a", "--1"}) {
     CHECK(value(bad) == "no");

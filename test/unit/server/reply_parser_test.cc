@@ -49,7 +49,8 @@ TEST_CASE("heads tell type, number and bytes") {
 
 TEST_CASE("foreign bytes are refused") {
   size_t length = 0;
-  for (const char* bad : {"x\r\n", "$a\r\n", "$-2\r\n", ":1.5\r\n", "*-7\r\n", "$1\r\nabc\r\n", "_x\r\n", "$99999999999\r\n"}) {
+  for (const char* bad :
+       {"x\r\n", "$a\r\n", "$-2\r\n", ":1.5\r\n", "*-7\r\n", "$1\r\nabc\r\n", "_x\r\n", "$99999999999\r\n"}) {
     CHECK(reply_length(bad, length) == ReplyState::kMalformed);
   }
   // Deep nesting needs no stack.
