@@ -135,7 +135,8 @@ void write_info(RespWriter& reply, const CommandSpec& spec) {
   write_tips(reply, spec.tips);
   write_key_specs(reply, spec);
   const auto subs = subcommands_of(spec);
-  reply.set(subs.size());
+  if (subs.empty()) return reply.set(0);
+  reply.array(subs.size());  // Redis answers a set only where there are none
   for (const SubcommandSpec* sub : subs) write_subcommand(reply, spec, *sub);
 }
 

@@ -6,9 +6,10 @@
 namespace cairn::server {
 namespace {
 
-// Calls `on_found(key)` for each key that exists and answers how many there were.
+// Calls `on_found(key)` for each key that exists and answers how many there were. A row of an unknown format
+// is a key that exists, but is not touched: what else belongs to it is not known.
 template <class OnFound>
-EvalStatus for_each_key(EvalContext& ctx, Argv argv, OnFound on_found) {
+EvalStatus for_each_key(EvalContext& ctx, Argv argv, bool count_corrupt, OnFound on_found) {
   int64_t count = 0;
   bool needs_rows = false;
   for (size_t i = 1; i < argv.size(); ++i) {
@@ -24,8 +25,8 @@ EvalStatus for_each_key(EvalContext& ctx, Argv argv, OnFound on_found) {
         needs_rows = true;
         break;
       case KeyState::kCorrupt:
-        ++count;
-        break;  // a row is there, but what else belongs to it is unknown: it is kept
+        count += count_corrupt ? 1 : 0;
+        break;
     }
   }
   if (needs_rows) return EvalStatus::kNeedsRows;
@@ -36,11 +37,11 @@ EvalStatus for_each_key(EvalContext& ctx, Argv argv, OnFound on_found) {
 }  // namespace
 
 EvalStatus evaluate_del(EvalContext& ctx, Argv argv) {
-  return for_each_key(ctx, argv, [](KeyAccess& key) { key.drop(); });
+  return for_each_key(ctx, argv, false, [](KeyAccess& key) { key.drop(); });
 }
 
 EvalStatus evaluate_exists(EvalContext& ctx, Argv argv) {
-  return for_each_key(ctx, argv, [](KeyAccess&) {});
+  return for_each_key(ctx, argv, true, [](KeyAccess&) {});
 }
 
 EvalStatus evaluate_type(EvalContext& ctx, Argv argv) {

@@ -285,17 +285,20 @@ void Session::answer_config(std::string_view subcommand, Argv argv, RespWriter& 
     return reply.error(quoted_error("ERR CONFIG SET failed (possibly related to argument '", argv[2],
                                     "') - can't set immutable config"));
   }
-  std::vector<const std::pair<const std::string, std::string>*> found;
-  for (const auto& parameter : parameters) {
-    const bool wanted = std::any_of(argv.begin() + 2, argv.end(), [&](std::string_view pattern) {
-      return glob_matches(pattern, parameter.first, true);
-    });
-    if (wanted) found.push_back(&parameter);
+  // A name without wildcards is answered as it was asked for.
+  std::vector<std::pair<std::string_view, std::string_view>> found;
+  for (const auto& [name, value] : parameters) {
+    for (const std::string_view pattern : argv.subspan(2)) {
+      if (!glob_matches(pattern, name, true)) continue;
+      const bool exact = pattern.find_first_of("*?[\\") == std::string_view::npos;
+      found.emplace_back(exact ? pattern : std::string_view(name), value);
+      break;
+    }
   }
   reply.map(found.size());
-  for (const auto* parameter : found) {
-    reply.bulk(parameter->first);
-    reply.bulk(parameter->second);
+  for (const auto& [name, value] : found) {
+    reply.bulk(name);
+    reply.bulk(value);
   }
 }
 
