@@ -30,6 +30,7 @@ Raft::Raft(NodeId self, ReplicaId replica, Incarnation incarnation, const RaftOp
       random_(random),
       hard_(recovered.hard_state),
       log_(recovered.start_index, recovered.start_term),
+      last_time_ms_(recovered.time_ms),
       suspect_(recovered.suspect) {
   configurations_.emplace_back(recovered.start_index, std::move(recovered.start_configuration));
   for (Entry& entry : recovered.entries) {
@@ -175,6 +176,7 @@ void Raft::on_snapshot_installed(const SnapshotInstalled& input) {
   }
   durable_index_ = std::max(durable_index_, input.index);
   commit_ = delivered_ = applied_ = input.index;
+  last_time_ms_ = std::max(last_time_ms_, input.time_ms);
   write(CompactOp{input.index, input.term, configurations_.front().second.encode()});
   if (hard_.term < input.term) {  // the term of a committed entry exists
     become_follower(input.term, {});
