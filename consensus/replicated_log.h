@@ -47,7 +47,8 @@ struct Read { uint64_t id; };                             // a linearizable read
 struct ChangeConfig { std::vector<Member> voters; std::vector<Member> learners; };  // the wanted final membership
 struct Transfer { NodeId to; };                           // hand leadership over
 struct SnapshotSent { NodeId peer; bool ok; LogIndex index; };  // to leader: the stream to `peer` ended
-// Durable here, state machine replaced. time_ms: of the newest entry the snapshot covers.
+// Durable here, state machine replaced; time_ms: of the newest entry the snapshot covers. The driver replaces nothing
+// unless index > commit_index(): older snapshots are ignored, the leader is told what is here instead.
 struct SnapshotInstalled { LogIndex index; Term term; std::string configuration; uint64_t time_ms = 0; };
 struct LivenessChanged { NodeId node; };                  // incarnation, epochs or reachability of `node` changed
 struct Campaign {};                                       // start an election now (tests, operator)

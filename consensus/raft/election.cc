@@ -11,7 +11,14 @@ Duration Raft::election_wait() {
   return options_.election_timeout + random_.below(options_.election_timeout + 1);
 }
 
-bool Raft::may_campaign() const { return !suspect_ && self_is_voter(); }
+// A voter that an uncommitted change removes still campaigns, without counting itself: it may be the only one
+// whose log can win and so complete the change (thesis 4.2.2).
+bool Raft::may_campaign() const {
+  if (suspect_) return false;
+  if (self_is_voter()) return true;
+  return configurations_.size() > 1 && configuration_index() > commit_ &&
+         configurations_[configurations_.size() - 2].second.is_voter(self_);
+}
 
 bool Raft::promise_holds() const {
   if (promise_.node.value == 0) return false;

@@ -157,15 +157,20 @@ void Raft::on_compact(LogIndex up_to) {
 
 void Raft::on_snapshot_installed(const SnapshotInstalled& input) {
   auto decoded = Configuration::decode(input.configuration);
-  // An older state must never replace a newer one.
-  if (!decoded || input.index <= commit_ || suspect_ || as_leader()) return;
+  if (!decoded) return;
+  if (input.index <= commit_) {  // an older state never replaces a newer one; the leader learns what is here
+    if (const NodeId to = leader(); to.value != 0 && to != self_) acknowledge(to, commit_, 0);
+    return;
+  }
   // A log that holds the snapshot's last entry keeps what follows it (7); any other log is worthless.
   const bool keep = log_.term_at(input.index) == input.term;
   if (keep) {
+    advance_commit(input.index);
     log_.compact_to(input.index);
     while (configurations_.size() > 1 && configurations_[1].first <= input.index) configurations_.pop_front();
     configurations_.front() = {input.index, std::move(*decoded)};
   } else {
+    if (as_leader()) step_down("a snapshot shows entries that this leader never had");
     if (log_.last_index() > log_.start_index())
       event(Event::Kind::kLogTruncated, {}, log_.first_index(), "snapshot");
     log_.reset(input.index, input.term);
@@ -173,18 +178,16 @@ void Raft::on_snapshot_installed(const SnapshotInstalled& input) {
     configurations_.emplace_back(input.index, std::move(*decoded));
     not_durable_.clear();
     durable_index_ = input.index;
+    commit_ = input.index;
   }
   durable_index_ = std::max(durable_index_, input.index);
-  commit_ = delivered_ = applied_ = input.index;
+  delivered_ = applied_ = input.index;
   last_time_ms_ = std::max(last_time_ms_, input.time_ms);
   write(CompactOp{input.index, input.term, configurations_.front().second.encode()});
-  if (hard_.term < input.term) {  // the term of a committed entry exists
-    become_follower(input.term, {});
-  }
+  if (hard_.term < input.term) become_follower(input.term, {});  // the term of a committed entry exists
   save_hard_state(false);
   configuration_changed();
-  event(Event::Kind::kConfigurationChanged, {}, input.index, "snapshot");
-  if (const NodeId to = leader(); to.value != 0) acknowledge(to, input.index, 0);
+  if (const NodeId to = leader(); to.value != 0 && to != self_) acknowledge(to, input.index, 0);
 }
 
 // ---- time, links, messages ----

@@ -192,11 +192,11 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
     replicate(*peer);
     maybe_send_timeout_now();
   } else if (peer->state != Progress::State::kSnapshot) {
-    const LogIndex agree = log_.last_at_most(reply.hint_index, reply.hint_term);
-    const bool below_start = reply.hint_index < log_.start_index();
-    // A genuine refusal hints below what it refuses and never below what is durable there; all else is late
-    // or wrong.
-    const LogIndex next = below_start ? reply.hint_index.next() : agree.next();
+    // A genuine refusal hints below what it refuses and never below what is durable there; all else is late or wrong.
+    LogIndex next = log_.last_at_most(reply.hint_index, reply.hint_term).next();
+    if (reply.hint_index < log_.start_index() || reply.hint_term < log_.start_term()) {
+      next = std::min(next.prev(), reply.hint_index.next());  // before the log's start: only a snapshot helps
+    }
     if (next < peer->next && next > peer->match) {
       peer->to_probe(next);
       replicate(*peer);

@@ -132,7 +132,6 @@ void Cluster::start(NodeId id) {
   Node& n = node(id);
   n.running = true;
   n.incarnation = n.incarnation.next();
-  // Applied entries were handed over; those beyond `applied` are handed over again.
   // The state machine is flushed only behind the local log: what is applied beyond it was in memory.
   n.applied = std::min(n.applied, n.durable.last_index());
   while (!n.machine.empty() && n.machine.back().index > n.applied) n.machine.pop_back();
@@ -148,7 +147,10 @@ void Cluster::deliver(const Packet& packet) {
 bool Cluster::snapshot(NodeId from, NodeId to) {
   Node& source = node(from);
   Node& target = node(to);
-  if (!source.running || !target.running) return false;
+  if (!source.running || !target.running) {
+    step(from, SnapshotSent{to, false, {}});
+    return false;
+  }
   const LogIndex index = source.applied;
   SnapshotInstalled installed;
   installed.index = index;
@@ -160,7 +162,8 @@ bool Cluster::snapshot(NodeId from, NodeId to) {
     if (entry.type == EntryType::kConfiguration) configuration = *Configuration::decode(entry.payload.view());
   }
   installed.configuration = configuration.encode();
-  if (!source.machine.empty()) for (const Entry& entry : source.machine) {
+  if (!source.machine.empty())
+    for (const Entry& entry : source.machine) {
       if (entry.index <= index) installed.time_ms = entry.time_ms;
     }
   const bool newer = index > target.core->commit_index();
@@ -172,6 +175,8 @@ bool Cluster::snapshot(NodeId from, NodeId to) {
     target.handed = target.applied = index;
   }
   step(to, installed);
+  sync(to);  // the record in the log decides whether a snapshot is installed; before it a crash would bring
+             // back the old state
   step(from, SnapshotSent{to, newer, index});
   return newer;
 }

@@ -45,6 +45,7 @@ class World final : public Cluster {
     for (int i = 0; i < steps; ++i) {
       now += random_.below(2 * kMillisecond);
       act(calm);
+      check_new_leader();
       check_serving();
     }
   }
@@ -56,6 +57,26 @@ class World final : public Cluster {
     }
   }
   bool progressed(size_t before) const { return committed_.size() > before; }
+  std::string describe_all() {
+    std::string text;
+    for (auto& [id, node] : nodes) {
+      if (!node->running) continue;
+      const Status s = node->core->status();
+      text += std::to_string(id.value) + " " + std::string(to_string(s.role)) + " term " +
+              std::to_string(s.term.value) + " leader " + std::to_string(s.leader.value) + " log " +
+              std::to_string(s.first_index.value) + ".." + std::to_string(s.last_index.value) + " commit " +
+              std::to_string(s.commit.value) + " applied " + std::to_string(s.applied.value) + " " +
+              describe(s.configuration) + " deadline in " +
+              std::to_string(static_cast<int64_t>(node->core->next_deadline() - now) / 1000000) +
+              " ms pending " + std::to_string(node->pending.size()) + "\n";
+      for (const PeerStatus& p : s.peers) {
+        text += "    peer " + std::to_string(p.member.node.value) + " match " +
+                std::to_string(p.match.value) + " next " + std::to_string(p.next.value) +
+                (p.snapshotting ? " snapshot" : "") + "\n";
+      }
+    }
+    return text + "packets " + std::to_string(network.size()) + "\n";
+  }
   size_t committed() const { return committed_.size(); }
   uint64_t served = 0, reads_done = 0, leaders = 0, snapshots = 0, changes = 0;
 
@@ -67,7 +88,7 @@ class World final : public Cluster {
       ++leaders;
       const auto [it, fresh] = leader_of_.emplace(event.term, std::pair(n.id, n.incarnation));
       REQUIRE((fresh || it->second == std::pair(n.id, n.incarnation)));  // election safety
-      new_leader_ = true;
+      new_leader_ = n.id;
     }
     for (const Entry& entry : out.committed) {  // state machine safety
       const auto [it, fresh] = committed_.emplace(entry.index, entry);
@@ -102,7 +123,6 @@ class World final : public Cluster {
     } else if (dice < 600) {
       const NodeId id = any();
       sync(id, random_.below(4) == 0 ? 1 + random_.below(3) : ~size_t{0});
-      check_new_leader(id);
     } else if (dice < 680) {
       apply(any());
     } else if (dice < 760) {
@@ -180,7 +200,6 @@ class World final : public Cluster {
     }
     if (!random_.chance(loss_ / 2)) network.erase(network.begin() + static_cast<long>(i));
     deliver(packet);
-    check_new_leader(packet.to);
   }
 
   // One event of the node links: a heartbeat that renews or grants, a withdrawal, or news reaching a range
@@ -254,10 +273,10 @@ class World final : public Cluster {
   }
 
   // Leader completeness: whoever comes to lead has every entry that was ever committed.
-  void check_new_leader(NodeId id) {
-    if (!new_leader_) return;
-    new_leader_ = false;
-    const LogImage& log = node(id).written;
+  void check_new_leader() {
+    if (new_leader_.value == 0) return;
+    const LogImage& log = node(new_leader_).written;
+    new_leader_ = {};
     for (const auto& [index, entry] : committed_) {
       if (index <= log.start_index) continue;
       const Entry* own = log.find(index);
@@ -304,7 +323,7 @@ class World final : public Cluster {
   bool reconfigure_;
   double loss_ = 0;
   uint64_t counter_ = 0;
-  bool new_leader_ = false;
+  NodeId new_leader_;
   LogIndex told_;
   std::set<std::pair<NodeId, NodeId>> cut_;
   std::map<std::pair<NodeId, NodeId>, Support> support_;
@@ -321,6 +340,7 @@ void live(uint64_t seed, bool reconfigure, uint64_t* totals) {
   world.heal();
   const size_t before = world.committed();
   world.run(6000, true);
+  if (!world.progressed(before)) WARN(world.describe_all());
   CHECK(world.progressed(before));
   totals[0] += world.committed();
   totals[1] += world.leaders;
