@@ -131,7 +131,16 @@ void Raft::start_ballot(bool pre, bool transfer) {
   for (const Member& member : configuration().members()) {
     if (member.node != self_ && configuration().is_voter(member.node)) send(member.node, request);
   }
+  if (pre && !configuration().is_voter(promise_.node)) ask_promised();
   check_ballots();
+}
+
+// Does the node this replica is bound to still lead? A leader answers a pre-vote with an append; one that was
+// deposed and cannot come back by itself (removed meanwhile) shows its newer term, which ends the promise.
+void Raft::ask_promised() {
+  if (promise_.node.value == 0 || !promise_holds()) return;
+  send(promise_.node,
+       VoteRequest{hard_.term.next(), log_.last_index(), log_.last_term(), incarnation_, true, false});
 }
 
 void Raft::check_ballots() {
@@ -189,6 +198,8 @@ void Raft::on_vote_request(NodeId from, const VoteRequest& request) {
     // It has missed who leads; an append tells it, and if its term is newer its answer tells us.
     if (Leader* lead = as_leader(); lead != nullptr) {
       if (Progress* peer = progress_of(from)) send_round(*peer);
+    } else if (promise_.node != from) {
+      ask_promised();
     }
     return;
   }

@@ -18,6 +18,16 @@ namespace {
 // The commit index is written along with other writes once it has moved this far: it only saves work after a
 // restart.
 constexpr uint64_t kCommitWriteEvery = 64;
+
+// The term its sender was in; 0 where the message does not say.
+Term own_term(const Message& message) {
+  if (const auto* m = std::get_if<AppendRequest>(&message)) return m->term;
+  if (const auto* m = std::get_if<AppendReply>(&message)) return m->term;
+  if (const auto* m = std::get_if<TimeoutNow>(&message)) return m->term;
+  if (const auto* m = std::get_if<VoteReply>(&message)) return m->pre && m->granted ? Term{} : m->term;
+  const auto& request = std::get<VoteRequest>(message);
+  return request.pre && request.term.value > 0 ? request.term.prev() : request.term;
+}
 }  // namespace
 
 Raft::Raft(NodeId self, ReplicaId replica, Incarnation incarnation, const RaftOptions& options,
@@ -245,6 +255,8 @@ void Raft::on_liveness(NodeId node) {
 
 void Raft::on_received(NodeId from, const Message& message) {
   if (from == self_ || from.value == 0) return;
+  if (promise_.node == from && own_term(message) > promise_.term)
+    promise_ = {};  // it does not lead that term any more
   if (const auto* m = std::get_if<AppendRequest>(&message)) return on_append_request(from, *m);
   if (const auto* m = std::get_if<AppendReply>(&message)) return on_append_reply(from, *m);
   if (const auto* m = std::get_if<VoteRequest>(&message)) return on_vote_request(from, *m);

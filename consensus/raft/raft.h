@@ -65,6 +65,7 @@ class Raft final : public ReplicatedLog {
   void step_down(std::string reason);
   void campaign(bool transfer);
   void start_ballot(bool pre, bool transfer);
+  void ask_promised();
   void check_ballots();
   void become_leader();
   void leader_lost();

@@ -192,7 +192,8 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
     replicate(*peer);
     maybe_send_timeout_now();
   } else if (peer->state != Progress::State::kSnapshot) {
-    // A genuine refusal hints below what it refuses and never below what is durable there; all else is late or wrong.
+    // A genuine refusal hints below what it refuses and never below what is durable there; all else is late
+    // or wrong.
     LogIndex next = log_.last_at_most(reply.hint_index, reply.hint_term).next();
     if (reply.hint_index < log_.start_index() || reply.hint_term < log_.start_term()) {
       next = std::min(next.prev(), reply.hint_index.next());  // before the log's start: only a snapshot helps
