@@ -131,16 +131,16 @@ void Raft::start_ballot(bool pre, bool transfer) {
   for (const Member& member : configuration().members()) {
     if (member.node != self_ && configuration().is_voter(member.node)) send(member.node, request);
   }
-  if (pre && !configuration().is_voter(promise_.node)) ask_promised();
+  if (pre) ask_promised();
   check_ballots();
 }
 
-// Does the node this replica is bound to still lead? A leader answers a pre-vote with an append; one that was
-// deposed and cannot come back by itself (removed meanwhile) shows its newer term, which ends the promise.
+// Does the node this replica is bound to still lead? A pre-vote for a term it has is always refused with the
+// term it is in: a newer one ends the promise. A leader sends an append along.
 void Raft::ask_promised() {
   if (promise_.node.value == 0 || !promise_holds()) return;
   send(promise_.node,
-       VoteRequest{hard_.term.next(), log_.last_index(), log_.last_term(), incarnation_, true, false});
+       VoteRequest{promise_.term, log_.last_index(), log_.last_term(), incarnation_, true, false});
 }
 
 void Raft::check_ballots() {
@@ -204,9 +204,9 @@ void Raft::on_vote_request(NodeId from, const VoteRequest& request) {
     return;
   }
   if (request.pre) {
+    if (request.term <= hard_.term) return refuse("old term");
     const bool newer_log =
         std::pair(request.last_term, request.last_index) >= std::pair(log_.last_term(), log_.last_index());
-    if (request.term <= hard_.term) return refuse("old term");
     if (!newer_log) return refuse("stale log");
     send(from, VoteReply{request.term, true, true});
     return;

@@ -3,6 +3,7 @@
 // After every step the safety properties of the Raft paper (figure 3) and those of reads are checked.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <cstdlib>
 
 #include "cluster.h"
@@ -84,6 +85,10 @@ class World final : public Cluster {
 
   void observe(Node& n, const Output& out) override {
     for (const Event& event : out.events) {
+      if (std::getenv("CAIRN_TRACE") != nullptr) {
+        std::fprintf(stderr, "%llu us node %llu: %s\n", static_cast<unsigned long long>(now / 1000),
+                     static_cast<unsigned long long>(n.id.value), describe(event).c_str());
+      }
       if (event.kind != Event::Kind::kBecameLeader) continue;
       ++leaders;
       const auto [it, fresh] = leader_of_.emplace(event.term, std::pair(n.id, n.incarnation));
