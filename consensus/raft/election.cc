@@ -37,7 +37,7 @@ bool Raft::follows_live_leader(NodeId asking) const {
          !follower->lost && may_campaign();
 }
 
-void Raft::become_follower(Term term, NodeId leader) {
+void Raft::become_follower(Term term, NodeId leader, std::string reason) {
   CAIRN_ASSERT_MSG(term >= hard_.term, "term went back");
   const Term before_term = hard_.term;
   const NodeId before_leader = this->leader();
@@ -52,7 +52,7 @@ void Raft::become_follower(Term term, NodeId leader) {
     lead->reads.fail_all([&](const ReadQueue::Waiting& read) {
       out_->reads.push_back({read.id, {}, false});
     });
-    event(Event::Kind::kSteppedDown, leader);
+    event(Event::Kind::kSteppedDown, leader, {}, std::move(reason));
   }
   role_ = Follower{leader, leader.value == 0 ? Incarnation{} : liveness_.peer(leader).incarnation, false};
   if (term > before_term || leader.value != 0) handover_ = {};
@@ -62,10 +62,7 @@ void Raft::become_follower(Term term, NodeId leader) {
     out_->status_changed = true;
 }
 
-void Raft::step_down(std::string reason) {
-  event(Event::Kind::kSteppedDown, {}, {}, std::move(reason));
-  become_follower(hard_.term, {});
-}
+void Raft::step_down(std::string reason) { become_follower(hard_.term, {}, std::move(reason)); }
 
 // The links have withdrawn support from the leader's node: one after the other in the order of the voters, so
 // that votes do not split.

@@ -191,7 +191,7 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
     if (advanced) maybe_commit();
     replicate(*peer);
     maybe_send_timeout_now();
-  } else if (peer->state != Progress::State::kSnapshot) {
+  } else if (peer->state != Progress::State::kSnapshot && reply.read_seq >= peer->probe_round) {
     // A genuine refusal hints below what it refuses and never below what is durable there; all else is late
     // or wrong.
     LogIndex next = log_.last_at_most(reply.hint_index, reply.hint_term).next();
@@ -200,6 +200,7 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
     }
     if (next < peer->next && next > peer->match) {
       peer->to_probe(next);
+      peer->probe_round = ++lead->round;
       replicate(*peer);
     }
   }
@@ -212,6 +213,7 @@ void Raft::on_snapshot_sent(const SnapshotSent& input) {
   if (peer == nullptr || peer->state != Progress::State::kSnapshot) return;
   const LogIndex reached = input.ok ? std::min(input.index, log_.last_index()) : LogIndex{};
   peer->to_probe(std::max(peer->match, reached).next());
+  peer->probe_round = ++as_leader()->round;
   if (input.ok) {
     replicate(*peer);
   } else {
