@@ -57,6 +57,7 @@ struct Progress {
   InflightWindow inflight;
   bool probing = false;         // kProbe: a probe is on its way
   bool snapshot_asked = false;  // kSnapshot: NeedSnapshot was given out
+  uint64_t probe_round = 0;     // refusals of older rounds are late: they were dealt with
   uint64_t round_wanted = 0;    // the round (AppendRequest::read_seq) it must confirm
   uint64_t round_acked = 0;     // the newest round it confirmed
   Instant retry_at = kNever;    // when unanswered messages are taken for lost

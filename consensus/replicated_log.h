@@ -47,7 +47,9 @@ struct Read { uint64_t id; };                             // a linearizable read
 struct ChangeConfig { std::vector<Member> voters; std::vector<Member> learners; };  // the wanted final membership
 struct Transfer { NodeId to; };                           // hand leadership over
 struct SnapshotSent { NodeId peer; bool ok; LogIndex index; };  // to leader: the stream to `peer` ended
-struct SnapshotInstalled { LogIndex index; Term term; std::string configuration; };  // durable here, state machine replaced
+// Durable here, state machine replaced; time_ms: of the newest entry the snapshot covers. The driver replaces nothing
+// unless index > commit_index(): older snapshots are ignored, the leader is told what is here instead.
+struct SnapshotInstalled { LogIndex index; Term term; std::string configuration; uint64_t time_ms = 0; };
 struct LivenessChanged { NodeId node; };                  // incarnation, epochs or reachability of `node` changed
 struct Campaign {};                                       // start an election now (tests, operator)
 struct Suspect {};                                        // own storage is damaged: never vote, lead or acknowledge again
@@ -154,6 +156,7 @@ struct RecoveredState {
   std::vector<Entry> entries;        // start_index + 1 .., dense
   LogIndex applied;                  // the state machine's durable state; >= start_index
   bool suspect = false;
+  uint64_t time_ms = 0;              // of the newest entry in the state machine: entries are never stamped earlier
 };
 
 // One replica of one group. Not thread safe: one driver, one loop.

@@ -11,7 +11,14 @@ Duration Raft::election_wait() {
   return options_.election_timeout + random_.below(options_.election_timeout + 1);
 }
 
-bool Raft::may_campaign() const { return !suspect_ && self_is_voter(); }
+// A voter that an uncommitted change removes still campaigns, without counting itself: it may be the only one
+// whose log can win and so complete the change (thesis 4.2.2).
+bool Raft::may_campaign() const {
+  if (suspect_) return false;
+  if (self_is_voter()) return true;
+  return configurations_.size() > 1 && configuration_index() > commit_ &&
+         configurations_[configurations_.size() - 2].second.is_voter(self_);
+}
 
 bool Raft::promise_holds() const {
   if (promise_.node.value == 0) return false;
@@ -30,7 +37,7 @@ bool Raft::follows_live_leader(NodeId asking) const {
          !follower->lost && may_campaign();
 }
 
-void Raft::become_follower(Term term, NodeId leader) {
+void Raft::become_follower(Term term, NodeId leader, std::string reason) {
   CAIRN_ASSERT_MSG(term >= hard_.term, "term went back");
   const Term before_term = hard_.term;
   const NodeId before_leader = this->leader();
@@ -45,7 +52,7 @@ void Raft::become_follower(Term term, NodeId leader) {
     lead->reads.fail_all([&](const ReadQueue::Waiting& read) {
       out_->reads.push_back({read.id, {}, false});
     });
-    event(Event::Kind::kSteppedDown, leader);
+    event(Event::Kind::kSteppedDown, leader, {}, std::move(reason));
   }
   role_ = Follower{leader, leader.value == 0 ? Incarnation{} : liveness_.peer(leader).incarnation, false};
   if (term > before_term || leader.value != 0) handover_ = {};
@@ -55,10 +62,7 @@ void Raft::become_follower(Term term, NodeId leader) {
     out_->status_changed = true;
 }
 
-void Raft::step_down(std::string reason) {
-  event(Event::Kind::kSteppedDown, {}, {}, std::move(reason));
-  become_follower(hard_.term, {});
-}
+void Raft::step_down(std::string reason) { become_follower(hard_.term, {}, std::move(reason)); }
 
 // The links have withdrawn support from the leader's node: one after the other in the order of the voters, so
 // that votes do not split.
@@ -124,7 +128,16 @@ void Raft::start_ballot(bool pre, bool transfer) {
   for (const Member& member : configuration().members()) {
     if (member.node != self_ && configuration().is_voter(member.node)) send(member.node, request);
   }
+  if (pre) ask_promised();
   check_ballots();
+}
+
+// Does the node this replica is bound to still lead? A pre-vote for a term it has is always refused with the
+// term it is in: a newer one ends the promise. A leader sends an append along.
+void Raft::ask_promised() {
+  if (promise_.node.value == 0 || !promise_holds()) return;
+  send(promise_.node,
+       VoteRequest{promise_.term, log_.last_index(), log_.last_term(), incarnation_, true, false});
 }
 
 void Raft::check_ballots() {
@@ -182,13 +195,15 @@ void Raft::on_vote_request(NodeId from, const VoteRequest& request) {
     // It has missed who leads; an append tells it, and if its term is newer its answer tells us.
     if (Leader* lead = as_leader(); lead != nullptr) {
       if (Progress* peer = progress_of(from)) send_round(*peer);
+    } else if (promise_.node != from) {
+      ask_promised();
     }
     return;
   }
   if (request.pre) {
+    if (request.term <= hard_.term) return refuse("old term");
     const bool newer_log =
         std::pair(request.last_term, request.last_index) >= std::pair(log_.last_term(), log_.last_index());
-    if (request.term <= hard_.term) return refuse("old term");
     if (!newer_log) return refuse("stale log");
     send(from, VoteReply{request.term, true, true});
     return;

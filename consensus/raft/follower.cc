@@ -49,7 +49,7 @@ void Raft::accept_leader(NodeId from, Term term) {
   if (suspect_) return;
   // From here until the link withdraws this epoch no other leader gets a vote: what an acknowledgement says.
   if (peer.granted.value != 0) {
-    promise_ = {from, peer.incarnation, peer.granted};
+    promise_ = {from, peer.incarnation, peer.granted, term};
     election_deadline_ = kNever;
   } else {
     promise_ = {};  // one to an earlier leader is void: a later term's leader was elected in spite of it

@@ -18,6 +18,16 @@ namespace {
 // The commit index is written along with other writes once it has moved this far: it only saves work after a
 // restart.
 constexpr uint64_t kCommitWriteEvery = 64;
+
+// The term its sender was in; 0 where the message does not say.
+Term own_term(const Message& message) {
+  if (const auto* m = std::get_if<AppendRequest>(&message)) return m->term;
+  if (const auto* m = std::get_if<AppendReply>(&message)) return m->term;
+  if (const auto* m = std::get_if<TimeoutNow>(&message)) return m->term;
+  if (const auto* m = std::get_if<VoteReply>(&message)) return m->pre && m->granted ? Term{} : m->term;
+  const auto& request = std::get<VoteRequest>(message);
+  return request.pre && request.term.value > 0 ? request.term.prev() : request.term;
+}
 }  // namespace
 
 Raft::Raft(NodeId self, ReplicaId replica, Incarnation incarnation, const RaftOptions& options,
@@ -30,6 +40,7 @@ Raft::Raft(NodeId self, ReplicaId replica, Incarnation incarnation, const RaftOp
       random_(random),
       hard_(recovered.hard_state),
       log_(recovered.start_index, recovered.start_term),
+      last_time_ms_(recovered.time_ms),
       suspect_(recovered.suspect) {
   configurations_.emplace_back(recovered.start_index, std::move(recovered.start_configuration));
   for (Entry& entry : recovered.entries) {
@@ -156,15 +167,20 @@ void Raft::on_compact(LogIndex up_to) {
 
 void Raft::on_snapshot_installed(const SnapshotInstalled& input) {
   auto decoded = Configuration::decode(input.configuration);
-  // An older state must never replace a newer one.
-  if (!decoded || input.index <= commit_ || suspect_ || as_leader()) return;
+  if (!decoded) return;
+  if (input.index <= commit_) {  // an older state never replaces a newer one; the leader learns what is here
+    if (const NodeId to = leader(); to.value != 0 && to != self_) acknowledge(to, commit_, 0);
+    return;
+  }
   // A log that holds the snapshot's last entry keeps what follows it (7); any other log is worthless.
   const bool keep = log_.term_at(input.index) == input.term;
   if (keep) {
+    advance_commit(input.index);
     log_.compact_to(input.index);
     while (configurations_.size() > 1 && configurations_[1].first <= input.index) configurations_.pop_front();
     configurations_.front() = {input.index, std::move(*decoded)};
   } else {
+    if (as_leader()) step_down("a snapshot shows entries that this leader never had");
     if (log_.last_index() > log_.start_index())
       event(Event::Kind::kLogTruncated, {}, log_.first_index(), "snapshot");
     log_.reset(input.index, input.term);
@@ -172,17 +188,16 @@ void Raft::on_snapshot_installed(const SnapshotInstalled& input) {
     configurations_.emplace_back(input.index, std::move(*decoded));
     not_durable_.clear();
     durable_index_ = input.index;
+    commit_ = input.index;
   }
   durable_index_ = std::max(durable_index_, input.index);
-  commit_ = delivered_ = applied_ = input.index;
+  delivered_ = applied_ = input.index;
+  last_time_ms_ = std::max(last_time_ms_, input.time_ms);
   write(CompactOp{input.index, input.term, configurations_.front().second.encode()});
-  if (hard_.term < input.term) {  // the term of a committed entry exists
-    become_follower(input.term, {});
-  }
+  if (hard_.term < input.term) become_follower(input.term, {});  // the term of a committed entry exists
   save_hard_state(false);
   configuration_changed();
-  event(Event::Kind::kConfigurationChanged, {}, input.index, "snapshot");
-  if (const NodeId to = leader(); to.value != 0) acknowledge(to, input.index, 0);
+  if (const NodeId to = leader(); to.value != 0 && to != self_) acknowledge(to, input.index, 0);
 }
 
 // ---- time, links, messages ----
@@ -240,6 +255,8 @@ void Raft::on_liveness(NodeId node) {
 
 void Raft::on_received(NodeId from, const Message& message) {
   if (from == self_ || from.value == 0) return;
+  if (promise_.node == from && own_term(message) > promise_.term)
+    promise_ = {};  // it does not lead that term any more
   if (const auto* m = std::get_if<AppendRequest>(&message)) return on_append_request(from, *m);
   if (const auto* m = std::get_if<AppendReply>(&message)) return on_append_reply(from, *m);
   if (const auto* m = std::get_if<VoteRequest>(&message)) return on_vote_request(from, *m);

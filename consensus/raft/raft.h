@@ -63,10 +63,11 @@ class Raft final : public ReplicatedLog {
   bool may_campaign() const;
   bool follows_live_leader(NodeId asking) const;
   bool promise_holds() const;
-  void become_follower(Term term, NodeId leader);
+  void become_follower(Term term, NodeId leader, std::string reason = {});
   void step_down(std::string reason);
   void campaign(bool transfer);
   void start_ballot(bool pre, bool transfer);
+  void ask_promised();
   void check_ballots();
   void become_leader();
   void leader_lost();

@@ -191,14 +191,16 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
     if (advanced) maybe_commit();
     replicate(*peer);
     maybe_send_timeout_now();
-  } else if (peer->state != Progress::State::kSnapshot) {
-    const LogIndex agree = log_.last_at_most(reply.hint_index, reply.hint_term);
-    const bool below_start = reply.hint_index < log_.start_index();
+  } else if (peer->state != Progress::State::kSnapshot && reply.read_seq >= peer->probe_round) {
     // A genuine refusal hints below what it refuses and never below what is durable there; all else is late
     // or wrong.
-    const LogIndex next = below_start ? reply.hint_index.next() : agree.next();
+    LogIndex next = log_.last_at_most(reply.hint_index, reply.hint_term).next();
+    if (reply.hint_index < log_.start_index() || reply.hint_term < log_.start_term()) {
+      next = std::min(next.prev(), reply.hint_index.next());  // before the log's start: only a snapshot helps
+    }
     if (next < peer->next && next > peer->match) {
       peer->to_probe(next);
+      peer->probe_round = ++lead->round;
       replicate(*peer);
     }
   }
@@ -211,6 +213,7 @@ void Raft::on_snapshot_sent(const SnapshotSent& input) {
   if (peer == nullptr || peer->state != Progress::State::kSnapshot) return;
   const LogIndex reached = input.ok ? std::min(input.index, log_.last_index()) : LogIndex{};
   peer->to_probe(std::max(peer->match, reached).next());
+  peer->probe_round = ++as_leader()->round;
   if (input.ok) {
     replicate(*peer);
   } else {

@@ -38,11 +38,13 @@ struct Leader {
 };
 
 // What this replica promised by acknowledging an append of `node`'s term: to elect nobody else while the
-// node link still supports (node, incarnation, epoch). Outlives changes of term and role.
+// node link still supports (node, incarnation, epoch) and is not known to have left `term`. Outlives changes
+// of our own term and role.
 struct Promise {
   NodeId node;  // 0 = none
   Incarnation incarnation;
   SupportEpoch epoch;
+  Term term;  // in which the node led
 };
 
 // A leader that steps down without a successor asks the others, one after the other, to campaign.
