@@ -18,9 +18,9 @@ constexpr std::string_view kCallbackLost = "-INDETERMINATE leadership of the ran
 Node::Node(NodeEnvironment env, NodeOptions options)
     : env_(std::move(env)),
       options_(std::move(options)),
-      forwarding_(*this, options_.wait_for_leader),
+      forwarding_(static_cast<ForwardingHost&>(*this), options_.wait_for_leader),
       alive_(std::make_shared<bool>(true)) {
-  snapshots_ = std::make_unique<Snapshots>(*this, env_, options_);
+  snapshots_ = std::make_unique<Snapshots>(static_cast<SnapshotHost&>(*this), env_, options_);
 }
 
 Node::~Node() {
