@@ -5,7 +5,9 @@
 
 namespace cairn::server {
 namespace {
-constexpr size_t kSlotBytesKept = 16 * 1024;
+// What an idle connection may keep: 4096 slots of at most this many bytes.
+constexpr size_t kSlotBytesKept = 256;
+constexpr size_t kSlotsKept = 4096;
 constexpr size_t kScattersKept = 8;
 constexpr std::string_view kBadPart = "ERR internal error: a part of the reply could not be read";
 }  // namespace
@@ -85,6 +87,10 @@ void ReplyQueue::drain() {
     slot.parent = kNoParent;
     ++head_;
     --count_;
+  }
+  if (count_ == 0 && ring_.size() > kSlotsKept) {
+    ring_.clear();
+    ring_.shrink_to_fit();
   }
 }
 
