@@ -12,6 +12,7 @@ namespace {
 struct Field {
   std::string_view name;
   std::string_view value;
+  size_t order = 0;  // only where many fields are sorted
 };
 using Fields = std::vector<Field>;
 
@@ -28,7 +29,7 @@ bool decode_fields(std::string_view payload, Fields& fields) {
     const std::string_view name = in.bytes();
     const std::string_view value = in.bytes();
     if (!in.ok()) return false;
-    fields.push_back({name, value});
+    fields.push_back({name, value, 0});
   }
   return in.ok();
 }
@@ -150,15 +151,16 @@ EvalStatus evaluate_hset(EvalContext& ctx, Argv argv) {
       if (found != fields.end()) {
         found->value = argv[i + 1];
       } else {
-        fields.push_back({argv[i], argv[i + 1]});
+        fields.push_back({argv[i], argv[i + 1], 0});
         ++added;
       }
     }
   } else {
     const size_t before = fields.size();
-    for (size_t i = 2; i < argv.size(); i += 2) fields.push_back({argv[i], argv[i + 1]});
-    std::stable_sort(fields.begin(), fields.end(),
-                     [](const Field& a, const Field& b) { return a.name < b.name; });
+    for (size_t i = 2; i < argv.size(); i += 2) fields.push_back({argv[i], argv[i + 1], i});
+    std::sort(fields.begin(), fields.end(), [](const Field& a, const Field& b) {
+      return a.name != b.name ? a.name < b.name : a.order < b.order;
+    });
     size_t kept = 0;
     for (size_t i = 0; i < fields.size(); ++i) {  // of equal names the last one counts
       if (kept > 0 && fields[kept - 1].name == fields[i].name) {

@@ -5,7 +5,9 @@
 
 namespace cairn::server {
 namespace {
-constexpr size_t kSlotBytesKept = 16 * 1024;
+// What an idle connection may keep: 1024 slots of at most 1 KiB.
+constexpr size_t kSlotBytesKept = 1024;
+constexpr size_t kSlotsKept = 1024;
 constexpr size_t kScattersKept = 8;
 constexpr std::string_view kBadPart = "ERR internal error: a part of the reply could not be read";
 }  // namespace
@@ -86,6 +88,10 @@ void ReplyQueue::drain() {
     ++head_;
     --count_;
   }
+  if (count_ == 0 && ring_.size() > kSlotsKept) {
+    ring_.clear();
+    ring_.shrink_to_fit();
+  }
 }
 
 uint64_t ReplyQueue::open_scatter(const CommandSpec& spec, std::vector<uint32_t>& part_of_key, uint32_t parts,
@@ -111,7 +117,7 @@ uint64_t ReplyQueue::open_scatter(const CommandSpec& spec, std::vector<uint32_t>
 // keys and counts are added up.
 void ReplyQueue::merge(uint64_t parent) {
   Slot& slot = at(parent);
-  const Scatter& scatter = *slot.scatter;
+  Scatter& scatter = *slot.scatter;
   std::string* failed = nullptr;
   for (uint32_t part : scatter.part_of_key) {
     std::string& bytes = at(parent + 1 + part).bytes;
@@ -125,7 +131,8 @@ void ReplyQueue::merge(uint64_t parent) {
   if (failed != nullptr) {
     reply.raw(*failed);
   } else if (at(parent + 1).bytes[0] == '*') {
-    std::vector<size_t> places(scatter.parts);
+    std::vector<size_t>& places = scatter.places;
+    places.assign(scatter.parts, 0);
     for (uint32_t i = 0; i < scatter.parts && good; ++i) {
       ReplyHead head;
       good = read_reply_head(at(parent + 1 + i).bytes, head) == ReplyState::kComplete && head.type == '*';

@@ -17,6 +17,7 @@ struct Scatter {
   std::vector<uint32_t> part_of_key;  // in the order of the keys
   uint32_t parts = 0;
   uint32_t parts_left = 0;
+  std::vector<size_t> places;  // scratch of the merge: what of each part was used
 };
 
 // A ring of slots, one for each command whose reply cannot leave yet and one for each part of a scattered

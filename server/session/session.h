@@ -56,7 +56,8 @@ class Session {
   std::string& output() { return output_; }
   void on_output_sent() { process(); }
 
-  // The late reply of a command given to the sink.
+  // The late reply of a command given to the sink. May go on with commands that had to wait, and so call the
+  // sink before it returns. A sequence that is unknown or was answered before is ignored.
   void deliver(uint64_t sequence, std::string_view bytes);
 
   // True: read nothing more from the client for now.

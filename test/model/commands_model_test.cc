@@ -278,7 +278,7 @@ class Runner {
 }  // namespace
 
 TEST_CASE("commands answer as a plain model does") {
-  for (uint64_t seed = 1; seed <= 60; ++seed) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
     INFO("seed " << seed);
     Runner(seed).run(600);
   }

@@ -1,15 +1,27 @@
 // session_bench [seconds]: what one command costs between the bytes of a pipeline and the bytes of its reply,
-// over rows in memory. CSV: workload, commands, ns per command.
+// over rows in memory. CSV: workload, commands, ns per command, allocations per command.
 #include <time.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <string>
 
 #include "server/session/session.h"
 #include "test/support/memory_sink.h"
 
 using namespace cairn;
+
+namespace {
+uint64_t allocations = 0;
+}
+void* operator new(size_t bytes) {
+  ++allocations;
+  if (void* memory = std::malloc(bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace {
 double now_s() {
@@ -36,7 +48,10 @@ void measure(const char* name, const std::string& batch, size_t commands, double
       session.on_input(command({"HSET", "hash:" + std::to_string(i), "f1", "v1", "f2", "v2", "f3", "v3"}));
   }
   session.output().clear();
+  session.on_input(batch);
+  session.output().clear();
   uint64_t done = 0;
+  const uint64_t allocations_before = allocations;
   const double start = now_s();
   double elapsed = 0;
   do {
@@ -47,8 +62,9 @@ void measure(const char* name, const std::string& batch, size_t commands, double
     done += 100 * commands;
     elapsed = now_s() - start;
   } while (elapsed < seconds);
-  std::printf("%s,%lu,%.1f\n", name, static_cast<unsigned long>(done),
-              elapsed * 1e9 / static_cast<double>(done));
+  std::printf("%s,%lu,%.1f,%.3f\n", name, static_cast<unsigned long>(done),
+              elapsed * 1e9 / static_cast<double>(done),
+              static_cast<double>(allocations - allocations_before) / static_cast<double>(done));
 }
 }  // namespace
 
@@ -65,7 +81,7 @@ int main(int argc, char** argv) {
     hget += command({"HGET", "hash:" + n, "f2"});
     mget += command({"MGET", "key:1", "key:2", "key:3", "key:4"});
   }
-  std::printf("workload,commands,ns_per_command\n");
+  std::printf("workload,commands,ns_per_command,allocations_per_command\n");
   measure("PING", ping, kBatch, seconds, false);
   measure("GET", get, kBatch, seconds, false);
   measure("SET", set, kBatch, seconds, false);
