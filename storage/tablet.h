@@ -1,4 +1,5 @@
-// The LSM trees of a shard: one TabletStore (manifest, SSTable files, block cache) and one Tablet per replica.
+// The LSM trees of a shard: one TabletStore (manifest, SSTable files, block cache) and one Tablet per
+// replica.
 #pragma once
 
 #include <cstdint>
@@ -34,35 +35,36 @@ struct AppliedPosition {
 struct Lookup {
   enum class State : uint8_t { kFound, kAbsent, kNeedsDisk };
   State state = State::kAbsent;
-  std::string_view value;            // kFound: valid until the next apply(), or while `pin` lives if it is set
-  std::shared_ptr<const void> pin;   // the block that holds the value; null when it is in the memtable
+  std::string_view value;           // kFound: valid until the next apply(), or while `pin` lives if it is set
+  std::shared_ptr<const void> pin;  // the block that holds the value; null when it is in the memtable
 };
 
 // What to read from disk, in the background, from a version pinned when fetch() is called.
 struct FetchRequest {
   struct Prefix {
     std::string prefix;
-    std::string start_after;      // empty: from the first row of the prefix
+    std::string start_after;  // empty: from the first row of the prefix
     uint64_t rows_max = ~0ull;
     uint64_t bytes_max = ~0ull;
   };
   std::vector<std::string> rows;
   std::vector<Prefix> prefixes;
-  // If set: visits every live row of the tablet in key order (counts, scans); return false to stop. Runs on a background
-  // thread in slices; it must not touch anything the loop owns.
+  // If set: visits every live row of the tablet in key order (counts, scans); return false to stop. Runs on a
+  // background thread in slices; it must not touch anything the loop owns.
   std::move_only_function<bool(std::string_view key, std::string_view value)> visit;
 };
 struct FetchResult {
-  std::vector<std::optional<std::string>> rows;                              // as asked
-  std::vector<std::vector<std::pair<std::string, std::string>>> prefixes;    // as asked, in key order
+  std::vector<std::optional<std::string>> rows;                            // as asked
+  std::vector<std::vector<std::pair<std::string, std::string>>> prefixes;  // as asked, in key order
 };
 
 struct SnapshotFile {
-  std::string name;     // inside the snapshot's directory
+  std::string name;  // inside the snapshot's directory
   uint64_t bytes = 0;
-  uint64_t hash = 0;    // xxh3-64 of the whole file
+  uint64_t hash = 0;  // xxh3-64 of the whole file
 };
-// A consistent copy of one tablet: hard links in `dir`, described by `manifest` (opaque, goes to the receiver as it is).
+// A consistent copy of one tablet: hard links in `dir`, described by `manifest` (opaque, goes to the receiver
+// as it is).
 struct Checkpoint {
   AppliedPosition position;
   std::string dir;
@@ -73,22 +75,22 @@ struct Checkpoint {
 struct TabletStats {
   AppliedPosition applied;
   AppliedPosition flushed;
-  uint64_t memtable_bytes = 0;   // mutable and sealed
+  uint64_t memtable_bytes = 0;  // mutable and sealed
   uint64_t sstables = 0;
   uint64_t runs = 0;
   uint64_t sstable_bytes = 0;
-  uint64_t entries_estimate = 0; // rows in SSTables and memtables, duplicates counted
-  bool corrupt = false;          // checksums of its files show damage
-  std::string corruption;        // what and where
+  uint64_t entries_estimate = 0;  // rows in SSTables and memtables, duplicates counted
+  bool corrupt = false;           // checksums of its files show damage
+  std::string corruption;         // what and where
 };
 
 struct TabletStoreOptions {
-  uint64_t memtable_bytes = 16u << 20;     // a tablet seals its memtable above this
+  uint64_t memtable_bytes = 16u << 20;          // a tablet seals its memtable above this
   uint64_t memtable_budget_bytes = 128u << 20;  // of all tablets of the shard: above it the largest is sealed
   uint64_t block_cache_bytes = 64u << 20;
-  uint32_t block_bytes = 8u << 10;         // raw size at which a block is closed
+  uint32_t block_bytes = 8u << 10;  // raw size at which a block is closed
   uint32_t filter_bits_per_key = 10;
-  bool compress = true;                    // LZ4 where it saves at least an eighth
+  bool compress = true;  // LZ4 where it saves at least an eighth
   SizeTieredOptions size_tiered;
 };
 
@@ -100,8 +102,9 @@ struct TabletStoreMetrics {
 
 class Tablet;
 
-// Thread safety: on the loop of the owner; flushes, compactions and fetches run on the background executor and come back
-// through `loop`. Ownership: owns its tablets; a Tablet* is valid until drop() or the store dies.
+// Thread safety: on the loop of the owner; flushes, compactions and fetches run on the background executor
+// and come back through `loop`. Ownership: owns its tablets; a Tablet* is valid until drop() or the store
+// dies.
 class TabletStore {
  public:
   struct Environment {
@@ -109,16 +112,17 @@ class TabletStore {
     BackgroundExecutor* background;
     Executor* loop;
     const Clock* clock;
-    // Called when a flush is ready to enter the manifest: an SSTable never holds an index that the local log has not made
-    // durable. Must call back (now or later) once the log of `range` is durable up to `index`.
+    // Called when a flush is ready to enter the manifest: an SSTable never holds an index that the local log
+    // has not made durable. Must call back (now or later) once the log of `range` is durable up to `index`.
     std::function<void(RangeId range, LogIndex index, Task when_durable)> wait_log_durable;
-    std::function<void(RangeId range)> on_flushed;       // flushed() has moved: the log may be compacted
-    std::function<void(RangeId range, const Error&)> on_corruption;  // the replica must stop voting and serving
-    std::function<void(const Error&)> on_fatal;          // manifest write failed: stop the process
+    std::function<void(RangeId range)> on_flushed;  // flushed() has moved: the log may be compacted
+    std::function<void(RangeId range, const Error&)>
+        on_corruption;                           // the replica must stop voting and serving
+    std::function<void(const Error&)> on_fatal;  // manifest write failed: stop the process
   };
 
-  // `manifest_dir` = DATA/shard-N, `sst_dir` = DATA/sst, `snap_dir` = DATA/snap. Reads the manifest; does not delete
-  // anything before collect_garbage().
+  // `manifest_dir` = DATA/shard-N, `sst_dir` = DATA/sst, `snap_dir` = DATA/snap. Reads the manifest; does not
+  // delete anything before collect_garbage().
   static Result<std::unique_ptr<TabletStore>> open(Environment env, const std::string& manifest_dir,
                                                    const std::string& sst_dir, const std::string& snap_dir,
                                                    TabletStoreOptions options);
@@ -126,19 +130,21 @@ class TabletStore {
 
   virtual std::vector<RangeId> tablets() const = 0;
   virtual Tablet* find(RangeId range) = 0;
-  virtual Result<Tablet*> create(RangeId range) = 0;  // one durable manifest edit; returns the tablet if it exists
-  virtual Result<void> drop(RangeId range) = 0;       // one durable manifest edit; files go when unreferenced
+  virtual Result<Tablet*> create(
+      RangeId range) = 0;                        // one durable manifest edit; returns the tablet if it exists
+  virtual Result<void> drop(RangeId range) = 0;  // one durable manifest edit; files go when unreferenced
 
-  // Replaces the whole content of `range` (created if needed) by the files of a received snapshot in `dir`, verified
-  // against `manifest` before. Redone at recovery when the log's snapshot mark says so. Asynchronous: verification and
-  // linking run in the background, `done` on the loop.
+  // Replaces the whole content of `range` (created if needed) by the files of a received snapshot in `dir`,
+  // verified against `manifest` before. Redone at recovery when the log's snapshot mark says so.
+  // Asynchronous: verification and linking run in the background, `done` on the loop.
   virtual void install(RangeId range, const std::string& dir, const std::string& manifest,
                        const AppliedPosition& position, std::move_only_function<void(Result<void>)> done) = 0;
   // The same while the node starts, before any loop runs.
   virtual Result<void> install_now(RangeId range, const std::string& dir, const std::string& manifest,
                                    const AppliedPosition& position) = 0;
 
-  // Unlinks files in sst/ that no tablet references. Call once, after the log was recovered and snapshots redone.
+  // Unlinks files in sst/ that no tablet references. Call once, after the log was recovered and snapshots
+  // redone.
   virtual Result<void> collect_garbage() = 0;
 
   // False while a flush could not get space: new writes are refused with MISCONF until true again.
@@ -151,24 +157,29 @@ class Tablet {
  public:
   virtual ~Tablet() = default;
 
-  // Applies the operations of one committed entry. Requires position.index > applied().index. An entry at or below the
-  // flushed index is ignored (replay). The operations' bytes are copied. Malformed bytes: kCorruption, nothing applied.
+  // Applies the operations of one committed entry. Requires position.index > applied().index. An entry at or
+  // below the flushed index is ignored (replay). The operations' bytes are copied. Malformed bytes:
+  // kCorruption, nothing applied.
   virtual Result<void> apply(const AppliedPosition& position, std::string_view operations) = 0;
   virtual const AppliedPosition& applied() const = 0;
   virtual const AppliedPosition& flushed() const = 0;
 
-  // Newest committed value of a row, from memory only: memtables, filters, cached blocks, pages the kernel holds.
+  // Newest committed value of a row, from memory only: memtables, filters, cached blocks, pages the kernel
+  // holds.
   virtual Lookup get(std::string_view row_key) = 0;
-  // Visits the rows with this prefix in key order from memory only. False if some block would have to come from disk
-  // (nothing useful was visited then). `visit` returns false to stop early.
+  // Visits the rows with this prefix in key order from memory only. False if some block would have to come
+  // from disk (nothing useful was visited then). `visit` returns false to stop early.
   virtual bool scan(std::string_view prefix, std::string_view start_after,
                     const std::function<bool(std::string_view key, std::string_view value)>& visit) = 0;
-  // Reads from disk in the background; `done` runs on the loop. kCorruption if the replica's files are damaged.
+  // Reads from disk in the background; `done` runs on the loop. kCorruption if the replica's files are
+  // damaged.
   virtual void fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) = 0;
 
-  // Seals the memtable and writes it out in the background. Harmless when there is nothing to flush or one is under way.
+  // Seals the memtable and writes it out in the background. Harmless when there is nothing to flush or one is
+  // under way.
   virtual void flush() = 0;
-  // Flushes, then hard-links every live file into a fresh directory below snap/. The caller removes the directory.
+  // Flushes, then hard-links every live file into a fresh directory below snap/. The caller removes the
+  // directory.
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
 
   virtual TabletStats stats() const = 0;

@@ -14,8 +14,9 @@ namespace cairn::storage {
 enum class OpKind : uint8_t {
   kPut = 1,
   kDelete = 2,
-  kPrefixDelete = 3,  // every row whose key starts with the key; written only for whole collections, never nested
-  kClear = 4,         // every row of the tablet with an older sequence; the key is empty
+  kPrefixDelete =
+      3,       // every row whose key starts with the key; written only for whole collections, never nested
+  kClear = 4,  // every row of the tablet with an older sequence; the key is empty
 };
 
 struct Op {
@@ -50,7 +51,9 @@ class WriteBatch {
   bool empty() const { return count_ == 0; }
   uint32_t count() const { return count_; }
   const std::string& bytes() const { return bytes_; }
-  std::string& mutable_bytes() { return bytes_; }  // for a header the owner puts in front before the first operation
+  std::string& mutable_bytes() {
+    return bytes_;
+  }  // for a header the owner puts in front before the first operation
   std::string take() {
     count_ = 0;
     return std::move(bytes_);
@@ -70,8 +73,8 @@ class WriteBatch {
   uint32_t count_ = 0;
 };
 
-// Walks encoded operations. Foreign bytes are fine: next() returns false at the end or at the first malformed one; ok()
-// tells which.
+// Walks encoded operations. Foreign bytes are fine: next() returns false at the end or at the first malformed
+// one; ok() tells which.
 class BatchReader {
  public:
   explicit BatchReader(std::string_view bytes) : in_(bytes) {}

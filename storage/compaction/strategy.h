@@ -14,17 +14,17 @@
 namespace cairn::storage {
 
 struct SstableInfo {
-  uint64_t id = 0;              // unique per node
-  uint64_t run = 0;             // tables of one sorted run share it; a higher run is newer
+  uint64_t id = 0;   // unique per node
+  uint64_t run = 0;  // tables of one sorted run share it; a higher run is newer
   uint32_t level = 0;
-  std::string smallest;         // first and last row key, both inside
+  std::string smallest;  // first and last row key, both inside
   std::string largest;
   uint64_t bytes = 0;
   uint64_t entries = 0;
-  uint64_t tombstones = 0;      // point and prefix
+  uint64_t tombstones = 0;  // point and prefix
   SequenceNumber min_sequence;
   SequenceNumber max_sequence;
-  uint64_t min_time_ms = 0;     // write times of the entries
+  uint64_t min_time_ms = 0;  // write times of the entries
   uint64_t max_time_ms = 0;
 };
 
@@ -35,7 +35,7 @@ struct LsmView {
 };
 
 struct CompactionPlan {
-  std::vector<uint64_t> inputs;         // whole runs, adjacent in age
+  std::vector<uint64_t> inputs;  // whole runs, adjacent in age
   uint32_t output_level = 0;
   uint64_t output_table_bytes_max = 0;  // a new table of the same run starts above this size
   std::string reason;                   // for logs, the admin API and golden files
@@ -52,7 +52,7 @@ class CompactionStrategy {
 struct SizeTieredOptions {
   uint32_t min_threshold = 4;   // adjacent runs of similar size before they are compacted; [2, max_threshold]
   uint32_t max_threshold = 32;  // most runs of one compaction; bounds its temporary disk use
-  double bucket_low = 0.5;      // a run is similar if its size is within [low, high] x the average of its bucket
+  double bucket_low = 0.5;  // a run is similar if its size is within [low, high] x the average of its bucket
   double bucket_high = 1.5;
   uint64_t min_run_bytes = 1u << 20;  // smaller runs all count as similar
   uint64_t table_bytes_max = 64u << 20;

@@ -1,6 +1,7 @@
 #include "storage/io/memory_file_system.h"
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 
 #include "storage/io/memory_node.h"
@@ -62,6 +63,7 @@ struct MemoryFileSystem::State {
   uint64_t generation = 0;  // raised by every crash: older handles are dead
   uint64_t capacity = ~0ull;
   uint64_t used = 0;
+  std::atomic<bool> cold{false};
   std::vector<DirectoryOp> ops;
   std::map<uint64_t, NodePtr> dirty;
   std::map<std::string, uint64_t> locks;  // path -> generation of the holder
@@ -110,6 +112,7 @@ class MemoryFile final : public File {
     return node_->content.read(offset, out);
   }
   Result<std::optional<size_t>> read_cached(uint64_t offset, std::span<char> out) const override {
+    if (state_->cold.load(std::memory_order_relaxed)) return std::optional<size_t>();
     CAIRN_TRY(const size_t got, read_at(offset, out));
     return std::optional<size_t>(got);
   }
@@ -188,6 +191,8 @@ void MemoryFileSystem::set_capacity(uint64_t bytes) {
   const std::lock_guard lock(state_->mutex);
   state_->capacity = bytes;
 }
+
+void MemoryFileSystem::set_cold(bool cold) { state_->cold = cold; }
 
 uint64_t MemoryFileSystem::used_bytes() const {
   const std::lock_guard lock(state_->mutex);

@@ -36,6 +36,8 @@ class MemoryFileSystem final : public FileSystem {
   // Bytes of all files together; growing beyond it fails with kNoSpace.
   void set_capacity(uint64_t bytes);
   uint64_t used_bytes() const;
+  // A cold file system answers every read_cached() with nullopt.
+  void set_cold(bool cold);
   // Bit rot: flips one bit of the current and durable content.
   Result<void> flip_bit(const std::string& path, uint64_t bit);
 

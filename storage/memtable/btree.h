@@ -1,0 +1,66 @@
+// An ordered set of keys for one writer: a B+tree whose nodes skip their common prefix and compare eight
+// bytes at once.
+//
+// Keys live in the arena as MemEntry and never move; nodes live there too. No deletion: the table goes as a
+// whole.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "storage/memtable/arena.h"
+
+namespace cairn::storage {
+
+struct MemEntry {
+  uint64_t sequence;
+  uint64_t time_ms;
+  char* value;
+  uint32_t value_size;
+  uint32_t value_capacity;
+  uint32_t key_size;
+  uint8_t kind;  // OpKind
+  std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }
+};
+
+class BTree {
+ public:
+  static constexpr uint32_t kSlots = 64;
+  struct Node {
+    uint32_t count;
+    uint32_t prefix;  // all keys share this many bytes (of an inner node: all separators but the first are
+                      // compared)
+    bool leaf;
+    Node* next;  // leaves only
+    uint64_t heads[kSlots];
+    MemEntry* keys[kSlots];
+    Node* children[];  // inner nodes only: children[i] holds keys >= keys[i]; keys[0] counts as lowest of all
+  };
+  struct Position {
+    const Node* leaf = nullptr;  // null: the end
+    uint32_t slot = 0;
+    const MemEntry* entry() const { return leaf->keys[slot]; }
+    void advance() {
+      if (++slot == leaf->count) {
+        leaf = leaf->next;
+        slot = 0;
+      }
+    }
+  };
+
+  explicit BTree(Arena& arena) : arena_(arena) {}
+  // Requires: the key is not in the tree.
+  void insert(MemEntry* entry);
+  Position lower_bound(std::string_view key) const;
+
+ private:
+  static constexpr size_t kDepthMax = 16;
+  Node* new_node(bool leaf);
+  Node* split(Node* node, uint32_t from);
+
+  Arena& arena_;
+  Node* root_ = nullptr;
+};
+
+}  // namespace cairn::storage

@@ -1,0 +1,75 @@
+#include "storage/memtable/memtable.h"
+
+#include <cstring>
+
+namespace cairn::storage {
+namespace {
+// The position follows from the 32 stored bits, so that growing touches no entry.
+size_t home(uint32_t hash) { return hash; }
+}  // namespace
+
+const MemEntry* Memtable::find(std::string_view key, uint64_t hash) const {
+  if (slots_.empty()) return nullptr;
+  const size_t mask = slots_.size() - 1;
+  const auto tag = static_cast<uint32_t>(hash);
+  for (size_t i = home(tag) & mask; slots_[i].ref != 0; i = (i + 1) & mask) {
+    if (slots_[i].hash != tag) continue;
+    const MemEntry* entry = entry_at(slots_[i].ref);
+    if (entry->key() == key) return entry;
+  }
+  return nullptr;
+}
+
+void Memtable::write(std::string_view key, uint64_t hash, OpKind kind, std::string_view value,
+                     uint64_t sequence, uint64_t time_ms) {
+  if (slots_.empty() || (rows_ + 1) * 4 > slots_.size() * 3) grow_slots();
+  const size_t mask = slots_.size() - 1;
+  const auto tag = static_cast<uint32_t>(hash);
+  size_t i = home(tag) & mask;
+  for (; slots_[i].ref != 0; i = (i + 1) & mask) {
+    if (slots_[i].hash != tag) continue;
+    MemEntry* entry = entry_at(slots_[i].ref);
+    if (entry->key() != key) continue;
+    if (value.size() > entry->value_capacity) {
+      // Growing values (appends, counters) get a little slack.
+      entry->value_capacity = static_cast<uint32_t>(value.size() + value.size() / 4);
+      entry->value = arena_.allocate(entry->value_capacity);
+    }
+    if (!value.empty()) std::memcpy(entry->value, value.data(), value.size());
+    entry->value_size = static_cast<uint32_t>(value.size());
+    entry->kind = static_cast<uint8_t>(kind);
+    entry->sequence = sequence;
+    entry->time_ms = time_ms;
+    return;
+  }
+  uint32_t ref = 0;
+  char* raw = arena_.allocate(sizeof(MemEntry) + key.size() + value.size(), &ref);
+  auto* entry = reinterpret_cast<MemEntry*>(raw);
+  char* bytes = raw + sizeof(MemEntry);
+  *entry = {sequence,
+            time_ms,
+            bytes + key.size(),
+            static_cast<uint32_t>(value.size()),
+            static_cast<uint32_t>(value.size()),
+            static_cast<uint32_t>(key.size()),
+            static_cast<uint8_t>(kind)};
+  if (!key.empty()) std::memcpy(bytes, key.data(), key.size());
+  if (!value.empty()) std::memcpy(entry->value, value.data(), value.size());
+  slots_[i] = {tag, ref + 1};
+  ++rows_;
+  tree_.insert(entry);
+}
+
+void Memtable::grow_slots() {
+  std::vector<Slot> old = std::move(slots_);
+  slots_.assign(old.empty() ? 16 : old.size() * 2, Slot{});
+  const size_t mask = slots_.size() - 1;
+  for (const Slot& slot : old) {
+    if (slot.ref == 0) continue;
+    size_t i = home(slot.hash) & mask;
+    while (slots_[i].ref != 0) i = (i + 1) & mask;
+    slots_[i] = slot;
+  }
+}
+
+}  // namespace cairn::storage

@@ -1,0 +1,96 @@
+// The sorted buffer of the newest writes of one tablet: one version of each row.
+//
+// Thread safety: one writer and reader (the loop) until sealed by its owner; then any reader.
+// Ownership:     owns all bytes. A view is valid until the row is written again, or, once sealed, as long as
+// the table.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "storage/memtable/arena.h"
+#include "storage/memtable/btree.h"
+#include "storage/memtable/prefix_tombstones.h"
+#include "storage/row.h"
+
+namespace cairn::storage {
+
+class Memtable {
+ public:
+  explicit Memtable(uint64_t id) : id_(id), tree_(arena_) {}
+  Memtable(const Memtable&) = delete;
+  Memtable& operator=(const Memtable&) = delete;
+
+  // Requires: `sequence` above that of every earlier write. `hash` = hash64(key).
+  void put(std::string_view key, uint64_t hash, std::string_view value, uint64_t sequence, uint64_t time_ms) {
+    write(key, hash, OpKind::kPut, value, sequence, time_ms);
+  }
+  void remove(std::string_view key, uint64_t hash, uint64_t sequence, uint64_t time_ms) {
+    write(key, hash, OpKind::kDelete, {}, sequence, time_ms);
+  }
+  void remove_prefix(std::string_view prefix, uint64_t sequence, uint64_t time_ms) {
+    prefixes_.add(prefix, sequence, time_ms);
+    prefix_bytes_ += prefix.size() + 96;
+  }
+
+  // The row's entry, a tombstone included, whether or not a deleted prefix covers it; null = no entry.
+  const MemEntry* find(std::string_view key, uint64_t hash) const;
+  const PrefixTombstones& prefixes() const { return prefixes_; }
+
+  uint64_t id() const { return id_; }
+  uint64_t rows() const { return rows_; }
+  bool empty() const { return rows_ == 0 && prefixes_.empty(); }
+  uint64_t bytes() const { return arena_.used() + slots_.size() * sizeof(Slot) + prefix_bytes_; }
+  BTree::Position lower_bound(std::string_view key) const { return tree_.lower_bound(key); }
+
+ private:
+  struct Slot {
+    uint32_t hash = 0;
+    uint32_t ref = 0;  // of a MemEntry plus one; 0 = empty
+  };
+  void write(std::string_view key, uint64_t hash, OpKind kind, std::string_view value, uint64_t sequence,
+             uint64_t time_ms);
+  void grow_slots();
+  MemEntry* entry_at(uint32_t ref) const { return reinterpret_cast<MemEntry*>(arena_.at(ref - 1)); }
+
+  uint64_t id_;
+  Arena arena_;
+  BTree tree_;
+  std::vector<Slot> slots_;  // open addressing, power of two, at most 3/4 full
+  uint64_t rows_ = 0;
+  PrefixTombstones prefixes_;
+  uint64_t prefix_bytes_ = 0;
+};
+
+// Rows in key order, tombstones included. Writing to the table in between invalidates it.
+class MemtableCursor final : public RowCursor {
+ public:
+  explicit MemtableCursor(const Memtable& table) : table_(table) {}
+  CursorState seek(std::string_view lower) override {
+    at_ = table_.lower_bound(lower);
+    return load();
+  }
+  CursorState next() override {
+    at_.advance();
+    return load();
+  }
+  const Row& row() const override { return row_; }
+
+ private:
+  CursorState load() {
+    if (at_.leaf == nullptr) return CursorState::kEnd;
+    const MemEntry* entry = at_.entry();
+    row_ = {entry->key(),
+            {entry->value, entry->value_size},
+            static_cast<OpKind>(entry->kind),
+            entry->sequence,
+            entry->time_ms};
+    return CursorState::kRow;
+  }
+  const Memtable& table_;
+  BTree::Position at_;
+  Row row_;
+};
+
+}  // namespace cairn::storage

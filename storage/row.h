@@ -1,0 +1,44 @@
+// One version of a row, and cursors over sorted rows.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "base/result.h"
+#include "storage/write_batch.h"
+
+namespace cairn::storage {
+
+// Sequence = log index << kOrdinalBits | ordinal of the operation in its entry.
+inline constexpr unsigned kOrdinalBits = 20;
+
+struct Row {
+  std::string_view key;
+  std::string_view value;
+  OpKind kind = OpKind::kPut;  // kPut or kDelete
+  uint64_t sequence = 0;
+  uint64_t time_ms = 0;
+};
+
+enum class CursorState : uint8_t {
+  kRow,  // row() is valid until the next call
+  kEnd,
+  kNeedsDisk,  // memory does not hold the next block; only cursors that may not wait say so
+  kFailed,     // error() tells
+};
+
+// Forward only, keys ascending, one version of each key. Not thread safe.
+class RowCursor {
+ public:
+  virtual ~RowCursor() = default;
+  virtual CursorState seek(std::string_view lower) = 0;  // to the first key >= lower
+  virtual CursorState next() = 0;                        // requires kRow
+  virtual const Row& row() const = 0;
+  virtual const Error& error() const {
+    static const Error none{};
+    return none;
+  }
+};
+
+}  // namespace cairn::storage

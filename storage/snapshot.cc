@@ -1,0 +1,256 @@
+// Checkpoints and their installation: hard links plus a manifest that describes them.
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "base/checksum.h"
+#include "storage/tablet_impl.h"
+#include "storage/version/edit.h"
+
+namespace cairn::storage {
+namespace {
+
+constexpr uint64_t kMagic = 0x50414E534E524943ull;  // "CIRNSNAP"
+constexpr uint32_t kVersion = 1;
+constexpr size_t kHashBytes = 256u << 10;  // read at once
+
+struct HashState {
+  XXH3_state_t* state = XXH3_createState();
+  HashState() { XXH3_64bits_reset(state); }
+  HashState(const HashState&) = delete;
+  HashState& operator=(const HashState&) = delete;
+  ~HashState() { XXH3_freeState(state); }
+};
+
+Result<uint64_t> hash_file(const File& file) {
+  HashState hash;
+  std::string part(kHashBytes, '\0');
+  for (uint64_t at = 0;;) {
+    CAIRN_TRY(const size_t got, file.read_at(at, part));
+    if (got == 0) break;
+    XXH3_64bits_update(hash.state, part.data(), got);
+    at += got;
+  }
+  return static_cast<uint64_t>(XXH3_64bits_digest(hash.state));
+}
+
+// Links and hashes one table per slice.
+class CheckpointJob {
+ public:
+  CheckpointJob(std::shared_ptr<StoreShared> shared, std::shared_ptr<const Version> version,
+                const AppliedPosition& position)
+      : shared_(std::move(shared)), version_(std::move(version)), all_(tables_of(*version_)) {
+    checkpoint_.position = position;
+  }
+  bool step() {
+    auto more = work();
+    if (more && *more) return true;
+    if (!more) {
+      if (!checkpoint_.dir.empty()) (void)remove_tree(*shared_->fs, checkpoint_.dir);
+      result_ = Result<Checkpoint>(std::move(more).error());
+    }
+    return false;
+  }
+  std::optional<Result<Checkpoint>> result_;
+
+ private:
+  Result<bool> work() {
+    FileSystem& fs = *shared_->fs;
+    if (checkpoint_.dir.empty()) {
+      for (std::string dir;;) {
+        dir = join_path(shared_->snap_dir, "out-" + std::to_string(shared_->new_number()));
+        CAIRN_TRY(const bool taken, fs.exists(dir));
+        if (taken) continue;
+        CAIRN_TRY_VOID(fs.create_dirs(dir));
+        checkpoint_.dir = dir;
+        return true;
+      }
+    }
+    if (tables_.size() < all_.size()) {
+      const auto& [info, table] = all_[tables_.size()];
+      SnapshotTable entry;
+      entry.info = info;
+      entry.file.name = table->path().substr(table->path().rfind('/') + 1);
+      const std::string path = join_path(checkpoint_.dir, entry.file.name);
+      CAIRN_TRY_VOID(fs.link(table->path(), path));
+      CAIRN_TRY(const auto file, fs.open(path, OpenMode::kRead));
+      CAIRN_TRY(entry.file.bytes, file->size());
+      CAIRN_TRY(entry.file.hash, hash_file(*file));
+      tables_.push_back(std::move(entry));
+      return true;
+    }
+    CAIRN_TRY_VOID(fs.sync_dir(checkpoint_.dir));
+    for (const auto& table : tables_) checkpoint_.files.push_back(table.file);
+    checkpoint_.manifest = encode_snapshot_manifest(tables_);
+    result_ = Result<Checkpoint>(std::move(checkpoint_));
+    return false;
+  }
+
+  std::shared_ptr<StoreShared> shared_;
+  std::shared_ptr<const Version> version_;
+  std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> all_;
+  std::vector<SnapshotTable> tables_;
+  Checkpoint checkpoint_;
+};
+
+}  // namespace
+
+std::string encode_snapshot_manifest(const std::vector<SnapshotTable>& tables) {
+  std::string out;
+  put_u64(out, kMagic);
+  put_u32(out, kVersion);
+  put_u32(out, 0);  // incompatible features
+  put_varint(out, tables.size());
+  for (const auto& table : tables) {
+    put_bytes(out, table.file.name);
+    put_varint(out, table.file.bytes);
+    put_u64(out, table.file.hash);
+    put_info(out, table.info);
+  }
+  put_u32(out, crc32c(out));
+  return out;
+}
+
+Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view bytes) {
+  const Error bad{ErrorCode::kCorruption, "malformed snapshot manifest"};
+  if (bytes.size() < 4 ||
+      get_fixed<uint32_t>(bytes.data() + bytes.size() - 4) != crc32c(bytes.substr(0, bytes.size() - 4))) {
+    return bad;
+  }
+  Decoder in(bytes.substr(0, bytes.size() - 4));
+  if (in.u64() != kMagic) return bad;
+  const uint32_t version = in.u32();
+  const uint32_t features = in.u32();
+  if (version != kVersion || features != 0) {
+    return Error{ErrorCode::kUnsupported, "snapshot manifest of version " + std::to_string(version)};
+  }
+  std::vector<SnapshotTable> tables;
+  for (uint64_t n = in.varint(); n > 0 && in.ok(); --n) {
+    SnapshotTable& table = tables.emplace_back();
+    table.file.name = in.bytes();
+    table.file.bytes = in.varint();
+    table.file.hash = in.u64();
+    table.info = get_info(in);
+    if (table.file.name.empty() || table.file.name.find('/') != std::string::npos ||
+        table.file.name[0] == '.')
+      return bad;
+  }
+  if (!in.ok() || !in.at_end()) return bad;
+  return tables;
+}
+
+void TabletImpl::checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) {
+  if (corruption_ || dropped_) {
+    const Error error = corruption_ ? *corruption_ : Error{ErrorCode::kUnavailable, "the tablet was dropped"};
+    store_.env().loop->post([done = std::move(done), error]() mutable { done(error); });
+    return;
+  }
+  checkpoints_.push_back({applied_.index, std::move(done)});
+  flush();
+  serve_checkpoints();
+}
+
+void TabletImpl::serve_checkpoints() {
+  while (!checkpoints_.empty() && checkpoints_.front().target <= flushed_.index) {
+    auto job = std::make_shared<CheckpointJob>(store_.shared(), version_, flushed_);
+    auto done = std::make_shared<std::move_only_function<void(Result<Checkpoint>)>>(
+        std::move(checkpoints_.front().done));
+    checkpoints_.pop_front();
+    store_.env().background->submit(JobPriority::kLow,
+                                    [job, done, loop = store_.env().loop, store = store_.alive()] {
+                                      if (job->step()) return true;
+                                      loop->post([job, done, store] {
+                                        if (!store.expired()) (*done)(std::move(*job->result_));
+                                      });
+                                      return false;
+                                    });
+  }
+}
+
+InstallJob::InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::string dir,
+                       std::string manifest, const AppliedPosition& position)
+    : shared_(std::move(shared)),
+      range_(range),
+      dir_(std::move(dir)),
+      manifest_(std::move(manifest)),
+      position_(position) {}
+
+InstallJob::~InstallJob() {
+  if (committed_) return;
+  for (const auto& [info, table] : outcome_.tables) table->retire();
+}
+
+bool InstallJob::step() {
+  auto more = work();
+  if (more && *more) return true;
+  if (more) {
+    result_ = Result<Outcome>(std::move(outcome_));
+  } else {
+    result_ = Result<Outcome>(with_context(std::move(more).error(), "snapshot " + dir_));
+  }
+  return false;
+}
+
+Result<bool> InstallJob::work() {
+  if (!tables_) {
+    CAIRN_TRY(auto tables, decode_snapshot_manifest(manifest_));
+    tables_ = std::move(tables);
+    return true;
+  }
+  if (next_ < tables_->size()) {
+    CAIRN_TRY_VOID(verify_and_link((*tables_)[next_]));
+    ++next_;
+    return true;
+  }
+  CAIRN_TRY_VOID(commit());
+  return false;
+}
+
+Result<void> InstallJob::verify_and_link(const SnapshotTable& table) {
+  FileSystem& fs = *shared_->fs;
+  const std::string path = join_path(dir_, table.file.name);
+  {
+    CAIRN_TRY(const auto file, fs.open(path, OpenMode::kReadWrite));
+    CAIRN_TRY(const uint64_t bytes, file->size());
+    if (bytes != table.file.bytes) return corrupt(path, "has the wrong size");
+    CAIRN_TRY(const uint64_t hash, hash_file(*file));
+    if (hash != table.file.hash) return corrupt(path, "differs from what was sent");
+    CAIRN_TRY_VOID(file->sync());
+  }
+  SstableInfo info = table.info;
+  info.id = shared_->new_number();
+  const std::string target = sstable_path(shared_->sst_dir, info.id);
+  CAIRN_TRY_VOID(fs.link(path, target));
+  auto opened = Sstable::open(fs, target, info.id);
+  if (!opened) {
+    (void)fs.remove(target);
+    return std::move(opened).error();
+  }
+  outcome_.tables.emplace_back(std::move(info), std::move(*opened));
+  return {};
+}
+
+// The old tablet goes and the new one comes in one record.
+Result<void> InstallJob::commit() {
+  CAIRN_TRY_VOID(shared_->fs->sync_dir(shared_->sst_dir));
+  while (true) {
+    std::vector<TabletEdit> edits;
+    for (const auto& [life, tablet] : shared_->manifest->state().tablets) {
+      if (tablet.range != range_) continue;
+      TabletEdit& drop = edits.emplace_back();
+      drop.life = life;
+      drop.dropped = true;
+    }
+    TabletEdit& create = edits.emplace_back();
+    create.life = outcome_.life = shared_->manifest->new_life();
+    create.created = range_;
+    create.flushed = position_;
+    for (const auto& [info, table] : outcome_.tables) create.added.push_back(info);
+    auto done = shared_->manifest->commit(edits);
+    committed_ = done ? *done : done.error().code != ErrorCode::kNoSpace;  // unknown: the files must stay
+    if (!done) return std::move(done).error();
+    if (*done) return {};
+  }
+}
+
+}  // namespace cairn::storage

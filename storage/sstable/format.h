@@ -1,0 +1,62 @@
+// Constants and small structures of SSTable files (docs/formats/sstable.md).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "storage/compaction/strategy.h"
+#include "storage/memtable/prefix_tombstones.h"
+
+namespace cairn::storage {
+
+inline constexpr uint64_t kSstMagic = 0x5453534E52494143ull;  // "CAIRNSST"
+inline constexpr uint32_t kSstVersion = 1;
+inline constexpr uint32_t kSstIncompatibleKnown = 0;
+inline constexpr size_t kFooterBytes = 64;
+inline constexpr size_t kTrailerBytes = 16;  // behind every stored block
+inline constexpr uint32_t kRawBlockMax = 1u << 30;
+
+enum class Compression : uint8_t { kNone = 0, kLz4 = 1 };
+
+struct BlockHandle {
+  uint64_t offset = 0;
+  uint32_t size = 0;  // stored bytes, trailer included; 0 = no such block
+};
+
+struct Footer {
+  BlockHandle properties;
+  BlockHandle index;
+  uint64_t seed = 0;  // of all checksums: id of the table when it was written
+};
+std::string encode_footer(const Footer& footer);
+Result<Footer> parse_footer(std::string_view bytes, const std::string& path);
+
+// Stored block: payload | compression u8, 0 u8[3], raw length u32, xxh3-64 of all before, seeded by table and
+// offset.
+std::string seal_block(std::string_view raw, bool compress, uint64_t seed, uint64_t offset);
+// Checks and unpacks. `path` is for the message.
+Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset,
+                               const std::string& path);
+
+struct TableProperties {
+  SstableInfo info;  // id, run and level are those at writing time; the manifest has the present ones
+  uint64_t point_tombstones = 0;
+  uint64_t raw_bytes = 0;
+  uint32_t blocks = 0;
+  BlockHandle filter;
+  BlockHandle prefix_tombstones;
+};
+std::string encode_properties(const TableProperties& properties);
+Result<TableProperties> parse_properties(std::string_view bytes, const std::string& path);
+
+std::string encode_prefix_tombstones(const std::vector<PrefixTombstone>& list);
+Result<PrefixTombstones> parse_prefix_tombstones(std::string_view bytes, const std::string& path);
+
+Error corrupt(const std::string& path, std::string_view what);
+
+}  // namespace cairn::storage

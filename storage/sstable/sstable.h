@@ -1,0 +1,107 @@
+// An open SSTable and the writer of new ones.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "storage/io/file_system.h"
+#include "storage/sstable/block.h"
+#include "storage/sstable/format.h"
+
+namespace cairn::storage {
+
+// Thread safety: any thread. Ownership: shared; once retire() was called the file is unlinked with the last
+// owner.
+class Sstable {
+ public:
+  // Reads footer, properties, index, filter and prefix tombstones; checks them and the checksums.
+  static Result<std::shared_ptr<Sstable>> open(FileSystem& fs, const std::string& path, uint64_t number);
+  ~Sstable();
+  void retire() { retired_.store(true, std::memory_order_relaxed); }
+
+  uint64_t number() const { return number_; }
+  const std::string& path() const { return path_; }
+  const TableProperties& properties() const { return properties_; }
+  const SstableInfo& info() const { return properties_.info; }
+  const PrefixTombstones& prefixes() const { return prefixes_; }
+  bool may_contain(uint64_t hash) const;
+  uint64_t file_bytes() const { return file_bytes_; }
+
+  uint32_t blocks() const { return static_cast<uint32_t>(index_.size()); }
+  uint32_t block_for(std::string_view key) const;  // the only block that may hold it; blocks() = none
+  Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal) const;
+  // Null where the caller would have to wait for the device.
+  Result<std::shared_ptr<const Block>> read_block_cached(uint32_t ordinal) const;
+
+ private:
+  struct IndexEntry {
+    uint32_t key_at, key_size;  // last key of the block, in keys_
+    BlockHandle handle;
+  };
+  Sstable(FileSystem& fs, std::string path, uint64_t number)
+      : fs_(fs), path_(std::move(path)), number_(number) {}
+  Result<void> load();
+  Result<void> parse_index(std::string_view bytes);
+  Result<std::string> read_meta(const BlockHandle& handle) const;
+  Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
+  std::string_view last_key(uint32_t block) const {
+    return std::string_view(keys_).substr(index_[block].key_at, index_[block].key_size);
+  }
+
+  FileSystem& fs_;
+  std::string path_;
+  uint64_t number_;
+  std::unique_ptr<File> file_;
+  uint64_t file_bytes_ = 0;
+  uint64_t seed_ = 0;
+  TableProperties properties_;
+  PrefixTombstones prefixes_;
+  std::string filter_, keys_;
+  std::vector<IndexEntry> index_;
+  std::atomic<bool> retired_{false};
+};
+
+struct SstableWriterOptions {
+  uint32_t block_bytes = 8u << 10;
+  uint32_t filter_bits_per_key = 10;
+  bool compress = true;
+};
+
+// Writes one file, rows in key order. Thread safety: one thread at a time. After an error the file is
+// worthless.
+class SstableWriter {
+ public:
+  static Result<std::unique_ptr<SstableWriter>> create(FileSystem& fs, const std::string& path,
+                                                       uint64_t number, const SstableWriterOptions& options);
+  Result<void> add(const Row& row);
+  void add_prefix_tombstone(const PrefixTombstone& tombstone) { prefixes_.push_back(tombstone); }
+  uint64_t bytes() const { return offset_ + buffer_.size() + block_.raw_bytes(); }
+  uint64_t rows() const { return properties_.info.entries; }
+  bool empty() const { return rows() == 0 && prefixes_.empty(); }
+  // Writes the rest and syncs the file; the directory is the caller's.
+  Result<TableProperties> finish(uint64_t run, uint32_t level);
+
+ private:
+  SstableWriter(std::unique_ptr<File> file, uint64_t number, const SstableWriterOptions& options)
+      : file_(std::move(file)), number_(number), options_(options) {}
+  Result<BlockHandle> write_block(std::string_view raw, bool compress);
+  Result<void> close_block();
+  Result<void> drain(size_t keep_below);
+  void cover(uint64_t sequence, uint64_t time_ms);
+
+  std::unique_ptr<File> file_;
+  uint64_t number_;
+  SstableWriterOptions options_;
+  TableProperties properties_;
+  BlockBuilder block_;
+  std::string buffer_;  // not written yet; starts at offset_
+  uint64_t offset_ = 0;
+  std::string index_;
+  std::vector<uint64_t> hashes_;
+  std::vector<PrefixTombstone> prefixes_;
+};
+
+}  // namespace cairn::storage

@@ -1,0 +1,102 @@
+#include <algorithm>
+
+#include "base/checksum.h"
+#include "base/codec.h"
+#include "storage/sstable/filter.h"
+#include "storage/sstable/sstable.h"
+
+namespace cairn::storage {
+namespace {
+constexpr size_t kWriteBytes = 256u << 10;  // one write call
+}
+
+Result<std::unique_ptr<SstableWriter>> SstableWriter::create(FileSystem& fs, const std::string& path,
+                                                             uint64_t number,
+                                                             const SstableWriterOptions& options) {
+  CAIRN_TRY(auto file, fs.open(path, OpenMode::kCreateNew));
+  return std::unique_ptr<SstableWriter>(new SstableWriter(std::move(file), number, options));
+}
+
+void SstableWriter::cover(uint64_t sequence, uint64_t time_ms) {
+  SstableInfo& info = properties_.info;
+  const bool first = info.max_sequence.value == 0;
+  info.min_sequence.value = first ? sequence : std::min(info.min_sequence.value, sequence);
+  info.max_sequence.value = std::max(info.max_sequence.value, sequence);
+  info.min_time_ms = first ? time_ms : std::min(info.min_time_ms, time_ms);
+  info.max_time_ms = std::max(info.max_time_ms, time_ms);
+}
+
+Result<void> SstableWriter::add(const Row& row) {
+  SstableInfo& info = properties_.info;
+  if (info.entries == 0) info.smallest = row.key;
+  cover(row.sequence, row.time_ms);
+  ++info.entries;
+  if (row.kind == OpKind::kDelete) ++properties_.point_tombstones;
+  properties_.raw_bytes += row.key.size() + row.value.size();
+  hashes_.push_back(hash64(row.key));
+  block_.add(row);
+  if (block_.raw_bytes() >= options_.block_bytes) return close_block();
+  return {};
+}
+
+Result<void> SstableWriter::close_block() {
+  properties_.info.largest = block_.last_key();
+  put_bytes(index_, block_.last_key());
+  CAIRN_TRY(const BlockHandle handle, write_block(block_.finish(), options_.compress));
+  put_varint(index_, handle.offset);
+  put_varint(index_, handle.size);
+  ++properties_.blocks;
+  return {};
+}
+
+Result<BlockHandle> SstableWriter::write_block(std::string_view raw, bool compress) {
+  const uint64_t at = offset_ + buffer_.size();
+  const std::string stored = seal_block(raw, compress, number_, at);
+  buffer_.append(stored);
+  CAIRN_TRY_VOID(drain(kWriteBytes));
+  return BlockHandle{at, static_cast<uint32_t>(stored.size())};
+}
+
+Result<void> SstableWriter::drain(size_t keep_below) {
+  if (buffer_.size() < keep_below) return {};
+  CAIRN_TRY_VOID(file_->write_at(offset_, buffer_));
+  offset_ += buffer_.size();
+  buffer_.clear();
+  return {};
+}
+
+Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
+  if (!block_.empty()) CAIRN_TRY_VOID(close_block());
+  SstableInfo& info = properties_.info;
+  info.id = number_;
+  info.run = run;
+  info.level = level;
+  info.tombstones = properties_.point_tombstones + prefixes_.size();
+  for (const auto& tombstone : prefixes_) {
+    if (info.entries == 0 && info.smallest.empty()) info.smallest = tombstone.prefix;
+    if (info.entries == 0) info.largest = std::max(info.largest, tombstone.prefix);
+    cover(tombstone.sequence, tombstone.time_ms);
+  }
+  if (!prefixes_.empty()) {
+    CAIRN_TRY(properties_.prefix_tombstones,
+              write_block(encode_prefix_tombstones(prefixes_), options_.compress));
+  }
+  const std::string filter = build_filter(hashes_, options_.filter_bits_per_key);
+  if (!filter.empty()) {
+    CAIRN_TRY(properties_.filter, write_block(filter, false));
+  }
+  std::string index;
+  put_varint(index, properties_.blocks);
+  index.append(index_);
+  Footer footer;
+  footer.seed = number_;
+  CAIRN_TRY(footer.index, write_block(index, options_.compress));
+  CAIRN_TRY(footer.properties, write_block(encode_properties(properties_), false));
+  buffer_.append(encode_footer(footer));
+  CAIRN_TRY_VOID(drain(0));
+  CAIRN_TRY_VOID(file_->sync());
+  properties_.info.bytes = offset_;
+  return properties_;
+}
+
+}  // namespace cairn::storage

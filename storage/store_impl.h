@@ -1,0 +1,116 @@
+// The tablet store's working parts. Internal to storage/.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "storage/cache/block_cache.h"
+#include "storage/compaction/output_job.h"
+#include "storage/tablet.h"
+#include "storage/version/manifest.h"
+#include "storage/version/version.h"
+
+namespace cairn::storage {
+
+class TabletImpl;
+
+// What jobs on background threads may use; lives as long as the last of them. Thread safety: any thread.
+struct StoreShared {
+  FileSystem* fs;
+  std::string sst_dir, snap_dir;
+  std::unique_ptr<Manifest> manifest;
+  std::atomic<uint64_t> last_number{0};  // of SSTable files; the shard is in the top 16 bits
+  uint64_t new_number() { return last_number.fetch_add(1, std::memory_order_relaxed) + 1; }
+};
+
+struct SnapshotTable {
+  SnapshotFile file;
+  SstableInfo info;
+};
+std::string encode_snapshot_manifest(const std::vector<SnapshotTable>& tables);
+Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view bytes);
+
+// Verifies a received snapshot, links its files under fresh numbers, and replaces the tablet in the manifest.
+// In slices.
+class InstallJob {
+ public:
+  InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::string dir, std::string manifest,
+             const AppliedPosition& position);
+  ~InstallJob();
+  bool step();
+  struct Outcome {
+    uint64_t life = 0;
+    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables;
+  };
+  Result<Outcome>& result() { return *result_; }
+
+ private:
+  Result<bool> work();
+  Result<void> verify_and_link(const SnapshotTable& table);
+  Result<void> commit();
+
+  std::shared_ptr<StoreShared> shared_;
+  RangeId range_;
+  std::string dir_, manifest_;
+  AppliedPosition position_;
+  std::optional<std::vector<SnapshotTable>> tables_;
+  size_t next_ = 0;
+  Outcome outcome_;
+  bool committed_ = false;
+  std::optional<Result<Outcome>> result_;
+};
+
+class StoreImpl final : public TabletStore {
+ public:
+  StoreImpl(Environment env, TabletStoreOptions options);
+  ~StoreImpl() override;
+  Result<void> start(const std::string& manifest_dir, const std::string& sst_dir,
+                     const std::string& snap_dir);
+
+  std::vector<RangeId> tablets() const override;
+  Tablet* find(RangeId range) override;
+  Result<Tablet*> create(RangeId range) override;
+  Result<void> drop(RangeId range) override;
+  void install(RangeId range, const std::string& dir, const std::string& manifest,
+               const AppliedPosition& position, std::move_only_function<void(Result<void>)> done) override;
+  Result<void> install_now(RangeId range, const std::string& dir, const std::string& manifest,
+                           const AppliedPosition& position) override;
+  Result<void> collect_garbage() override;
+  bool has_room() const override { return stalled_ == 0; }
+  uint64_t memtable_bytes() const override { return memtable_bytes_; }
+  const TabletStoreMetrics& metrics() const override { return metrics_; }
+
+  // For tablets.
+  Environment& env() { return env_; }
+  const TabletStoreOptions& options() const { return options_; }
+  const std::shared_ptr<StoreShared>& shared() const { return shared_; }
+  const CompactionStrategy& strategy() const { return *strategy_; }
+  BlockCache& cache() { return cache_; }
+  TabletStoreMetrics& mutable_metrics() { return metrics_; }
+  void memtable_changed(int64_t delta);
+  void stalled(int change) { stalled_ += change; }
+  void fatal(const Error& error);
+  bool failed() const { return failed_; }
+  std::weak_ptr<StoreImpl*> alive() const { return self_; }  // expired once the store is gone
+
+ private:
+  void installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome);
+
+  Environment env_;
+  TabletStoreOptions options_;
+  TabletStoreMetrics metrics_;
+  std::shared_ptr<StoreShared> shared_;
+  std::unique_ptr<CompactionStrategy> strategy_;
+  BlockCache cache_;
+  uint64_t shard_ = 0;
+  std::map<RangeId, std::shared_ptr<TabletImpl>> tablets_;
+  std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);
+  uint64_t memtable_bytes_ = 0;
+  bool sealing_posted_ = false;
+  int stalled_ = 0;
+  bool failed_ = false;
+};
+
+}  // namespace cairn::storage

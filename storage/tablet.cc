@@ -1,0 +1,171 @@
+#include "storage/tablet.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/checksum.h"
+#include "storage/tablet_impl.h"
+
+namespace cairn::storage {
+
+TabletImpl::TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shared_ptr<const Version> version,
+                       const AppliedPosition& flushed)
+    : store_(store),
+      range_(range),
+      life_(life),
+      version_(std::move(version)),
+      applied_(flushed),
+      flushed_(flushed) {
+  mutable_ = new_memtable();
+  account();
+}
+
+TabletImpl::~TabletImpl() = default;
+
+Result<void> TabletImpl::apply(const AppliedPosition& position, std::string_view operations) {
+  if (position.index <= applied_.index) return {};  // replay
+  Op op;
+  uint64_t count = 0;
+  BatchReader check(operations);
+  while (check.next(op)) ++count;
+  if (!check.ok() || count >= uint64_t{1} << kOrdinalBits) {
+    return Error{ErrorCode::kCorruption, "range " + std::to_string(range_.value) + " index " +
+                                             std::to_string(position.index.value) + ": malformed operations"};
+  }
+  uint64_t sequence = position.index.value << kOrdinalBits;
+  BatchReader reader(operations);
+  while (reader.next(op)) apply_op(op, sequence++, position.time_ms);
+  applied_ = position;
+  account();
+  if (mutable_->bytes() >= store_.options().memtable_bytes) flush();
+  return {};
+}
+
+void TabletImpl::apply_op(const Op& op, uint64_t sequence, uint64_t time_ms) {
+  switch (op.kind) {
+    case OpKind::kPut:
+      mutable_->put(op.key, hash64(op.key), op.value, sequence, time_ms);
+      break;
+    case OpKind::kDelete:
+      mutable_->remove(op.key, hash64(op.key), sequence, time_ms);
+      break;
+    case OpKind::kPrefixDelete:
+      mutable_->remove_prefix(op.key, sequence, time_ms);
+      break;
+    case OpKind::kClear:
+      mutable_ = new_memtable();
+      mutable_clear_ = clear_sequence_ = sequence;
+      break;
+  }
+}
+
+// Tells the store how much memory the memtables take now.
+void TabletImpl::account() {
+  uint64_t bytes = mutable_->bytes();
+  for (const auto& sealed : sealed_) bytes += sealed.table->bytes();
+  const auto delta = static_cast<int64_t>(bytes) - static_cast<int64_t>(accounted_bytes_);
+  accounted_bytes_ = bytes;
+  if (delta != 0) store_.memtable_changed(delta);
+}
+
+Lookup TabletImpl::get(std::string_view row_key) {
+  const uint64_t hash = hash64(row_key);
+  Lookup answer;
+  uint64_t covered = 0;
+  MemtableAnswer found = find_in_memtable(*mutable_, row_key, hash, covered, answer.value);
+  if (found == MemtableAnswer::kNothing && !sealed_.empty()) {
+    for (auto it = sealed_.rbegin(); it != sealed_.rend() && found == MemtableAnswer::kNothing; ++it) {
+      if (it->position.index.value < clear_sequence_ >> kOrdinalBits) break;
+      found = find_in_memtable(*it->table, row_key, hash, covered, answer.value);
+      if (found == MemtableAnswer::kFound) answer.pin = it->table;
+    }
+  }
+  if (found != MemtableAnswer::kNothing) {
+    answer.state = found == MemtableAnswer::kFound ? Lookup::State::kFound : Lookup::State::kAbsent;
+    return answer;
+  }
+  if (corruption_) {
+    answer.state = Lookup::State::kNeedsDisk;  // fetch() tells what is wrong
+    return answer;
+  }
+  if (version_->runs.empty()) return answer;
+  CachedSource source(store_.cache(), store_.mutable_metrics());
+  FoundRow row =
+      find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, &store_.mutable_metrics());
+  if (row.error) report_corruption(*row.error);
+  answer.state = row.state;
+  answer.value = row.value;
+  answer.pin = std::move(row.block);
+  return answer;
+}
+
+ReadView TabletImpl::view() const {
+  ReadView view;
+  view.memtables.push_back(mutable_);
+  for (auto it = sealed_.rbegin(); it != sealed_.rend(); ++it) {
+    if (it->position.index.value < clear_sequence_ >> kOrdinalBits) break;
+    view.memtables.push_back(it->table);
+  }
+  view.version = version_;
+  view.clear_sequence = clear_sequence_;
+  return view;
+}
+
+bool TabletImpl::scan(std::string_view prefix, std::string_view start_after,
+                      const std::function<bool(std::string_view, std::string_view)>& visit) {
+  if (corruption_) return false;
+  const ReadView now = view();
+  CachedSource source(store_.cache(), store_.mutable_metrics());
+  const auto cursor = merge_view(now, source);
+  CursorState state = cursor->seek(std::max(prefix, start_after));
+  for (; state == CursorState::kRow; state = cursor->next()) {
+    const Row& row = cursor->row();
+    if (!row.key.starts_with(prefix)) return true;
+    if (row.kind == OpKind::kDelete || (!start_after.empty() && row.key == start_after)) continue;
+    if (!visit(row.key, row.value)) return true;
+  }
+  if (state == CursorState::kFailed) report_corruption(cursor->error());
+  return state == CursorState::kEnd;
+}
+
+// Only damage is a property of the tablet; a failed read may succeed next time.
+void TabletImpl::report_corruption(const Error& error) {
+  if (error.code != ErrorCode::kCorruption) return;
+  store_.mutable_metrics().corrupt_blocks.add();
+  if (corruption_ || dropped_) return;
+  corruption_ = error;
+  // Never from inside a read: the owner's answer is to tear the replica down.
+  store_.env().loop->post([weak = weak_from_this(), error] {
+    const auto self = weak.lock();
+    if (self && !self->dropped_ && self->store_.env().on_corruption)
+      self->store_.env().on_corruption(self->range_, error);
+  });
+}
+
+TabletStats TabletImpl::stats() const {
+  TabletStats stats;
+  stats.applied = applied_;
+  stats.flushed = flushed_;
+  stats.memtable_bytes = accounted_bytes_;
+  stats.entries_estimate = mutable_->rows();
+  for (const auto& sealed : sealed_) stats.entries_estimate += sealed.table->rows();
+  stats.runs = version_->runs.size();
+  for (const Run& run : version_->runs) {
+    stats.sstables += run.tables.size();
+    for (const auto& info : run.infos) {
+      stats.sstable_bytes += info.bytes;
+      stats.entries_estimate += info.entries;
+    }
+  }
+  stats.corrupt = corruption_.has_value();
+  if (corruption_) stats.corruption = corruption_->message;
+  return stats;
+}
+
+std::vector<SstableInfo> TabletImpl::tables() const {
+  std::vector<SstableInfo> all;
+  for (const Run& run : version_->runs) all.insert(all.end(), run.infos.begin(), run.infos.end());
+  return all;
+}
+
+}  // namespace cairn::storage

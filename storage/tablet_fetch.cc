@@ -1,0 +1,265 @@
+// Reads that may wait for a disk.
+//
+// The job works on what was sealed when fetch() was called; nothing is sealed for its sake, except for whole
+// scans. What the loop has applied since, and what its mutable memtable held at the call, is laid over the
+// rows when they come back, so the answer is as of the moment it is given. If a memtable that the job did not
+// see was flushed in between, the job starts again on the newer version.
+#include <algorithm>
+
+#include "base/checksum.h"
+#include "storage/tablet_impl.h"
+
+namespace cairn::storage {
+namespace {
+constexpr uint64_t kSliceBytes = 256u << 10;
+constexpr uint64_t kSliceRows = 2048;
+constexpr size_t kBlocksToCache = 64;  // of one fetch
+}  // namespace
+
+class FetchJob {
+ public:
+  using Rows = std::vector<std::pair<std::string, std::string>>;
+  struct PrefixState {
+    Rows disk;              // live rows as of the view, after start_after
+    bool complete = false;  // up to the end of the prefix
+    uint64_t wanted = 0;    // rows to have before coming back
+    uint64_t bytes = 0;     // of `disk`
+  };
+
+  FetchJob(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done)
+      : request(std::move(request)), done(std::move(done)) {}
+
+  void start(ReadView now, uint64_t mutable_id, uint64_t tablet_life) {
+    view = std::move(now);
+    newest_unseen = mutable_id;
+    life = tablet_life;
+    rows.assign(request.rows.size(), std::nullopt);
+    prefixes.assign(request.prefixes.size(), {});
+    for (size_t i = 0; i < prefixes.size(); ++i) prefixes[i].wanted = request.prefixes[i].rows_max;
+    next_row = 0;
+    next_prefix = 0;
+    cursor.reset();
+    source = std::make_unique<DiskSource>(kBlocksToCache);
+  }
+
+  // On a background thread. True while more remains.
+  bool step() {
+    const uint64_t begin = source->bytes_read();
+    for (uint64_t n = 0; n < kSliceRows && source->bytes_read() - begin < kSliceBytes; ++n) {
+      if (!one()) return false;
+    }
+    return true;
+  }
+
+  FetchRequest request;
+  std::move_only_function<void(Result<FetchResult>)> done;
+  ReadView view;
+  uint64_t newest_unseen = 0;  // id of the memtable that was mutable at the call
+  uint64_t life = 0;
+  std::vector<std::optional<std::string>> rows;
+  std::vector<PrefixState> prefixes;
+  std::optional<Error> error;
+  std::unique_ptr<DiskSource> source;
+  size_t next_prefix = 0;
+  std::unique_ptr<MergeCursor> cursor;
+  bool visited = false;  // once only, whatever is read again
+
+ private:
+  bool fail(const Error& e) {
+    error = e;
+    return false;
+  }
+  // One row. False at the end.
+  bool one() {
+    if (next_row < rows.size()) return find(next_row++);
+    while (next_prefix < prefixes.size()) {
+      const int progress = extend(prefixes[next_prefix], request.prefixes[next_prefix]);
+      if (progress < 0) return false;
+      if (progress > 0) return true;
+      ++next_prefix;
+      cursor.reset();
+    }
+    if (!request.visit || visited) return false;
+    visited = !visit();
+    return !visited && !error;
+  }
+  bool find(size_t i) {
+    const std::string& key = request.rows[i];
+    const uint64_t hash = hash64(key);
+    uint64_t covered = 0;
+    std::string_view value;
+    for (const auto& table : view.memtables) {
+      const MemtableAnswer answer = find_in_memtable(*table, key, hash, covered, value);
+      if (answer == MemtableAnswer::kNothing) continue;
+      if (answer == MemtableAnswer::kFound) rows[i] = std::string(value);
+      return true;
+    }
+    const FoundRow found =
+        find_in_runs(*view.version, view.clear_sequence, key, hash, covered, *source, nullptr);
+    if (found.error) return fail(*found.error);
+    if (found.state == Lookup::State::kFound) rows[i] = std::string(found.value);
+    return true;
+  }
+  // 1: a step was made; 0: enough of this prefix; -1: failed.
+  int extend(PrefixState& state, const FetchRequest::Prefix& prefix) {
+    if (state.complete || state.disk.size() >= state.wanted || state.bytes >= prefix.bytes_max) return 0;
+    if (!cursor) {
+      cursor = merge_view(view, *source);
+      const std::string_view after = state.disk.empty() ? prefix.start_after : state.disk.back().first;
+      at = cursor->seek(std::max<std::string_view>(prefix.prefix, after));
+      if (at == CursorState::kRow && !after.empty() && cursor->row().key == after) at = cursor->next();
+    }
+    if (at == CursorState::kFailed) return fail(cursor->error()), -1;
+    if (at != CursorState::kRow || !cursor->row().key.starts_with(prefix.prefix)) {
+      state.complete = true;
+      return 0;
+    }
+    const Row& row = cursor->row();
+    if (row.kind == OpKind::kPut) {
+      state.bytes += row.key.size() + row.value.size();
+      state.disk.emplace_back(row.key, row.value);
+    }
+    at = cursor->next();
+    return 1;
+  }
+  bool visit() {
+    if (!cursor) {
+      cursor = merge_view(view, *source);
+      at = cursor->seek({});
+    }
+    if (at == CursorState::kFailed) return fail(cursor->error());
+    if (at != CursorState::kRow) return false;
+    const Row& row = cursor->row();
+    if (row.kind == OpKind::kPut && !request.visit(row.key, row.value)) return false;
+    at = cursor->next();
+    return true;
+  }
+
+  size_t next_row = 0;
+  CursorState at = CursorState::kEnd;
+};
+
+void TabletImpl::fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) {
+  if (corruption_ || dropped_) {
+    const Error error = corruption_ ? *corruption_ : Error{ErrorCode::kUnavailable, "the tablet was dropped"};
+    store_.env().loop->post([done = std::move(done), error]() mutable { done(error); });
+    return;
+  }
+  store_.mutable_metrics().disk_fetches.add();
+  if (request.visit) flush();  // a visit cannot be patched afterwards: everything it sees must be sealed
+  submit_fetch(std::make_shared<FetchJob>(std::move(request), std::move(done)));
+}
+
+void TabletImpl::submit_fetch(std::shared_ptr<FetchJob> job) {
+  if (!job->view.version) {
+    ReadView sealed = view();
+    sealed.memtables.erase(sealed.memtables.begin());
+    job->start(std::move(sealed), mutable_->id(), life_);
+  }
+  store_.env().background->submit(
+      JobPriority::kHigh, [job, loop = store_.env().loop, weak = weak_from_this(), store = store_.alive()] {
+        if (job->step()) return true;
+        loop->post([job, weak, store] {
+          if (store.expired()) return;
+          if (const auto self = weak.lock()) return self->fetched(job);
+          job->done(Error{ErrorCode::kUnavailable, "the tablet was dropped"});
+        });
+        return false;
+      });
+}
+
+void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
+  if (dropped_) return job->done(Error{ErrorCode::kUnavailable, "the tablet was dropped"});
+  if (job->error) {
+    if (job->life == life_) report_corruption(*job->error);
+    return job->done(*job->error);
+  }
+  if (job->life == life_) {
+    for (auto& loaded : job->source->take())
+      store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block));
+  }
+  // Memtables the job has not seen, newest first.
+  std::vector<std::shared_ptr<const Memtable>> unseen;
+  for (auto& table : view().memtables) {
+    if (table->id() >= job->newest_unseen) unseen.push_back(table);
+  }
+  const uint64_t oldest = sealed_.empty() ? mutable_->id() : sealed_.front().table->id();
+  const bool patched = !job->request.rows.empty() || !job->request.prefixes.empty();
+  if (patched && (job->life != life_ || oldest > job->newest_unseen)) {
+    job->view = {};
+    return submit_fetch(job);
+  }
+  const bool cleared = clear_sequence_ > job->view.clear_sequence;
+  FetchResult result;
+  for (size_t i = 0; i < job->rows.size(); ++i) {
+    const std::string& key = job->request.rows[i];
+    std::optional<std::string> row;
+    if (!cleared) row = job->rows[i];
+    const uint64_t hash = hash64(key);
+    uint64_t covered = 0;
+    std::string_view value;
+    for (const auto& table : unseen) {
+      const MemtableAnswer answer = find_in_memtable(*table, key, hash, covered, value);
+      if (answer == MemtableAnswer::kNothing) continue;
+      row.reset();
+      if (answer == MemtableAnswer::kFound) row = std::string(value);
+      break;
+    }
+    result.rows.push_back(std::move(row));
+  }
+  ReadView overlay{unseen, std::make_shared<Version>(), 0};
+  DiskSource nothing(0);
+  bool more = false;
+  for (size_t i = 0; i < job->prefixes.size(); ++i) {
+    const FetchRequest::Prefix& prefix = job->request.prefixes[i];
+    FetchJob::PrefixState& state = job->prefixes[i];
+    // Both sides in key order; the overlay wins, and hides what its deleted prefixes cover.
+    FetchJob::Rows merged;
+    uint64_t bytes = 0;
+    const auto full = [&] { return merged.size() >= prefix.rows_max || bytes >= prefix.bytes_max; };
+    const auto take = [&](std::string_view key, std::string_view value) {
+      bytes += key.size() + value.size();
+      merged.emplace_back(key, value);
+    };
+    const auto cursor = merge_view(overlay, nothing);
+    CursorState at = cursor->seek(std::max<std::string_view>(prefix.prefix, prefix.start_after));
+    if (at == CursorState::kRow && !prefix.start_after.empty() && cursor->row().key == prefix.start_after)
+      at = cursor->next();
+    const auto overlay_row = [&] {
+      return at == CursorState::kRow && cursor->row().key.starts_with(prefix.prefix);
+    };
+    size_t d = 0;
+    while (!full()) {
+      const bool disk = d < state.disk.size();
+      if (!disk && !state.complete) break;  // nothing is known behind the last row that was read
+      if (overlay_row() && (!disk || cursor->row().key <= state.disk[d].first)) {
+        if (disk && cursor->row().key == state.disk[d].first) ++d;
+        if (cursor->row().kind == OpKind::kPut) take(cursor->row().key, cursor->row().value);
+        at = cursor->next();
+        continue;
+      }
+      if (!disk) break;
+      const auto& [key, value] = state.disk[d++];
+      const bool gone = cleared || std::ranges::any_of(unseen, [&](const auto& table) {
+                          return !table->prefixes().empty() && table->prefixes().covering(key) != 0;
+                        });
+      if (!gone) take(key, value);
+    }
+    if (!full() && !state.complete) {
+      // Deletions ate some of the rows: read on.
+      more = true;
+      state.wanted = state.disk.size() +
+                     std::max<uint64_t>(64, std::min<uint64_t>(prefix.rows_max, 4096) - merged.size());
+      state.bytes = std::min(state.bytes, bytes);
+      job->next_prefix = std::min(job->next_prefix, i);
+    }
+    result.prefixes.push_back(std::move(merged));
+  }
+  if (more) {
+    job->cursor.reset();
+    return submit_fetch(job);
+  }
+  job->done(std::move(result));
+}
+
+}  // namespace cairn::storage

@@ -1,0 +1,104 @@
+// One LSM tree. Internal to storage/. tablet.cc applies and reads, tablet_flush.cc writes out,
+// tablet_fetch.cc reads from disk.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "storage/memtable/memtable.h"
+#include "storage/store_impl.h"
+
+namespace cairn::storage {
+
+class FetchJob;
+
+// Thread safety: the loop. Jobs hold what they read by shared ownership and come back through a weak
+// reference.
+class TabletImpl final : public Tablet, public std::enable_shared_from_this<TabletImpl> {
+ public:
+  TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shared_ptr<const Version> version,
+             const AppliedPosition& flushed);
+  ~TabletImpl() override;
+
+  Result<void> apply(const AppliedPosition& position, std::string_view operations) override;
+  const AppliedPosition& applied() const override { return applied_; }
+  const AppliedPosition& flushed() const override { return flushed_; }
+  Lookup get(std::string_view row_key) override;
+  bool scan(std::string_view prefix, std::string_view start_after,
+            const std::function<bool(std::string_view, std::string_view)>& visit) override;
+  void fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) override;
+  void flush() override;
+  void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
+  TabletStats stats() const override;
+  std::vector<SstableInfo> tables() const override;
+
+  // For the store.
+  uint64_t life() const { return life_; }
+  RangeId range() const { return range_; }
+  uint64_t mutable_bytes() const { return mutable_->bytes(); }
+  void retire();  // dropped: pending work ends, files go with their last reader
+  void replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position);
+  void report_corruption(const Error& error);
+  void maybe_compact();
+
+ private:
+  struct Sealed {
+    std::shared_ptr<Memtable> table;
+    AppliedPosition position;
+    uint64_t clear_sequence = 0;
+    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> output;
+  };
+  struct PendingCheckpoint {
+    LogIndex target;
+    std::move_only_function<void(Result<Checkpoint>)> done;
+  };
+
+  std::shared_ptr<Memtable> new_memtable() { return std::make_shared<Memtable>(next_memtable_++); }
+  void apply_op(const Op& op, uint64_t sequence, uint64_t time_ms);
+  void account();
+  ReadView view() const;  // with the mutable memtable: for the loop only
+
+  bool seal();
+  void next_flush();
+  void build(int attempt);
+  void built(const std::shared_ptr<OutputJob>& job, int attempt);
+  void wait_durable();
+  void commit_flush();
+  void flush_committed(Result<bool> result);
+  void stall();
+  void compaction_done(const std::shared_ptr<OutputJob>& job, const std::vector<uint64_t>& inputs,
+                       uint32_t level, uint64_t run);
+  void compaction_committed(Result<bool> result, const std::vector<uint64_t>& inputs,
+                            std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> output);
+  void serve_checkpoints();
+  void end_pending(const Error& error);
+
+  void submit_fetch(std::shared_ptr<FetchJob> job);
+  void fetched(const std::shared_ptr<FetchJob>& job);
+
+  StoreImpl& store_;
+  RangeId range_;
+  uint64_t life_;
+  bool dropped_ = false;
+  uint64_t next_memtable_ = 1;
+  std::shared_ptr<Memtable> mutable_;
+  uint64_t mutable_clear_ = 0;   // sequence of the newest clear in the mutable memtable; 0 = none
+  uint64_t clear_sequence_ = 0;  // everything older is gone, wherever it still lies
+  std::deque<Sealed> sealed_;    // oldest first
+  std::shared_ptr<const Version> version_;
+  AppliedPosition applied_, flushed_;
+  uint64_t accounted_bytes_ = 0;
+
+  bool flushing_ = false;
+  bool stalled_ = false;
+  TimerId retry_timer_ = 0;
+  bool compacting_ = false;
+  std::vector<uint64_t> busy_;
+  std::deque<PendingCheckpoint> checkpoints_;
+  std::optional<Error> corruption_;
+};
+
+}  // namespace cairn::storage

@@ -1,0 +1,256 @@
+#include <algorithm>
+#include <cstdlib>
+
+#include "storage/store_impl.h"
+#include "storage/tablet_impl.h"
+
+namespace cairn::storage {
+namespace {
+
+constexpr unsigned kShardShift = 48;          // file numbers: shard in the top 16 bits
+constexpr uint64_t kSealAtLeast = 64u << 10;  // the memory budget never makes tables smaller than this
+
+// DATA/shard-N -> N
+uint64_t shard_of(const std::string& dir) {
+  size_t at = dir.size();
+  while (at > 0 && dir[at - 1] >= '0' && dir[at - 1] <= '9') --at;
+  return std::strtoull(dir.c_str() + at, nullptr, 10) & 0xFFFF;
+}
+
+std::optional<uint64_t> parse_sstable_name(std::string_view name) {
+  if (name.size() != 20 || !name.ends_with(".sst")) return std::nullopt;
+  const std::string hex(name.substr(0, 16));
+  char* end = nullptr;
+  const uint64_t number = std::strtoull(hex.c_str(), &end, 16);
+  return *end == '\0' ? std::optional(number) : std::nullopt;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<TabletStore>> TabletStore::open(Environment env, const std::string& manifest_dir,
+                                                       const std::string& sst_dir,
+                                                       const std::string& snap_dir,
+                                                       TabletStoreOptions options) {
+  CAIRN_TRY_VOID(options.size_tiered.validate());
+  auto store = std::make_unique<StoreImpl>(std::move(env), options);
+  CAIRN_TRY_VOID(store->start(manifest_dir, sst_dir, snap_dir));
+  return std::unique_ptr<TabletStore>(std::move(store));
+}
+
+StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
+    : env_(std::move(env)),
+      options_(options),
+      shared_(std::make_shared<StoreShared>()),
+      strategy_(make_size_tiered(options.size_tiered)),
+      cache_(options.block_cache_bytes) {}
+
+StoreImpl::~StoreImpl() = default;
+
+Result<void> StoreImpl::start(const std::string& manifest_dir, const std::string& sst_dir,
+                              const std::string& snap_dir) {
+  FileSystem& fs = *env_.fs;
+  shared_->fs = &fs;
+  shared_->sst_dir = sst_dir;
+  shared_->snap_dir = snap_dir;
+  CAIRN_TRY_VOID(fs.create_dirs(sst_dir));
+  CAIRN_TRY_VOID(fs.create_dirs(snap_dir));
+  CAIRN_TRY(shared_->manifest, Manifest::open(fs, manifest_dir));
+  const ManifestState state = shared_->manifest->state();
+  shard_ = shard_of(manifest_dir);
+  uint64_t last = std::max(shard_ << kShardShift, state.last_table);
+  CAIRN_TRY(const auto names, fs.list(sst_dir));
+  for (const auto& name : names) {
+    const auto number = parse_sstable_name(name);
+    if (number && *number >> kShardShift == shard_) last = std::max(last, *number);
+  }
+  shared_->last_number = last;
+  for (const auto& [life, tablet] : state.tablets) {
+    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables;
+    std::optional<Error> damage;
+    for (const auto& [id, info] : tablet.tables) {
+      auto table = Sstable::open(fs, sstable_path(sst_dir, id), id);
+      if (table && (*table)->info().entries != info.entries)
+        table = corrupt((*table)->path(), "is not the table of the manifest");
+      if (table) {
+        tables.emplace_back(info, std::move(*table));
+        continue;
+      }
+      // A damaged or missing file is the end of this tablet only.
+      const ErrorCode code = table.error().code;
+      if (code != ErrorCode::kCorruption && code != ErrorCode::kNotFound) return std::move(table).error();
+      damage = std::move(table).error();
+      damage->code = ErrorCode::kCorruption;
+    }
+    auto opened = std::make_shared<TabletImpl>(*this, tablet.range, life, make_version(std::move(tables)),
+                                               tablet.flushed);
+    if (damage) opened->report_corruption(*damage);
+    tablets_[tablet.range] = std::move(opened);
+  }
+  return {};
+}
+
+std::vector<RangeId> StoreImpl::tablets() const {
+  std::vector<RangeId> ids;
+  for (const auto& [range, tablet] : tablets_) ids.push_back(range);
+  return ids;
+}
+
+Tablet* StoreImpl::find(RangeId range) {
+  const auto it = tablets_.find(range);
+  return it == tablets_.end() ? nullptr : it->second.get();
+}
+
+Result<Tablet*> StoreImpl::create(RangeId range) {
+  if (Tablet* there = find(range)) return there;
+  TabletEdit edit;
+  edit.life = shared_->manifest->new_life();
+  edit.created = range;
+  CAIRN_TRY(const bool fits, shared_->manifest->commit({edit}));
+  if (!fits) return Error{ErrorCode::kAlreadyExists, "range " + std::to_string(range.value)};
+  auto tablet =
+      std::make_shared<TabletImpl>(*this, range, edit.life, std::make_shared<Version>(), AppliedPosition{});
+  tablets_[range] = tablet;
+  return tablet.get();
+}
+
+Result<void> StoreImpl::drop(RangeId range) {
+  const auto it = tablets_.find(range);
+  if (it == tablets_.end()) return {};
+  TabletEdit edit;
+  edit.life = it->second->life();
+  edit.dropped = true;
+  CAIRN_TRY_VOID(shared_->manifest->commit({edit}));
+  it->second->retire();
+  tablets_.erase(it);
+  return {};
+}
+
+void StoreImpl::install(RangeId range, const std::string& dir, const std::string& manifest,
+                        const AppliedPosition& position, std::move_only_function<void(Result<void>)> done) {
+  auto job = std::make_shared<InstallJob>(shared_, range, dir, manifest, position);
+  auto callback = std::make_shared<std::move_only_function<void(Result<void>)>>(std::move(done));
+  env_.background->submit(JobPriority::kHigh,
+                          [job, callback, range, position, loop = env_.loop, weak = std::weak_ptr(self_)] {
+                            if (job->step()) return true;
+                            loop->post([job, callback, range, position, weak] {
+                              const auto self = weak.lock();
+                              if (!self) return;
+                              if (!job->result()) return (*callback)(job->result().error());
+                              (*self)->installed(range, position, std::move(*job->result()));
+                              (*callback)({});
+                            });
+                            return false;
+                          });
+}
+
+Result<void> StoreImpl::install_now(RangeId range, const std::string& dir, const std::string& manifest,
+                                    const AppliedPosition& position) {
+  InstallJob job(shared_, range, dir, manifest, position);
+  while (job.step()) {
+  }
+  if (!job.result()) return job.result().error();
+  installed(range, position, std::move(*job.result()));
+  return {};
+}
+
+void StoreImpl::installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome) {
+  auto& tablet = tablets_[range];
+  auto version = make_version(std::move(outcome.tables));
+  if (tablet) {
+    tablet->replace(outcome.life, std::move(version), position);
+  } else {
+    tablet = std::make_shared<TabletImpl>(*this, range, outcome.life, std::move(version), position);
+  }
+}
+
+Result<void> StoreImpl::collect_garbage() {
+  const ManifestState state = shared_->manifest->state();
+  std::vector<uint64_t> live;
+  for (const auto& [life, tablet] : state.tablets) {
+    for (const auto& [id, info] : tablet.tables) live.push_back(id);
+  }
+  std::ranges::sort(live);
+  CAIRN_TRY(const auto names, env_.fs->list(shared_->sst_dir));
+  const uint64_t started_below = shared_->last_number;
+  for (const auto& name : names) {
+    // Files of other shards are theirs to judge.
+    const auto number = parse_sstable_name(name);
+    if (!number || *number >> kShardShift != shard_ || *number > started_below) continue;
+    if (!std::ranges::binary_search(live, *number))
+      CAIRN_TRY_VOID(env_.fs->remove(join_path(shared_->sst_dir, name)));
+  }
+  for (const auto& [range, tablet] : tablets_) tablet->maybe_compact();
+  return {};
+}
+
+// Above the budget the largest memtable is written out.
+void StoreImpl::memtable_changed(int64_t delta) {
+  memtable_bytes_ += static_cast<uint64_t>(delta);
+  if (delta <= 0 || sealing_posted_ || memtable_bytes_ <= options_.memtable_budget_bytes) return;
+  TabletImpl* largest = nullptr;
+  for (const auto& [range, tablet] : tablets_) {
+    if (largest == nullptr || tablet->mutable_bytes() > largest->mutable_bytes()) largest = tablet.get();
+  }
+  if (largest == nullptr || largest->mutable_bytes() < std::min(kSealAtLeast, options_.memtable_bytes))
+    return;
+  sealing_posted_ = true;  // not from inside apply()
+  env_.loop->post([weak = std::weak_ptr(self_), range = largest->range()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    (*self)->sealing_posted_ = false;
+    if ((*self)->memtable_bytes_ <= (*self)->options_.memtable_budget_bytes) return;
+    if (Tablet* tablet = (*self)->find(range)) tablet->flush();
+  });
+}
+
+void StoreImpl::fatal(const Error& error) {
+  if (failed_) return;
+  failed_ = true;
+  if (env_.on_fatal) env_.on_fatal(error);
+}
+
+Result<std::string> dump_sstable(FileSystem& fs, const std::string& path, bool rows) {
+  CAIRN_TRY(const auto table, Sstable::open(fs, path, 0));
+  const TableProperties& p = table->properties();
+  std::string out = "sstable " + std::to_string(p.info.id) + ": " + std::to_string(p.info.bytes) +
+                    " bytes, " + std::to_string(p.blocks) + " blocks, " + std::to_string(p.info.entries) +
+                    " rows, " + std::to_string(p.point_tombstones) + " tombstones, " +
+                    std::to_string(p.info.tombstones - p.point_tombstones) + " prefix tombstones\n" +
+                    "sequences " + std::to_string(p.info.min_sequence.value) + " to " +
+                    std::to_string(p.info.max_sequence.value) + ", times " +
+                    std::to_string(p.info.min_time_ms) + " to " + std::to_string(p.info.max_time_ms) + "\n";
+  const auto printable = [](std::string_view bytes) {
+    static constexpr char kHex[] = "0123456789abcdef";
+    std::string text;
+    for (const char c : bytes) {
+      if (c >= ' ' && c <= '~' && c != '\\') {
+        text.push_back(c);
+      } else {
+        text += {'\\', 'x', kHex[static_cast<uint8_t>(c) >> 4], kHex[c & 15]};
+      }
+    }
+    return text;
+  };
+  out += "keys \"" + printable(p.info.smallest) + "\" to \"" + printable(p.info.largest) + "\"\n";
+  for (const auto& t : table->prefixes().list()) {
+    out += "delete prefix \"" + printable(t.prefix) + "\" sequence " + std::to_string(t.sequence) + "\n";
+  }
+  std::string key;
+  for (uint32_t b = 0; b < table->blocks(); ++b) {
+    const auto block = table->read_block(b);
+    if (!block) {
+      out += "damage: " + block.error().message + "\n";
+      continue;
+    }
+    for (uint32_t i = 0; rows && i < (*block)->rows(); ++i) {
+      const Row row = (*block)->row(i);
+      (*block)->key(i, key);
+      out += (row.kind == OpKind::kPut ? "put \"" : "delete \"") + printable(key) + "\" sequence " +
+             std::to_string(row.sequence) + " time " + std::to_string(row.time_ms) + " value \"" +
+             printable(row.value) + "\"\n";
+    }
+  }
+  return out;
+}
+
+}  // namespace cairn::storage

@@ -1,0 +1,54 @@
+// Changes of the set of SSTables, and the state they add up to. Pure; encoded as in docs/formats/manifest.md.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/codec.h"
+#include "storage/compaction/strategy.h"
+#include "storage/tablet.h"
+
+namespace cairn::storage {
+
+// One tablet's part of an atomic edit. A tablet is named by its life: a number that is never used again, so
+// that an edit of a dropped or replaced tablet that comes late finds nothing to change.
+struct TabletEdit {
+  uint64_t life = 0;
+  std::optional<RangeId> created;
+  bool dropped = false;
+  std::vector<uint64_t> removed;  // ids of tables
+  std::vector<SstableInfo> added;
+  std::optional<AppliedPosition> flushed;
+  uint64_t clear_sequence = 0;  // every table that is wholly older goes; 0 = none
+};
+
+struct TabletState {
+  RangeId range;
+  std::map<uint64_t, SstableInfo> tables;  // by id
+  AppliedPosition flushed;
+};
+
+struct ManifestState {
+  std::map<uint64_t, TabletState> tablets;  // by life
+  uint64_t last_life = 0;
+  uint64_t last_table = 0;
+
+  // False if an edit refers to a life or a table that is gone.
+  bool fits(const std::vector<TabletEdit>& edits) const;
+  // The same answer; false: nothing changed.
+  bool apply(const std::vector<TabletEdit>& edits);
+  TabletEdit snapshot(uint64_t life) const;
+};
+
+void put_info(std::string& out, const SstableInfo& info);
+SstableInfo get_info(Decoder& in);
+void put_position(std::string& out, const AppliedPosition& position);
+AppliedPosition get_position(Decoder& in);
+std::string encode_edits(const std::vector<TabletEdit>& edits);
+std::optional<std::vector<TabletEdit>> decode_edits(std::string_view bytes);  // nullopt: malformed
+std::string describe(const TabletEdit& edit);
+
+}  // namespace cairn::storage

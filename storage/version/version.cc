@@ -1,0 +1,261 @@
+#include "storage/version/version.h"
+
+#include <algorithm>
+
+#include "base/checksum.h"
+
+namespace cairn::storage {
+
+std::shared_ptr<const Version> make_version(
+    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables) {
+  std::ranges::sort(tables, [](const auto& a, const auto& b) {
+    if (a.first.run != b.first.run) return a.first.run > b.first.run;
+    return std::tie(a.first.smallest, a.first.id) < std::tie(b.first.smallest, b.first.id);
+  });
+  auto version = std::make_shared<Version>();
+  for (auto& [info, table] : tables) {
+    if (version->runs.empty() || version->runs.back().number != info.run)
+      version->runs.emplace_back().number = info.run;
+    Run& run = version->runs.back();
+    run.max_sequence = std::max(run.max_sequence, info.max_sequence.value);
+    run.has_prefixes = run.has_prefixes || !table->prefixes().empty();
+    run.infos.push_back(std::move(info));
+    run.tables.push_back(std::move(table));
+  }
+  return version;
+}
+
+std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Version& version) {
+  std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables;
+  for (const Run& run : version.runs) {
+    for (size_t i = 0; i < run.tables.size(); ++i) tables.emplace_back(run.infos[i], run.tables[i]);
+  }
+  return tables;
+}
+
+Result<std::shared_ptr<const Block>> CachedSource::load(const Sstable& table, uint32_t ordinal) {
+  if (auto block = cache_.find(table.number(), ordinal)) {
+    metrics_.cache_hits.add_owned();
+    return block;
+  }
+  metrics_.cache_misses.add_owned();
+  CAIRN_TRY(auto block, table.read_block_cached(ordinal));
+  if (block) cache_.insert(table.number(), ordinal, block);
+  return block;
+}
+
+Result<std::shared_ptr<const Block>> DiskSource::load(const Sstable& table, uint32_t ordinal) {
+  CAIRN_TRY(auto block, table.read_block(ordinal));
+  bytes_read_ += block->bytes();
+  if (loaded_.size() < remember_) loaded_.push_back({table.number(), ordinal, block});
+  return block;
+}
+
+MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uint64_t hash, uint64_t& covered,
+                                std::string_view& value) {
+  if (!table.prefixes().empty()) covered = std::max(covered, table.prefixes().covering(key));
+  if (const MemEntry* entry = table.find(key, hash)) {
+    if (entry->sequence < covered || static_cast<OpKind>(entry->kind) == OpKind::kDelete)
+      return MemtableAnswer::kGone;
+    value = {entry->value, entry->value_size};
+    return MemtableAnswer::kFound;
+  }
+  // Whatever older tables hold is older than the deletion.
+  return covered != 0 ? MemtableAnswer::kGone : MemtableAnswer::kNothing;
+}
+
+namespace {
+
+// The only table of a run that may hold the key.
+const Sstable* table_for(const Run& run, std::string_view key) {
+  if (run.tables.size() == 1)
+    return key >= run.infos[0].smallest && key <= run.infos[0].largest ? run.tables[0].get() : nullptr;
+  const auto it = std::ranges::upper_bound(run.infos, key, {}, &SstableInfo::smallest);
+  if (it == run.infos.begin() || key > std::prev(it)->largest) return nullptr;
+  return run.tables[static_cast<size_t>(std::prev(it) - run.infos.begin())].get();
+}
+
+}  // namespace
+
+FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
+                      uint64_t covered, BlockSource& source, TabletStoreMetrics* metrics) {
+  FoundRow found;
+  for (const Run& run : version.runs) {
+    if (covered != 0 || run.max_sequence < clear_sequence) break;
+    if (run.has_prefixes) {
+      for (const auto& table : run.tables) covered = std::max(covered, table->prefixes().covering(key));
+    }
+    const Sstable* table = table_for(run, key);
+    if (table == nullptr) continue;
+    if (!table->may_contain(hash)) {
+      if (metrics != nullptr) metrics->filter_negatives.add_owned();
+      continue;
+    }
+    const uint32_t ordinal = table->block_for(key);
+    if (ordinal == table->blocks()) continue;
+    auto block = source.load(*table, ordinal);
+    if (!block || !*block) {
+      found.state = Lookup::State::kNeedsDisk;
+      if (!block) found.error = std::move(block).error();
+      return found;
+    }
+    const uint32_t slot = (*block)->lower_bound(key);
+    if (slot == (*block)->rows() || !(*block)->key_equals(slot, key)) continue;
+    const Row row = (*block)->row(slot);
+    if (row.sequence < covered || row.kind == OpKind::kDelete) return found;
+    found.state = Lookup::State::kFound;
+    found.value = row.value;
+    found.block = std::move(*block);
+    return found;
+  }
+  return found;
+}
+
+namespace {
+
+class RunCursor final : public RowCursor {
+ public:
+  RunCursor(const Run& run, BlockSource& source) : run_(run), source_(source) {}
+
+  CursorState seek(std::string_view lower) override {
+    const auto it = std::ranges::lower_bound(run_.infos, lower, {}, &SstableInfo::largest);
+    table_ = static_cast<size_t>(it - run_.infos.begin());
+    while (table_ < run_.tables.size()) {
+      ordinal_ = run_.tables[table_]->block_for(lower);
+      if (ordinal_ < run_.tables[table_]->blocks()) {
+        const CursorState state = open();
+        if (state != CursorState::kRow) return state;
+        slot_ = block_->lower_bound(lower);
+        return slot_ < block_->rows() ? show() : step_block();
+      }
+      ++table_;
+    }
+    return CursorState::kEnd;
+  }
+  CursorState next() override {
+    if (++slot_ < block_->rows()) return show();
+    return step_block();
+  }
+  const Row& row() const override { return row_; }
+  const Error& error() const override { return error_; }
+
+ private:
+  CursorState step_block() {
+    ++ordinal_;
+    while (table_ < run_.tables.size() && ordinal_ >= run_.tables[table_]->blocks()) {
+      ++table_;
+      ordinal_ = 0;
+    }
+    if (table_ == run_.tables.size()) return CursorState::kEnd;
+    const CursorState state = open();
+    if (state != CursorState::kRow) return state;
+    slot_ = 0;
+    return show();
+  }
+  CursorState open() {
+    auto block = source_.load(*run_.tables[table_], ordinal_);
+    if (!block) {
+      error_ = std::move(block).error();
+      return CursorState::kFailed;
+    }
+    if (!*block) return CursorState::kNeedsDisk;
+    block_ = std::move(*block);
+    return CursorState::kRow;
+  }
+  CursorState show() {
+    row_ = block_->row(slot_);
+    block_->key(slot_, key_);
+    row_.key = key_;
+    return CursorState::kRow;
+  }
+
+  const Run& run_;
+  BlockSource& source_;
+  size_t table_ = 0;
+  uint32_t ordinal_ = 0, slot_ = 0;
+  std::shared_ptr<const Block> block_;
+  std::string key_;
+  Row row_;
+  Error error_;
+};
+
+}  // namespace
+
+std::unique_ptr<RowCursor> run_cursor(const Run& run, BlockSource& source) {
+  return std::make_unique<RunCursor>(run, source);
+}
+
+MergeCursor::MergeCursor(std::vector<std::unique_ptr<RowCursor>> children,
+                         std::vector<const PrefixTombstones*> prefixes)
+    : prefixes_(std::move(prefixes)) {
+  for (auto& cursor : children) children_.push_back({std::move(cursor), CursorState::kEnd});
+}
+
+CursorState MergeCursor::seek(std::string_view lower) {
+  for (auto& child : children_) child.state = child.cursor->seek(lower);
+  return settle();
+}
+
+CursorState MergeCursor::next() {
+  pass();
+  return settle();
+}
+
+// Moves every child behind the present key. The winner goes last: its key is what the others are compared
+// with.
+void MergeCursor::pass() {
+  const std::string_view key = children_[winner_].cursor->row().key;
+  for (size_t i = winner_ + 1; i < children_.size(); ++i) {
+    Child& child = children_[i];
+    if (child.state != CursorState::kRow || child.cursor->row().key != key) continue;
+    ++dropped_;
+    child.state = child.cursor->next();
+  }
+  children_[winner_].state = children_[winner_].cursor->next();
+}
+
+CursorState MergeCursor::settle() {
+  while (true) {
+    bool any = false;
+    for (size_t i = 0; i < children_.size(); ++i) {
+      const Child& child = children_[i];
+      if (child.state == CursorState::kEnd) continue;
+      if (child.state != CursorState::kRow) {
+        winner_ = i;
+        return child.state;
+      }
+      if (!any || child.cursor->row().key < children_[winner_].cursor->row().key) winner_ = i;
+      any = true;
+    }
+    if (!any) return CursorState::kEnd;
+    if (!hidden(row())) return CursorState::kRow;
+    ++dropped_;
+    pass();
+  }
+}
+
+bool MergeCursor::hidden(const Row& row) const {
+  for (const PrefixTombstones* list : prefixes_) {
+    if (list->covering(row.key) > row.sequence) return true;
+  }
+  return false;
+}
+
+std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& source) {
+  std::vector<std::unique_ptr<RowCursor>> children;
+  std::vector<const PrefixTombstones*> prefixes;
+  for (const auto& table : view.memtables) {
+    children.push_back(std::make_unique<MemtableCursor>(*table));
+    if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
+  }
+  for (const Run& run : view.version->runs) {
+    if (run.max_sequence < view.clear_sequence) break;
+    children.push_back(run_cursor(run, source));
+    for (const auto& table : run.tables) {
+      if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
+    }
+  }
+  return std::make_unique<MergeCursor>(std::move(children), std::move(prefixes));
+}
+
+}  // namespace cairn::storage

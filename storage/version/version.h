@@ -1,0 +1,126 @@
+// The SSTables of a tablet at one moment, and reading them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/cache/block_cache.h"
+#include "storage/memtable/memtable.h"
+#include "storage/row.h"
+#include "storage/sstable/sstable.h"
+#include "storage/tablet.h"
+
+namespace cairn::storage {
+
+// Tables with disjoint keys, sorted. `infos` are as the manifest has them.
+struct Run {
+  uint64_t number = 0;
+  uint64_t max_sequence = 0;
+  bool has_prefixes = false;
+  std::vector<std::shared_ptr<Sstable>> tables;
+  std::vector<SstableInfo> infos;
+};
+
+// Immutable. Thread safety: any thread.
+struct Version {
+  std::vector<Run> runs;  // newest first
+};
+
+std::shared_ptr<const Version> make_version(
+    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables);
+std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Version& version);
+
+// Where blocks come from.
+class BlockSource {
+ public:
+  virtual ~BlockSource() = default;
+  // Null: not in memory, and this source may not wait.
+  virtual Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) = 0;
+};
+
+// The loop's: cache, then what the kernel holds.
+class CachedSource final : public BlockSource {
+ public:
+  CachedSource(BlockCache& cache, TabletStoreMetrics& metrics) : cache_(cache), metrics_(metrics) {}
+  Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) override;
+
+ private:
+  BlockCache& cache_;
+  TabletStoreMetrics& metrics_;
+};
+
+// The background's: the device. Remembers a few blocks for the loop's cache.
+class DiskSource final : public BlockSource {
+ public:
+  struct Loaded {
+    uint64_t table;
+    uint32_t ordinal;
+    std::shared_ptr<const Block> block;
+  };
+  explicit DiskSource(size_t remember) : remember_(remember) {}
+  Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) override;
+  std::vector<Loaded> take() { return std::move(loaded_); }
+  uint64_t bytes_read() const { return bytes_read_; }
+
+ private:
+  size_t remember_;
+  uint64_t bytes_read_ = 0;
+  std::vector<Loaded> loaded_;
+};
+
+// All that a read at one moment looks at, newest first. Memtables in it are sealed, or it stays on the loop.
+struct ReadView {
+  std::vector<std::shared_ptr<const Memtable>> memtables;
+  std::shared_ptr<const Version> version;
+  uint64_t clear_sequence = 0;  // everything older is hidden
+};
+
+struct FoundRow {
+  Lookup::State state = Lookup::State::kAbsent;
+  std::string_view value;
+  std::shared_ptr<const Block> block;  // holds the value
+  std::optional<Error> error;          // damage or a failed read
+};
+// Looks through the runs only. `covered` = sequence of the newest deleted prefix above the key found in
+// memtables, or 0.
+FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
+                      uint64_t covered, BlockSource& source, TabletStoreMetrics* metrics);
+enum class MemtableAnswer : uint8_t { kNothing, kFound, kGone };
+// `covered` is raised to the newest deleted prefix above the key.
+MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uint64_t hash, uint64_t& covered,
+                                std::string_view& value);
+
+std::unique_ptr<RowCursor> run_cursor(const Run& run, BlockSource& source);  // both outlive it
+
+// Children newest first. Shows the newest version of every key, tombstones too, unless a deleted prefix hides
+// it.
+class MergeCursor final : public RowCursor {
+ public:
+  MergeCursor(std::vector<std::unique_ptr<RowCursor>> children,
+              std::vector<const PrefixTombstones*> prefixes);
+  CursorState seek(std::string_view lower) override;
+  CursorState next() override;
+  const Row& row() const override { return children_[winner_].cursor->row(); }
+  const Error& error() const override { return children_[winner_].cursor->error(); }
+  uint64_t dropped() const { return dropped_; }  // shadowed and hidden versions passed over
+
+ private:
+  struct Child {
+    std::unique_ptr<RowCursor> cursor;
+    CursorState state = CursorState::kEnd;
+  };
+  CursorState settle();
+  void pass();
+  bool hidden(const Row& row) const;
+
+  std::vector<Child> children_;
+  std::vector<const PrefixTombstones*> prefixes_;
+  size_t winner_ = 0;
+  uint64_t dropped_ = 0;
+};
+
+std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& source);
+
+}  // namespace cairn::storage
