@@ -141,7 +141,7 @@ int run_demo(const DemoOptions& options) {
     std::error_code error;
     fs::create_directories(node_dir(i), error);
     if (error) return refuse(node_dir(i).string() + ": " + error.message());
-    YAML::Node root;
+    YAML::Node root(YAML::NodeType::Map);
     if (resumed) {
       if (options.settings.empty()) continue;
       try {

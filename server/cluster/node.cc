@@ -153,6 +153,11 @@ void Node::send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, 
     if (const Replica* replica = find_replica(range)) {
       if (const auto* member = replica->core().configuration().find(to)) to_replica = member->replica;
     }
+    if (to_replica.value == 0) {
+      const auto heard = heard_replicas_.find({range, to});
+      if (heard == heard_replicas_.end()) return;
+      to_replica = heard->second;
+    }
   }
   std::string frame;
   ConsensusFrame::encode_header(frame, range, from, to_replica);
@@ -315,6 +320,7 @@ void Node::on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame
       if (replica == nullptr || replica->id() != consensus->to) return;  // unknown ranges and other lives: dropped
       const auto* member = replica->core().configuration().find(from.node);
       if (member != nullptr && member->replica != consensus->from) return;
+      if (member == nullptr) heard_replicas_[{consensus->range, from.node}] = consensus->from;
       auto message = consensus::decode_message(consensus->message);
       if (message) replica->receive(from.node, std::move(*message));
       return;

@@ -207,6 +207,7 @@ class Node final : public CommandSink,
   std::map<RangeId, std::unique_ptr<Replica>> replicas_;
   std::vector<Replica*> by_slot_;  // local replicas; null elsewhere
   std::map<RangeId, ReplicaId> tombstones_;
+  std::map<std::pair<RangeId, NodeId>, ReplicaId> heard_replicas_;  // for answers before the configuration is known here
 
   Directory directory_;
   bool directory_loaded_ = false;
