@@ -13,7 +13,7 @@ std::string command_bytes(const std::vector<std::string>& argv) {
 }
 
 SimClient::SimClient(World& world, uint64_t id, std::vector<std::unique_ptr<SimMachine>>& machines,
-                     const WorkloadOptions& options, History& history)
+                     const WorkloadOptions& options, std::vector<Operation>& history)
     : world_(world), id_(id), machines_(machines), options_(options), history_(history) {
   for (uint32_t i = 0; i < options.registers; ++i) keys_.push_back(fmt::format("r{}", i));
   for (uint32_t i = 0; i < options.counters; ++i) keys_.push_back(fmt::format("c{}", i));
@@ -39,11 +39,13 @@ std::string SimClient::value() {
 }
 
 size_t SimClient::record(OpKind kind, const std::string& key, const std::string& value) {
-  HistoryOp op;
+  Operation op;
   op.client = id_;
   op.kind = kind;
   op.key = key;
-  op.value = value;
+  op.argument = kind == OpKind::kIncrement ? "1" : value;
+  op.outcome = Outcome::kUnknown;
+  op.id = history_.size();
   op.invoked = world_.now();
   op.returned = ~Instant{0};
   history_.push_back(std::move(op));
@@ -99,38 +101,38 @@ void SimClient::issue() {
     const uint64_t dice = world_.random.below(100);
     if (key.front() == 'c') {
       if (dice < 60) {
-        p.ops.push_back(record(OpKind::kIncr, key));
+        p.ops.push_back(record(OpKind::kIncrement, key));
         bytes += command_bytes({"INCR", key});
       } else {
-        p.ops.push_back(record(OpKind::kGet, key));
+        p.ops.push_back(record(OpKind::kRead, key));
         bytes += command_bytes({"GET", key});
       }
     } else if (key.front() == 'h') {
       const std::string hash = key.substr(0, key.find('/')), field = key.substr(key.find('/') + 1);
       if (dice < 40) {
         const std::string v = value();
-        p.ops.push_back(record(OpKind::kSet, key, v));
+        p.ops.push_back(record(OpKind::kWrite, key, v));
         bytes += command_bytes({"HSET", hash, field, v});
       } else if (dice < 50) {
         p.ops.push_back(record(OpKind::kDelete, key));
         bytes += command_bytes({"HDEL", hash, field});
       } else {
-        p.ops.push_back(record(OpKind::kGet, key));
+        p.ops.push_back(record(OpKind::kRead, key));
         bytes += command_bytes({"HGET", hash, field});
       }
     } else if (dice < 40) {
       const std::string v = value();
-      p.ops.push_back(record(OpKind::kSet, key, v));
+      p.ops.push_back(record(OpKind::kWrite, key, v));
       bytes += command_bytes({"SET", key, v});
     } else if (dice < 50) {
       const std::string v = value();
-      p.ops.push_back(record(OpKind::kSetNx, key, v));
+      p.ops.push_back(record(OpKind::kSetIfAbsent, key, v));
       bytes += command_bytes({"SET", key, v, "NX"});
     } else if (dice < 60) {
       p.ops.push_back(record(OpKind::kDelete, key));
       bytes += command_bytes({"DEL", key});
     } else {
-      p.ops.push_back(record(OpKind::kGet, key));
+      p.ops.push_back(record(OpKind::kRead, key));
       bytes += command_bytes({"GET", key});
     }
     pending.push_back(std::move(p));
@@ -187,28 +189,28 @@ void SimClient::take_replies() {
 void SimClient::settle(const Pending& pending, std::string_view reply) {
   world_.trace("reply", hash64(reply), id_);
   for (size_t index : pending.ops) {
-    HistoryOp& op = history_[index];
+    Operation& op = history_[index];
     if (reply.front() == '-') {
       if (reply.starts_with("-INDETERMINATE")) continue;
       if (pending.flush) continue;  // some ranges may have been cleared
-      op.outcome = Outcome::kFailed;
+      op.outcome = Outcome::kNotApplied;
       op.returned = world_.now();
       op.result = std::string(reply);
       continue;
     }
     op.outcome = Outcome::kOk;
     op.returned = world_.now();
-    if (pending.flush) continue;
+    if (pending.flush) continue;  // whether the key existed is not known
     server::ReplyHead head;
     (void)server::read_reply_head(reply, head);
     switch (op.kind) {
-      case OpKind::kGet:
+      case OpKind::kRead:
         if (head.number != -1) op.result = std::string(head.text);
         break;
-      case OpKind::kSetNx: op.result = head.type == '+' ? "1" : "0"; break;
+      case OpKind::kSetIfAbsent: op.result = head.type == '+' ? "1" : "0"; break;
       case OpKind::kDelete:
-      case OpKind::kIncr: op.result = std::to_string(head.number); break;
-      case OpKind::kSet: break;
+      case OpKind::kIncrement: op.result = std::to_string(head.number); break;
+      case OpKind::kWrite: break;
     }
   }
 }
@@ -219,7 +221,7 @@ void SimClient::read_everything() {
   std::vector<Pending> pending;
   for (const std::string& key : keys_) {
     Pending p;
-    p.ops.push_back(record(OpKind::kGet, key));
+    p.ops.push_back(record(OpKind::kRead, key));
     if (key.front() == 'h') {
       bytes += command_bytes({"HGET", key.substr(0, key.find('/')), key.substr(key.find('/') + 1)});
     } else {

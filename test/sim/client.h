@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "server/session/session.h"
-#include "test/sim/history.h"
+#include "test/sim/checker.h"
 #include "test/sim/sim_node.h"
 
 namespace cairn::sim {
@@ -28,7 +28,7 @@ struct WorkloadOptions {
 class SimClient {
  public:
   SimClient(World& world, uint64_t id, std::vector<std::unique_ptr<SimMachine>>& machines, const WorkloadOptions& options,
-            History& history);
+            std::vector<Operation>& history);
 
   void start();                 // until stop()
   void stop() { stopping_ = true; }
@@ -59,7 +59,7 @@ class SimClient {
   const uint64_t id_;
   std::vector<std::unique_ptr<SimMachine>>& machines_;
   const WorkloadOptions options_;
-  History& history_;
+  std::vector<Operation>& history_;
   std::vector<std::string> keys_;  // every register
   SimMachine* machine_ = nullptr;
   std::unique_ptr<server::Session> session_;

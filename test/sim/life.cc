@@ -1,0 +1,236 @@
+#include "test/sim/life.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/assert.h"
+#include "test/sim/checker_adapter.h"
+#include "test/sim/client.h"
+#include "test/sim/invariants.h"
+#include "test/sim/nemesis.h"
+#include "test/sim/sim_node.h"
+
+namespace cairn::sim {
+namespace {
+
+constexpr Duration kStartLimit = 30 * kSecond;
+constexpr Duration kHealLimit = 60 * kSecond;
+
+class Life {
+ public:
+  Life(uint64_t seed, const LifeOptions& options) : world_(seed), network_(world_), options_(options) {
+    world_.verbose = options.verbose;
+    report_.seed = seed;
+  }
+
+  LifeReport run() {
+    build();
+    if (start_cluster()) {
+      chaos();
+      heal_and_read();
+    }
+    finish();
+    return std::move(report_);
+  }
+
+ private:
+  void violation(std::string text) {
+    if (report_.violations.size() < 20) report_.violations.push_back(std::move(text));
+  }
+
+  bool run_until(Instant limit, const std::function<bool()>& done) {
+    while (world_.now() < limit) {
+      if (done()) return true;
+      if (!world_.step()) return done();
+      if (invariants_ && invariants_->broken()) return false;
+    }
+    return done();
+  }
+
+  void build() {
+    Random& r = world_.random;
+    const uint64_t nodes = r.between(3, 5);
+    server::NodeOptions o;
+    o.data_dir = "data";
+    o.ranges = static_cast<uint32_t>(r.between(1, 4));
+    o.whole = r.chance(0.1);
+    o.log.first_segment_bytes = 64 << 10;
+    o.log.segment_bytes = r.chance(0.5) ? 64 << 10 : 1 << 20;  // tiny segments: recycled often
+    o.store.memtable_bytes = r.chance(0.5) ? 4 << 10 : 64 << 10;
+    o.store.block_bytes = 512;
+    o.store.block_cache_bytes = r.chance(0.3) ? 8 << 10 : 1 << 20;
+    o.log_budget_bytes = 256 << 10;
+    o.replica.catchup_bytes = r.chance(0.5) ? 8 << 10 : 1 << 20;  // laggards need snapshots
+    if (r.chance(0.25)) o.raft.inflight_messages_max = 1;
+    if (r.chance(0.25)) o.raft.message_bytes_max = 1;
+    for (uint64_t i = 1; i <= nodes; ++i) {
+      server::NodeOptions mine = o;
+      mine.bootstrap = i == 1;
+      mine.initial_nodes = static_cast<uint32_t>(nodes);
+      if (i != 1) mine.join = {"n1"};
+      machines_.push_back(std::make_unique<SimMachine>(world_, network_, fmt::format("n{}", i), mine));
+    }
+    invariants_ = std::make_unique<Invariants>(world_, machines_);
+    for (auto& machine : machines_) {
+      machine->after_turn = [this](SimMachine& m) { invariants_->after_turn(m); };
+      machine->before_end = [this](SimMachine& m) {
+        invariants_->machine_gone(m);
+        for (auto& client : clients_) client->machine_gone(m);
+      };
+      machine->session_output = [this, m = machine.get()](uint64_t session) {
+        for (auto& client : clients_) client->output_ready(*m, session);
+      };
+    }
+    workload_.registers = static_cast<uint32_t>(r.between(2, 12));
+    workload_.counters = static_cast<uint32_t>(r.between(1, 3));
+    workload_.hashes = static_cast<uint32_t>(r.between(0, 2));
+    workload_.exploded = r.chance(0.5);
+    workload_.flush_all = r.chance(0.3) ? 0.004 : 0;
+    workload_.large_value = r.chance(0.15) ? 0.01 : 0;
+    const uint64_t clients = r.between(3, 6);
+    for (uint64_t i = 1; i <= clients; ++i) {
+      clients_.push_back(std::make_unique<SimClient>(world_, i, machines_, workload_, history_));
+    }
+  }
+
+  bool start_cluster() {
+    for (auto& machine : machines_) {
+      SimMachine* m = machine.get();
+      world_.after(world_.random.between(0, 50) * kMillisecond, [this, m] {
+        if (!m->start()) violation("a fresh node did not start: " + to_string(m->error()));
+      });
+    }
+    const bool up = run_until(world_.now() + kStartLimit, [&] {
+      return std::all_of(machines_.begin(), machines_.end(), [](const auto& m) {
+        return m->running() && m->node()->cluster_ready(nullptr);
+      });
+    });
+    if (!up) {
+      std::string why = "nothing";
+      for (const auto& m : machines_) {
+        if (!m->running()) {
+          why = m->address() + " is not running";
+        } else if (!m->node()->cluster_ready(&why)) {
+          why = m->address() + ": " + why;
+          break;
+        }
+      }
+      violation("the cluster did not form: " + why);
+    }
+    return up;
+  }
+
+  void chaos() {
+    for (auto& client : clients_) client->start();
+    Nemesis nemesis(world_, network_, machines_, options_.mode);
+    nemesis.start();
+    const Instant end = world_.now() + world_.random.between(30, 40) * kSecond;
+    run_until(end, [&] { return world_.now() >= end && history_.size() >= 1000 && nemesis.faults() >= 20; });
+    nemesis.stop();
+    for (const auto& [kind, count] : nemesis.fired()) report_.faults[kind] += count;
+    for (const std::string& problem : nemesis.problems()) violation(problem);
+  }
+
+  // A live majority must serve again by itself; then everything acknowledged must be there.
+  void heal_and_read() {
+    if (invariants_->broken()) return;
+    network_.heal_all();
+    network_.faults = {};
+    for (auto& m : machines_) {
+      m->set_faults({});
+      m->set_capacity(~uint64_t{0});
+      m->cold_reads = false;
+      m->clock().freeze_wall(false);
+    }
+    for (auto& client : clients_) client->stop();
+    const Instant healed = world_.now();
+    // Processes that ended themselves are started again, as a service manager would.
+    const bool ready = run_until(healed + kHealLimit, [&] {
+      bool all = true;
+      for (auto& m : machines_) {
+        if (!m->running() && !m->start()) {
+          all = false;
+          continue;
+        }
+        all = all && m->node()->cluster_ready(nullptr);
+      }
+      return all;
+    });
+    if (!ready) {
+      std::string text = "not ready 60 s after healing:";
+      for (auto& m : machines_) {
+        std::string why = "ready";
+        if (!m->running()) {
+          why = "not running: " + to_string(m->error());
+        } else {
+          m->node()->cluster_ready(&why);
+        }
+        text += " " + m->address() + " " + why + ";";
+      }
+      violation(text);
+      return;
+    }
+    const auto idle = [&] {
+      return std::all_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->idle(); });
+    };
+    run_until(world_.now() + 10 * kSecond, idle);
+    // Twice, through different nodes.
+    for (int round = 0; round < 2; ++round) {
+      const size_t before = history_.size();
+      clients_[static_cast<size_t>(round)]->read_everything();
+      run_until(world_.now() + 20 * kSecond, idle);
+      for (size_t i = before; i < history_.size(); ++i) {
+        if (history_[i].outcome != Outcome::kOk) {
+          violation("a key cannot be read after healing: " + history_[i].key + " " + history_[i].result.value_or("no answer"));
+          break;
+        }
+      }
+    }
+    if (!invariants_->broken()) {
+      for (std::string& problem : invariants_->compare_replicas([&](Instant limit, const std::function<bool()>& done) {
+             return run_until(limit, done);
+           })) {
+        violation(std::move(problem));
+      }
+    }
+  }
+
+  void finish() {
+    if (invariants_->broken()) violation(invariants_->what());
+    for (const std::string& problem : check_history(history_)) violation(problem);
+    for (const auto& machine : machines_) {
+      for (const auto& [kind, count] : machine->fired) report_.faults[kind] += count;
+    }
+    for (const auto& [kind, count] : network_.fired) report_.faults[kind] += count;
+    report_.operations = history_.size();
+    for (const Operation& op : history_) report_.acknowledged += op.outcome == Outcome::kOk ? 1 : 0;
+    report_.trace_hash = world_.hash();
+    report_.simulated = world_.now();
+    report_.events = world_.events();
+    clients_.clear();
+    for (auto& machine : machines_) {
+      machine->after_turn = nullptr;
+      machine->before_end = nullptr;
+      machine->session_output = nullptr;
+    }
+    machines_.clear();
+  }
+
+  World world_;
+  Network network_;
+  LifeOptions options_;
+  LifeReport report_;
+  WorkloadOptions workload_;
+  std::vector<Operation> history_;
+  std::vector<std::unique_ptr<SimMachine>> machines_;
+  std::vector<std::unique_ptr<SimClient>> clients_;
+  std::unique_ptr<Invariants> invariants_;
+};
+
+}  // namespace
+
+LifeReport run_life(uint64_t seed, const LifeOptions& options) { return Life(seed, options).run(); }
+
+}  // namespace cairn::sim
