@@ -33,6 +33,7 @@ Replica::~Replica() { *alive_ = false; }
 
 void Replica::step(const consensus::Input& input) {
   core_->step(host_.now(), input, out_);
+  host_.touch(*this);  // its deadline may have moved
   if (!draining_) drain();
 }
 
@@ -63,7 +64,6 @@ void Replica::drain() {
     }
     if (!out.writes.empty()) {
       handed_out_.push_back({host_.log().end(), out.writes_up_to});
-      host_.touch(*this);
     }
     for (consensus::GatedMessage& gated : out.send_after) {
       if (gated.gate <= durable_seq_) {

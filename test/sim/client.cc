@@ -168,7 +168,8 @@ void SimClient::take_replies() {
   std::string bytes = std::exchange(session_->output(), {});
   session_->on_output_sent();
   const uint64_t connection = connection_;
-  world_.after(world_.random.between(10, 200) * kMicrosecond, [this, connection, bytes = std::move(bytes)] {
+  last_chunk_ = std::max(last_chunk_ + 1, world_.now() + world_.random.between(10, 200) * kMicrosecond);
+  world_.at(last_chunk_, [this, connection, bytes = std::move(bytes)] {
     if (connection != connection_) return;
     received_ += bytes;
     for (;;) {

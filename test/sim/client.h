@@ -65,6 +65,7 @@ class SimClient {
   std::unique_ptr<server::Session> session_;
   uint64_t connection_ = 0;  // counts connections; callbacks of an old one are recognised by it
   std::string received_;
+  Instant last_chunk_ = 0;  // a stream: bytes arrive in order
   std::deque<Pending> outstanding_;
   bool stopping_ = false;
   uint64_t next_value_ = 1;

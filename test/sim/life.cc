@@ -168,6 +168,17 @@ class Life {
           m->node()->cluster_ready(&why);
         }
         text += " " + m->address() + " " + why + ";";
+        if (m->running() && world_.verbose) {
+          for (const auto& [id, replica] : m->node()->replicas()) {
+            const auto s = replica->core().status();
+            std::printf("%s range %llu: %s term %llu leader %llu last %llu commit %llu applied %llu suspect %d deadline %.3f now %.3f voters %zu\n",
+                        m->address().c_str(), (unsigned long long)id.value, std::string(to_string(s.role)).c_str(),
+                        (unsigned long long)s.term.value, (unsigned long long)s.leader.value,
+                        (unsigned long long)s.last_index.value, (unsigned long long)s.commit.value,
+                        (unsigned long long)s.applied.value, s.suspect, (double)replica->core().next_deadline() * 1e-9,
+                        (double)m->clock().now() * 1e-9, s.configuration.voters.size());
+          }
+        }
       }
       violation(text);
       return;
@@ -200,6 +211,9 @@ class Life {
   void finish() {
     if (invariants_->broken()) violation(invariants_->what());
     for (const std::string& problem : check_history(history_)) violation(problem);
+    if (world_.verbose) {
+      for (const Operation& op : history_) std::printf("op %s\n", to_string(op).substr(0, 200).c_str());
+    }
     for (const auto& machine : machines_) {
       for (const auto& [kind, count] : machine->fired) report_.faults[kind] += count;
     }
