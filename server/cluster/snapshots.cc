@@ -328,7 +328,6 @@ void Snapshots::end_incoming(uint64_t key, bool ok) {
   const Incoming incoming = std::move(found->second);
   incoming_.erase(found);
   reply(incoming, ok ? SnapshotReplyFrame::Status::kInstalled : SnapshotReplyFrame::Status::kFailed);
-  incoming.files->clear();
   (void)storage::remove_tree(*env_.fs, incoming.dir);  // leftovers go at start
 }
 
