@@ -82,6 +82,17 @@ void Raft::append_entries(NodeId from, const AppendRequest& request) {
   }
   const LogIndex last_new{request.prev_index.value + request.entries.size()};
   advance_commit(std::max(commit_, std::min(request.commit, last_new)));
+  if (request.entries.empty() && request.read_seq > 0 && durable_ < issued_) {
+    // A round asks who leads, not what is durable: it is answered at once, and reads do not wait for this
+    // disk.
+    AppendReply heard;
+    heard.term = hard_.term;
+    heard.ok = true;
+    heard.read_seq = request.read_seq;
+    heard.incarnation = incarnation_;
+    if (promise_.node == from && promise_holds()) heard.support_epoch = promise_.epoch;
+    send(from, heard);
+  }
   acknowledge(from, std::max(last_new, commit_), request.read_seq);
 }
 

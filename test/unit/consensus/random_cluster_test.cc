@@ -361,7 +361,7 @@ TEST_CASE("random lives of a group keep the safety properties of Raft, and go on
   const char* from = std::getenv("CAIRN_SEED");
   const char* count = std::getenv("CAIRN_SEEDS");
   const uint64_t first = from != nullptr ? std::strtoull(from, nullptr, 10) : 1;
-  const uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 60;
+  const uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 600;
   uint64_t totals[6] = {};
   for (uint64_t seed = first; seed < first + seeds; ++seed) live(seed, seed % 2 == 0, totals);
   INFO("entries " << totals[0] << " leaders " << totals[1] << " served " << totals[2] << " reads "
