@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include <chrono>
 #include <string>
 
 #include "fakes.h"
@@ -391,6 +392,38 @@ TEST_CASE("whatever was durable survives any crash, and the log stays usable") {
       log.reset();
       machine.settle();  // jobs of the dead process find nothing to write to
     }
+  }
+}
+
+TEST_CASE("log speed", "[.bench]") {
+  struct NoDevice final : DurableWriter {
+    void write(File&, uint64_t, std::string_view, Done done) override { done({}); }
+  } no_device;
+  LogFixture f;
+  LogRecovery recovery;
+  auto log = std::move(*SharedLog::open({.fs = &f.fs,
+                                         .writer = &no_device,
+                                         .background = &f.machine.background,
+                                         .loop = &f.machine.loop,
+                                         .clock = &f.machine.clock,
+                                         .on_durable = nullptr,
+                                         .on_fatal = nullptr},
+                                        "/log/0", {}, &recovery));
+  for (const size_t payload : {100, 4000}) {
+    const SharedBytes bytes(std::string(payload, 'x'));
+    const uint64_t count = 64'000'000 / (payload + 100);
+    const uint64_t group = 1 + payload;
+    const auto begin = std::chrono::steady_clock::now();
+    for (uint64_t i = 1; i <= count; ++i) {
+      log->append({group}, {{i}, {1}, 1, 1'700'000'000'000, bytes});
+      if (i % 100 != 0) continue;
+      log->flush();
+      log->compact_to({group}, {{i - 1}, {1}, ""});
+      while (!f.machine.background.idle() || !f.machine.loop.idle()) f.machine.step();
+    }
+    const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    WARN(payload << " bytes: " << static_cast<double>(count * payload) / s / 1e6 << " MB/s, "
+                 << s * 1e9 / static_cast<double>(count) << " ns a record, zero-filling included");
   }
 }
 

@@ -1,0 +1,36 @@
+// Arbitrary bytes as an SSTable, a data block, properties and a manifest edit: an error or a value, never a crash.
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "storage/io/memory_file_system.h"
+#include "storage/sstable/sstable.h"
+#include "storage/store_impl.h"
+
+using namespace cairn;
+using namespace cairn::storage;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  if (const auto block = Block::parse(std::string(input), "fuzz")) {
+    std::string key;
+    for (uint32_t i = 0; i < (*block)->rows(); ++i) {
+      (void)(*block)->row(i);
+      (*block)->key(i, key);
+      (void)(*block)->lower_bound(key);
+    }
+  }
+  (void)parse_properties(input, "fuzz");
+  (void)parse_prefix_tombstones(input, "fuzz");
+  (void)open_block(input, 1, 0, "fuzz");
+  (void)decode_snapshot_manifest(input);
+  if (const auto edits = decode_edits(input)) {
+    ManifestState state;
+    (void)state.apply(*edits);
+  }
+  MemoryFileSystem fs;
+  if (!write_file_atomic(fs, "/fuzz.sst", input)) return 0;
+  (void)dump_sstable(fs, "/fuzz.sst", true);
+  (void)dump_manifest(fs, "/fuzz.sst");
+  return 0;
+}

@@ -1,0 +1,136 @@
+// Files written by earlier versions stay readable, and today's writer still makes them byte for byte.
+// With CAIRN_REWRITE=1 the files in test/data/golden are written anew.
+#include <catch2/catch.hpp>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "storage/log/shared_log.h"
+#include "storage/sstable/sstable.h"
+#include "storage/version/manifest.h"
+#include "tablet_fixture.h"
+
+namespace cairn::storage {
+namespace {
+
+std::string golden_path(const std::string& name) { return std::string(CAIRN_TEST_DATA) + "/golden/" + name; }
+
+// `bytes` without trailing zeroes, so that preallocated files stay small in the repository.
+void check_golden(const std::string& name, std::string bytes) {
+  while (!bytes.empty() && bytes.back() == '\0') bytes.pop_back();
+  if (std::getenv("CAIRN_REWRITE") != nullptr) std::ofstream(golden_path(name), std::ios::binary) << bytes;
+  std::ifstream file(golden_path(name), std::ios::binary);
+  REQUIRE(file);
+  const std::string stored((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  CHECK(stored == bytes);
+}
+
+std::string golden_text(const std::string& name) {
+  std::ifstream file(golden_path(name), std::ios::binary);
+  return {(std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>()};
+}
+
+}  // namespace
+
+TEST_CASE("the golden log segment is what the writer makes, and reads as it did") {
+  test::Machine machine;
+  MemoryFileSystem fs;
+  InlineDurableWriter writer;
+  LogRecovery recovery;
+  const auto environment = [&] {
+    return SharedLog::Environment{.fs = &fs,
+                                  .writer = &writer,
+                                  .background = &machine.background,
+                                  .loop = &machine.loop,
+                                  .clock = &machine.clock,
+                                  .on_durable = nullptr,
+                                  .on_fatal = nullptr};
+  };
+  const SharedLogOptions options{.first_segment_bytes = 32 << 10, .segment_bytes = 32 << 10};
+  {
+    auto log = SharedLog::open(environment(), "/log/0", options, &recovery);
+    REQUIRE(log);
+    (*log)->create_group({3}, {7}, "descriptor");
+    (*log)->hard_state({3}, {{2}, {1}, {4}, {0}});
+    (*log)->append({3}, {{1}, {2}, 1, 1'700'000'000'000, SharedBytes(std::string("first"))});
+    (*log)->append({3}, {{2}, {2}, 1, 1'700'000'000'001, SharedBytes(std::string("second"))});
+    (*log)->flush();
+    (*log)->truncate_from({3}, {2});
+    (*log)->put_slot({4}, {{9}, {3}, 2, 5, SharedBytes(std::string("slot"))});
+    (*log)->compact_to({3}, {{1}, {2}, "configuration"});
+    (*log)->snapshot_mark({5}, {{{10}, {1}, "other"}, 42});
+    (*log)->tombstone_group({6}, {8});
+    (*log)->flush();
+  }
+  check_golden("log-v1.log", *read_file(fs, "/log/0/0000000001.log"));
+  check_golden("log-v1.txt", *dump_log_segment(fs, "/log/0/0000000001.log"));
+  MemoryFileSystem other;
+  fs.set_capacity(~0ull);
+  REQUIRE(other.create_dirs("/log/0"));
+  std::string stored = golden_text("log-v1.log");
+  stored.resize(32 << 10, '\0');
+  REQUIRE(write_file_atomic(other, "/log/0/0000000001.log", stored));
+  CHECK(*dump_log_segment(other, "/log/0/0000000001.log") == golden_text("log-v1.txt"));
+}
+
+TEST_CASE("the golden SSTable is what the writer makes, and reads as it did") {
+  MemoryFileSystem fs;
+  auto writer = SstableWriter::create(fs, "/1.sst", 1, {.block_bytes = 256});
+  REQUIRE(writer);
+  for (int i = 100; i < 140; ++i) {
+    const std::string key = "row/" + std::to_string(i);
+    const std::string value =
+        i % 7 == 0 ? "" : "value of " + key + std::string(static_cast<size_t>(i % 5) * 10, '.');
+    Row row{key, value, i % 7 == 0 ? OpKind::kDelete : OpKind::kPut, static_cast<uint64_t>(i) << kOrdinalBits,
+            1'700'000'000'000};
+    REQUIRE((*writer)->add(row));
+  }
+  (*writer)->add_prefix_tombstone({"old/", 90ull << kOrdinalBits, 1'600'000'000'000});
+  REQUIRE((*writer)->finish(5, 0));
+  check_golden("sstable-v1.sst", *read_file(fs, "/1.sst"));
+  check_golden("sstable-v1.txt", *dump_sstable(fs, "/1.sst", true));
+}
+
+TEST_CASE("the golden manifest is what the writer makes, and reads as it did") {
+  MemoryFileSystem fs;
+  auto manifest = Manifest::open(fs, "/m");
+  REQUIRE(manifest);
+  TabletEdit create;
+  create.life = (*manifest)->new_life();
+  create.created = RangeId{12};
+  REQUIRE((*manifest)->commit({create}));
+  TabletEdit flush;
+  flush.life = create.life;
+  SstableInfo info;
+  info.id = 77;
+  info.run = 1;
+  info.smallest = "a";
+  info.largest = "z";
+  info.bytes = 4096;
+  info.entries = 20;
+  info.tombstones = 2;
+  info.min_sequence = {1 << 20};
+  info.max_sequence = {9 << 20};
+  flush.added = {info};
+  flush.flushed = AppliedPosition{{9}, {2}, 1000, 5};
+  REQUIRE((*manifest)->commit({flush}));
+  TabletEdit clear;
+  clear.life = create.life;
+  clear.clear_sequence = 10 << 20;
+  clear.flushed = AppliedPosition{{10}, {2}, 1001, 5};
+  REQUIRE((*manifest)->commit({clear}));
+  check_golden("manifest-v1.bin", *read_file(fs, "/m/MANIFEST-0000000001"));
+  check_golden("manifest-v1.txt", *dump_manifest(fs, "/m/MANIFEST-0000000001"));
+}
+
+TEST_CASE("a written batch has the bytes of its page") {
+  WriteBatch batch;
+  batch.put("k", "v1");
+  batch.remove("gone");
+  batch.remove_prefix("p/");
+  batch.clear_all();
+  CHECK(batch.bytes() == std::string("\x01\x01k\x02v1\x02\x04gone\x03\x02p/\x04\x00", 18));
+}
+
+}  // namespace cairn::storage

@@ -1,0 +1,120 @@
+#include <catch2/catch.hpp>
+
+#include <chrono>
+#include <map>
+
+#include "base/checksum.h"
+#include "base/random.h"
+#include "storage/memtable/memtable.h"
+#include "storage/sstable/filter.h"
+
+namespace cairn::storage {
+
+TEST_CASE("a memtable keeps the order of std::map for keys of every shape") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SeededRandom random(seed);
+    Memtable table(1);
+    std::map<std::string, std::string> model;
+    for (uint64_t i = 1; i <= 3000; ++i) {
+      std::string key(random.below(3) * 5, 'p');  // long shared prefixes, short keys, zero bytes
+      for (uint64_t n = random.below(6); n > 0; --n) key.push_back(static_cast<char>(random.below(4)));
+      if (random.chance(0.3)) key = "seq" + std::to_string(1'000'000 + i);
+      const std::string value(random.below(30), 'v');
+      table.put(key, hash64(key), value, i, i);
+      model[key] = value;
+    }
+    REQUIRE(table.rows() == model.size());
+    MemtableCursor cursor(table);
+    CursorState state = cursor.seek({});
+    for (const auto& [key, value] : model) {
+      REQUIRE(state == CursorState::kRow);
+      REQUIRE(cursor.row().key == key);
+      REQUIRE(cursor.row().value == value);
+      REQUIRE(table.find(key, hash64(key)) != nullptr);
+      state = cursor.next();
+    }
+    REQUIRE(state == CursorState::kEnd);
+    for (int i = 0; i < 300; ++i) {
+      const std::string key(random.below(12), static_cast<char>('o' + random.below(3)));
+      const auto it = model.lower_bound(key);
+      state = cursor.seek(key);
+      REQUIRE((state == CursorState::kRow) == (it != model.end()));
+      if (it != model.end()) REQUIRE(cursor.row().key == it->first);
+    }
+  }
+}
+
+TEST_CASE("an updated row takes no more memory while it fits, and an idle memtable takes none") {
+  Memtable table(1);
+  CHECK(table.bytes() == 0);
+  table.put("counter", hash64("counter"), "100", 1, 1);
+  const uint64_t bytes = table.bytes();
+  for (uint64_t i = 2; i < 1000; ++i)
+    table.put("counter", hash64("counter"), std::to_string(i).substr(0, 3), i, i);
+  CHECK(table.bytes() == bytes);
+  CHECK(table.rows() == 1);
+}
+
+TEST_CASE("the newest deleted prefix above a key is found, nested ones too") {
+  PrefixTombstones list;
+  list.add("a/", 10, 1);
+  list.add("a/b/", 20, 2);
+  list.add("c", 5, 3);
+  CHECK(list.covering("a/x") == 10);
+  CHECK(list.covering("a/b/x") == 20);
+  CHECK(list.covering("a/c") == 10);
+  CHECK(list.covering("b") == 0);
+  CHECK(list.covering("c") == 5);
+  CHECK(list.covering("cat") == 5);
+  list.add("a/", 30, 4);
+  CHECK(list.covering("a/b/x") == 30);
+  CHECK(list.size() == 2);
+}
+
+TEST_CASE("a filter never denies a key it holds and seldom grants another") {
+  std::vector<uint64_t> hashes;
+  for (int i = 0; i < 10'000; ++i) hashes.push_back(hash64(std::to_string(i)));
+  const std::string filter = build_filter(hashes, 10);
+  for (const uint64_t hash : hashes) REQUIRE(filter_may_contain(filter, hash));
+  int granted = 0;
+  for (int i = 10'000; i < 30'000; ++i) granted += filter_may_contain(filter, hash64(std::to_string(i)));
+  CHECK(granted < 400);
+  CHECK(filter_may_contain("", 1));
+}
+
+TEST_CASE("memtable speed", "[.bench]") {
+  using Now = std::chrono::steady_clock;
+  Memtable table(1);
+  std::vector<std::string> keys;
+  SeededRandom random(1);
+  for (int i = 0; i < 100'000; ++i) {
+    const uint64_t number = random.next();
+    std::string key(2, '\0');
+    key[0] = static_cast<char>(number & 63);
+    key[1] = static_cast<char>(number >> 8);
+    keys.push_back(key + "M" + "user:" + std::to_string(number % 1'000'000'000));
+  }
+  const std::string value(64, 'v');
+  const auto measure = [&](const char* what, auto&& body) {
+    const auto begin = Now::now();
+    for (size_t i = 0; i < keys.size(); ++i) body(i);
+    const auto ns = std::chrono::duration<double, std::nano>(Now::now() - begin).count() /
+                    static_cast<double>(keys.size());
+    WARN(what << ": " << ns << " ns");
+  };
+  uint64_t sum = 0;
+  measure("put new", [&](size_t i) { table.put(keys[i], hash64(keys[i]), value, i + 1, 1); });
+  measure("put again", [&](size_t i) { table.put(keys[i], hash64(keys[i]), value, i + 200'000, 1); });
+  measure("get random", [&](size_t i) {
+    const auto& key = keys[i * 7919 % keys.size()];
+    sum += table.find(key, hash64(key))->value_size;
+  });
+  measure("get hot", [&](size_t i) {
+    const auto& key = keys[i % 16];
+    sum += table.find(key, hash64(key))->value_size;
+  });
+  measure("seek", [&](size_t i) { sum += table.lower_bound(keys[i * 7919 % keys.size()]).slot; });
+  CHECK(sum > 0);
+}
+
+}  // namespace cairn::storage
