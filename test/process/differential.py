@@ -462,14 +462,16 @@ def main():
         for proto in (2, 3):
             theirs = Client("127.0.0.1", port)
             nodes = [Client(host, int(p)) for host, p in addresses]
-            for client in nodes + [theirs]:
-                if client is not theirs or proto == 3:
-                    client("HELLO", proto)
             for checker in [Checks(node, theirs, proto).run() for node in nodes]:
                 total += checker.done
                 for failure in checker.failed:
                     mismatches += 1
                     print("MISMATCH seed=%d %s" % (args.seed, failure))
+            for node in nodes:  # a connection that asked for the slot map may be told MOVED: begin again as a plain one
+                node.close()
+            nodes = [Client(host, int(p)) for host, p in addresses]
+            for node in nodes:
+                node("HELLO", proto)
             nodes[0]("FLUSHALL")
             theirs("FLUSHALL")
             generator = Generator(rng)
