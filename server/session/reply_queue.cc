@@ -9,6 +9,7 @@ namespace {
 constexpr size_t kSlotBytesKept = 1024;
 constexpr size_t kSlotsKept = 1024;
 constexpr size_t kScattersKept = 8;
+constexpr size_t kKeysKept = 4096;
 constexpr std::string_view kBadPart = "ERR internal error: a part of the reply could not be read";
 }  // namespace
 
@@ -169,7 +170,7 @@ void ReplyQueue::merge(uint64_t parent) {
     part.counted = 0;
     part.bytes.clear();
   }
-  if (spare_scatters_.size() < kScattersKept) {
+  if (spare_scatters_.size() < kScattersKept && slot.scatter->part_of_key.capacity() <= kKeysKept) {
     spare_scatters_.push_back(std::move(slot.scatter));
   } else {
     slot.scatter.reset();

@@ -9,6 +9,8 @@
 namespace cairn::server {
 namespace {
 
+constexpr size_t kScratchKeysKept = 4096;
+
 size_t bytes_of(Argv argv) {
   size_t bytes = 0;
   for (const std::string_view argument : argv) bytes += argument.size() + 16;
@@ -231,6 +233,11 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
     while (next < keys && order_[next] >> 32 == slot)
       part_argv_.push_back(argv[1 + (order_[next++] & 0xFFFFFFFF)]);
     hand_over(spec, part_argv_, slot, parent + 1 + part);
+  }
+  if (keys > kScratchKeysKept) {
+    order_ = {};
+    part_of_key_ = {};
+    part_argv_ = {};
   }
 }
 

@@ -21,15 +21,9 @@ import time
 TTL_TOLERANCE_MS = 5000
 
 
-class Error:
-    def __init__(self, text):
-        self.text = text
-
-    def __eq__(self, other):
-        return isinstance(other, Error) and other.text == self.text
-
+class Error(str):
     def __repr__(self):
-        return "Error(%r)" % self.text
+        return "Error(%s)" % str.__repr__(self)
 
 
 class Status(bytes):
@@ -44,16 +38,9 @@ class Status(bytes):
         return "Status(%s)" % bytes.__repr__(self)
 
 
-class Map(list):
-    """RESP3 map as a list of pairs."""
-
-
-class Set(list):
-    pass
-
-
-class Verbatim(bytes):
-    pass
+Map = type("Map", (list,), {})  # of RESP3, as a list of pairs
+Set = type("Set", (list,), {})
+Verbatim = type("Verbatim", (bytes,), {})
 
 
 def encode(argv):
@@ -271,18 +258,13 @@ class Generator:
         elif name in (b"DEL", b"UNLINK"):
             for k in argv[1:]:
                 self.known.pop(k, None)
-        elif name in (b"TTL", b"PTTL") and reply == -2:
-            self.known.pop(key, None)
-        elif name in (b"GET", b"STRLEN") and reply in (None, 0) and reply != b"":
-            if name == b"GET":
-                self.known.pop(key, None)
-        elif name == b"HLEN" and reply == 0:
+        elif (name in (b"TTL", b"PTTL") and reply == -2) or (name == b"GET" and reply is None) or \
+                (name == b"HLEN" and reply == 0):
             self.known.pop(key, None)
 
 
-READS_AND_WRITES = {b"SET", b"GET", b"MGET", b"DEL", b"UNLINK", b"EXISTS", b"INCR", b"DECR", b"INCRBY", b"DECRBY",
-                    b"APPEND", b"STRLEN", b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT", b"TTL", b"PTTL", b"PERSIST",
-                    b"TYPE", b"HSET", b"HGET", b"HDEL", b"HLEN", b"HGETALL"}
+READS_AND_WRITES = set(b"SET GET MGET DEL UNLINK EXISTS INCR DECR INCRBY DECRBY APPEND STRLEN EXPIRE PEXPIRE EXPIREAT "
+                       b"PEXPIREAT TTL PTTL PERSIST TYPE HSET HGET HDEL HLEN HGETALL".split())
 
 
 def pairs(reply, proto):
@@ -316,6 +298,16 @@ def shape(value, depth=0):
     if isinstance(value, list):
         return ("array", len(value))
     return type(value).__name__
+
+
+# Arguments are separated by commas.
+EQUAL_ANSWERS = (
+    "PING PING,x PING,a,b ECHO,hi ECHO SELECT,0 SELECT,abc SELECT,-1 SELECT,100 HELLO,4 HELLO,x HELLO,2,foo HELLO,2,AUTH,a AUTH,x AUTH,a,b AUTH,a,b,c AUTH,default,x CLIENT CLIENT,nosuch "
+    "CLIENT,GETNAME CLIENT,SETNAME,a\tb CLIENT,SETNAME,me CLIENT,GETNAME CLIENT,ID,x CLIENT,LIST,TYPE,nosuch "
+    "CLIENT,LIST,foo CLIENT,LIST,ID,abc CLIENT,LIST,ID,99999999 CONFIG CONFIG,nosuch CONFIG,GET CONFIG,GET,nosuch "
+    "CONFIG,GET,save CONFIG,GET,time?ut CONFIG,GET,MAXMEMORY COMMAND,nosuch COMMAND,COUNT,x COMMAND,GETKEYS,GET,a "
+    "COMMAND,GETKEYS,MGET,a,b COMMAND,GETKEYS,nosuch,x COMMAND,GETKEYS,PING COMMAND,INFO,nosuch CLUSTER CLUSTER,nosuch "
+    "INFO,nosuch TIME,x RESET,x READONLY,x DBSIZE,x FLUSHALL,x CLIENT,SETNAME, CLIENT,GETNAME").split(" ")
 
 
 class Checks:
@@ -353,20 +345,8 @@ class Checks:
             self.check(ours[key] == theirs[key], "HELLO %r" % key, (ours[key], theirs[key]))
         self.check(ours[b"mode"] in (b"cluster", b"standalone") and isinstance(ours[b"id"], int), "HELLO mode, id", ours)
         whole = ours[b"mode"] == b"standalone"
-        for argv in (["PING"], ["PING", "x"], ["PING", "a", "b"], ["ECHO", "hi"], ["ECHO"], ["SELECT", "0"], ["SELECT", "abc"],
-                     ["SELECT", "-1"], ["SELECT", "100"], ["HELLO", "4"], ["HELLO", "x"], ["HELLO", str(self.proto), "foo"],
-                     ["HELLO", "2", "AUTH", "a"], ["AUTH", "x"], ["AUTH", "a", "b"], ["AUTH", "a", "b", "c"],
-                     ["AUTH", "default", "x"], ["CLIENT"], ["CLIENT", "nosuch"], ["CLIENT", "GETNAME"],
-                     ["CLIENT", "SETNAME", "a b"], ["CLIENT", "SETNAME", "me"], ["CLIENT", "GETNAME"], ["CLIENT", "ID", "x"],
-                     ["CLIENT", "LIST", "TYPE", "nosuch"], ["CLIENT", "LIST", "foo"], ["CLIENT", "LIST", "ID", "abc"],
-                     ["CLIENT", "LIST", "ID", "99999999"], ["CONFIG"], ["CONFIG", "nosuch"], ["CONFIG", "GET"],
-                     ["CONFIG", "GET", "nosuch"], ["CONFIG", "GET", "save"], ["CONFIG", "GET", "time?ut"],
-                     ["CONFIG", "GET", "MAXMEMORY"], ["COMMAND", "nosuch"], ["COMMAND", "COUNT", "x"],
-                     ["COMMAND", "GETKEYS", "GET", "a"], ["COMMAND", "GETKEYS", "MGET", "a", "b"],
-                     ["COMMAND", "GETKEYS", "nosuch", "x"], ["COMMAND", "GETKEYS", "PING"], ["COMMAND", "INFO", "nosuch"],
-                     ["CLUSTER"], ["CLUSTER", "nosuch"], ["INFO", "nosuch"], ["TIME", "x"], ["RESET", "x"], ["READONLY", "x"],
-                     ["DBSIZE", "x"], ["FLUSHALL", "x"], ["CLIENT", "SETNAME", ""], ["CLIENT", "GETNAME"]):
-            self.equal(*argv)
+        for line in EQUAL_ANSWERS:
+            self.equal(*line.split(","))
         self.like("CLIENT", "ID")
         self.like("COMMAND", "COUNT")
         self.like("CONFIG", "GET", "databases")
@@ -462,14 +442,16 @@ def main():
         for proto in (2, 3):
             theirs = Client("127.0.0.1", port)
             nodes = [Client(host, int(p)) for host, p in addresses]
-            for client in nodes + [theirs]:
-                if client is not theirs or proto == 3:
-                    client("HELLO", proto)
             for checker in [Checks(node, theirs, proto).run() for node in nodes]:
                 total += checker.done
                 for failure in checker.failed:
                     mismatches += 1
                     print("MISMATCH seed=%d %s" % (args.seed, failure))
+            for node in nodes:  # a connection that asked for the slot map may be told MOVED: begin again as a plain one
+                node.close()
+            nodes = [Client(host, int(p)) for host, p in addresses]
+            for node in nodes:
+                node("HELLO", proto)
             nodes[0]("FLUSHALL")
             theirs("FLUSHALL")
             generator = Generator(rng)
