@@ -69,31 +69,6 @@ std::optional<NodeRecord> NodeRecord::decode(std::string_view bytes) {
   return r;
 }
 
-std::string SlotMapRecord::encode() const {
-  std::string out;
-  put_u8(out, kVersion);
-  put_varint(out, version);
-  put_varint(out, owners.size());
-  for (const auto& [range, node] : owners) {
-    put_varint(out, range.value);
-    put_varint(out, node.value);
-  }
-  return out;
-}
-std::optional<SlotMapRecord> SlotMapRecord::decode(std::string_view bytes) {
-  Decoder in(bytes);
-  if (in.u8() != kVersion) return std::nullopt;
-  SlotMapRecord r;
-  r.version = in.varint();
-  const uint64_t count = in.varint();
-  for (uint64_t i = 0; i < count && in.ok(); ++i) {
-    const RangeId range = in.number<RangeIdTag>();
-    r.owners[range] = in.number<NodeIdTag>();
-  }
-  if (!in.ok()) return std::nullopt;
-  return r;
-}
-
 bool Directory::apply(std::string_view key, std::optional<std::string_view> value) {
   if (key.empty()) return false;
   const uint64_t id = key.size() == 9 ? get_big_u64(key.data() + 1) : 0;
@@ -119,7 +94,7 @@ bool Directory::apply(std::string_view key, std::optional<std::string_view> valu
       if (!value) {
         ranges_.erase(RangeId{id});
       } else {
-        auto record = sharding::RangeDescriptor::decode(*value);
+        auto record = sharding::decode_range_descriptor(*value);
         if (!record || record->id.value != id) return false;
         ranges_[record->id] = std::move(*record);
       }
@@ -128,9 +103,12 @@ bool Directory::apply(std::string_view key, std::optional<std::string_view> valu
     }
     case kSlotMapRow: {
       if (!value) return false;
-      auto record = SlotMapRecord::decode(*value);
-      if (!record) return false;
-      if (record->version >= slot_map_.version) slot_map_ = std::move(*record);
+      auto map = sharding::decode_slot_map(*value);
+      if (!map) return false;
+      if (map->version < slot_map_.version) return true;
+      slot_map_ = std::move(*map);
+      owners_.clear();
+      for (const auto& entry : slot_map_.owners) owners_[entry.range] = entry.owner;
       return true;
     }
     default: return false;
@@ -152,8 +130,8 @@ const NodeRecord* Directory::node_by_uuid(std::string_view uuid) const {
 }
 
 NodeId Directory::owner(RangeId range) const {
-  const auto found = slot_map_.owners.find(range);
-  return found == slot_map_.owners.end() ? NodeId{} : found->second;
+  const auto found = owners_.find(range);
+  return found == owners_.end() ? NodeId{} : found->second;
 }
 
 }  // namespace cairn::server

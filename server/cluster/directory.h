@@ -13,6 +13,7 @@
 #include "base/types.h"
 #include "server/cluster/peer_frames.h"
 #include "sharding/range_descriptor.h"
+#include "sharding/slot_map.h"
 
 namespace cairn::server {
 
@@ -36,14 +37,6 @@ struct NodeRecord {
   static std::optional<NodeRecord> decode(std::string_view bytes);
 };
 
-// Who is advertised as the owner of each range. Versioned; changed by placement, not by elections.
-struct SlotMapRecord {
-  uint64_t version = 0;
-  std::map<RangeId, NodeId> owners;
-  std::string encode() const;
-  static std::optional<SlotMapRecord> decode(std::string_view bytes);
-};
-
 // Keys of the system range's rows.
 std::string cluster_row_key();
 std::string node_row_key(NodeId node);
@@ -59,7 +52,7 @@ class Directory {
   const std::optional<ClusterRecord>& cluster() const { return cluster_; }
   const std::map<NodeId, NodeRecord>& nodes() const { return nodes_; }
   const std::map<RangeId, sharding::RangeDescriptor>& ranges() const { return ranges_; }
-  const SlotMapRecord& slot_map() const { return slot_map_; }
+  const sharding::SlotMap& slot_map() const { return slot_map_; }
 
   const NodeRecord* node_by_uuid(std::string_view uuid) const;
   // Range of a slot of the default keyspace; id 0: none yet.
@@ -72,7 +65,8 @@ class Directory {
   std::optional<ClusterRecord> cluster_;
   std::map<NodeId, NodeRecord> nodes_;
   std::map<RangeId, sharding::RangeDescriptor> ranges_;
-  SlotMapRecord slot_map_;
+  sharding::SlotMap slot_map_;
+  std::map<RangeId, NodeId> owners_;  // of slot_map_
   std::vector<RangeId> by_slot_;
 };
 

@@ -241,8 +241,7 @@ class Node final : public CommandSink,
 
   // Group 0's leader
   bool system_write_pending_ = false;
-  std::map<NodeId, Instant> up_since_;     // reachable from a quorum without a break
-  std::map<NodeId, Instant> down_since_;
+  std::map<NodeId, std::pair<bool, Instant>> reachability_;  // from a quorum of nodes, and since when
   std::map<RangeId, Instant> handover_at_; // not again before
   std::set<std::string> joining_;          // uuids whose join is being written
 

@@ -11,6 +11,14 @@ namespace cairn::server {
 
 using storage::join_path;
 
+namespace {
+std::string encoded(const sharding::RangeDescriptor& range) {
+  std::string out;
+  sharding::encode(out, range);
+  return out;
+}
+}  // namespace
+
 Result<void> Node::start() {
   CAIRN_TRY_VOID(env_.fs->create_dirs(options_.data_dir));
   CAIRN_TRY(lock_, env_.fs->lock(join_path(options_.data_dir, "LOCK")));
@@ -88,7 +96,7 @@ Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
   for (auto& [id, group] : recovery.groups) {
     if (group.tombstone.value != 0) tombstones_[id] = group.tombstone;
     if (group.descriptor.empty()) continue;
-    const auto descriptor = sharding::RangeDescriptor::decode(group.descriptor);
+    const auto descriptor = sharding::decode_range_descriptor(group.descriptor);
     if (!descriptor) {
       return Error{ErrorCode::kCorruption, fmt::format("the create record of range {} is malformed", id.value)};
     }
@@ -148,7 +156,7 @@ Result<Replica*> Node::add_replica(const sharding::RangeDescriptor& range, Repli
   raft.boot_silence = fresh_ ? 0 : options_.link.promise;
   auto core = consensus::make_raft(identity_.node, id, identity_.incarnation, raft, *this, *env_.random,
                                    env_.clock->now(), std::move(state));
-  auto replica = std::make_unique<Replica>(static_cast<ReplicaHost&>(*this), range.id, id, identity_.node, range.encode(), std::move(core), *tablet,
+  auto replica = std::make_unique<Replica>(static_cast<ReplicaHost&>(*this), range.id, id, identity_.node, encoded(range), std::move(core), *tablet,
                                            options_.replica);
   Replica* raw = replica.get();
   replicas_[range.id] = std::move(replica);
@@ -162,7 +170,7 @@ Result<void> Node::create_replica(const sharding::RangeDescriptor& range) {
                                  [&](const auto& member) { return member.first == identity_.node; });
   if (self == range.members.end() || replicas_.find(range.id) != replicas_.end()) return {};
   if (const auto grave = tombstones_.find(range.id); grave != tombstones_.end() && grave->second >= self->second) return {};
-  log_->create_group(range.id, self->second, range.encode());
+  log_->create_group(range.id, self->second, encoded(range));
   consensus::RecoveredState state;
   for (const auto& [node, replica] : range.members) state.start_configuration.voters.push_back({node, replica});
   CAIRN_TRY(Replica * replica, add_replica(range, self->second, std::move(state)));
@@ -280,7 +288,7 @@ Result<void> Node::adopt_identity() {
     system.keyspace = "system";
     if (identity_.node.value == 1) system.members = {{identity_.node, ReplicaId{1}}};  // the bootstrapped node is group 0
     const ReplicaId replica{identity_.node.value};  // nodes are never reused, and a node has one life in group 0
-    log_->create_group(kSystemRange, replica, system.encode());
+    log_->create_group(kSystemRange, replica, encoded(system));
     consensus::RecoveredState state;
     for (const auto& [node, id] : system.members) state.start_configuration.voters.push_back({node, id});
     CAIRN_TRY_VOID(add_replica(system, replica, std::move(state)));

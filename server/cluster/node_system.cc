@@ -12,7 +12,6 @@ namespace cairn::server {
 namespace {
 constexpr size_t kSystemVotersMax = 5;
 constexpr uint64_t kPromotionLag = 128;                     // entries a learner may be behind when it becomes a voter
-constexpr Duration kOwnerLost = 700 * kMillisecond;         // unreachable from a quorum for so long: others are advertised
 constexpr Duration kOwnerBack = 3 * kSecond;                // reachable without a break for so long: advertised again
 constexpr Duration kHandoverPause = 2 * kSecond;            // after a handover was asked for
 constexpr size_t kHandoversAtOnce = 4;
@@ -81,32 +80,32 @@ bool Node::plan_ranges(const consensus::Status& status) {
 
   std::vector<NodeId> nodes;
   for (const auto& [id, record] : directory_.nodes()) nodes.push_back(id);
-  const auto placed = sharding::place_ranges(nodes, cluster.ranges, cluster.replication_factor);
-  std::vector<sharding::RangeDescriptor> ranges;
-  SlotMapRecord map;
+  const auto placed = sharding::plan_placement(nodes, cluster.ranges, cluster.replication_factor);
+  std::vector<std::pair<RangeId, std::string>> rows_of_ranges;
+  sharding::SlotMap map;
   map.version = 1;
   for (size_t i = 0; i < placed.size(); ++i) {
-    sharding::RangeDescriptor range;
-    range.id = {i + 1};
-    range.keyspace = "default";
-    range.first_slot = placed[i].first_slot;
-    range.last_slot = placed[i].last_slot;
-    range.start_key = sharding::slot_bound({0}, range.first_slot);
-    range.end_key = sharding::slot_bound({0}, range.last_slot + 1);
+    const sharding::PlacedRange& place = placed[i];
+    std::vector<std::pair<NodeId, ReplicaId>> members;
+    for (NodeId node : place.replicas) members.emplace_back(node, ReplicaId{members.size() + 1});
+    sharding::RangeDescriptor range = sharding::make_slot_range({i + 1}, "default", sharding::KeyspaceId{0},
+                                                                place.first_slot, place.last_slot, std::move(members));
     range.whole = cluster.whole;
-    uint64_t replica = 1;
-    for (NodeId node : placed[i].replicas) range.members.emplace_back(node, ReplicaId{replica++});
-    map.owners[range.id] = placed[i].preferred_leader;
-    ranges.push_back(std::move(range));
+    map.owners.push_back({range.first_slot, range.last_slot, range.id, place.preferred_leader});
+    std::string row;
+    sharding::encode(row, range);
+    rows_of_ranges.emplace_back(range.id, std::move(row));
   }
+  std::string map_row;
+  sharding::encode(map_row, map);
   system_write_pending_ = true;
   write_system(
       [&](RowView& rows) {
-        rows.put(slot_map_row_key(), map.encode());
-        for (const auto& range : ranges) rows.put(range_row_key(range.id), range.encode());
+        rows.put(slot_map_row_key(), map_row);
+        for (const auto& [id, row] : rows_of_ranges) rows.put(range_row_key(id), row);
       },
       [this](bool) { system_write_pending_ = false; });
-  note(LogLevel::kInfo, fmt::format("creating {} ranges on {} nodes", ranges.size(), nodes.size()));
+  note(LogLevel::kInfo, fmt::format("creating {} ranges on {} nodes", placed.size(), nodes.size()));
   return true;
 }
 
@@ -124,56 +123,37 @@ bool Node::plan_slot_map() {
       if (other != id) ++heard_by[other];
     }
   }
-  std::set<NodeId> up, usable;
+  std::map<NodeId, sharding::NodeFacts> facts;
   for (const auto& [id, record] : directory_.nodes()) {
     // Heard by most of those that this node hears, itself counted with those it hears.
     const bool reachable = id == identity_.node || (peer(id).reachable && 2 * (heard_by[id] + 1) > alive);
-    if (reachable) {
-      up_since_.try_emplace(id, at);
-      down_since_.erase(id);
-      up.insert(id);
-      if (at >= up_since_[id] + kOwnerBack) usable.insert(id);
-    } else {
-      down_since_.try_emplace(id, at);
-      up_since_.erase(id);
-      if (at < down_since_[id] + kOwnerLost) up.insert(id);  // not yet
-    }
+    const auto [since, fresh] = reachability_.try_emplace(id, std::pair(reachable, at));
+    if (!fresh && since->second.first != reachable) since->second = {reachable, at};
+    facts[id] = {reachable, at - since->second.second};
   }
-  // Least loaded first, in order of ids: the same picture gives the same map.
-  SlotMapRecord map = directory_.slot_map();
-  std::map<NodeId, size_t> load;
-  for (const auto& [range, owner] : map.owners) ++load[owner];
-  bool changed = false;
-  const auto assign = [&](RangeId range, NodeId owner) {
-    --load[map.owners[range]];
-    ++load[owner];
-    map.owners[range] = owner;
-    changed = true;
-  };
+  // The placement of the ranges' creation, found again from what they were created with.
+  std::set<NodeId> members;
+  std::vector<sharding::RangeFacts> ranges;
   for (const auto& [id, range] : directory_.ranges()) {
-    const NodeId owner = map.owners[id];
-    if (up.count(owner) != 0) continue;
-    NodeId best;
+    sharding::RangeFacts range_facts{range.first_slot, range.last_slot, id, {}, {}, {}};
     for (const auto& [node, replica] : range.members) {
-      if (up.count(node) != 0 && (best.value == 0 || load[node] < load[best])) best = node;
+      range_facts.replicas.push_back(node);
+      members.insert(node);
     }
-    if (best.value != 0) assign(id, best);
+    if (const auto hint = leader_hints_.find(id); hint != leader_hints_.end()) range_facts.leader = hint->second;
+    ranges.push_back(std::move(range_facts));
   }
-  // Spread again over what is back for good: one range less on the fullest for one more on the emptiest.
-  for (const auto& [id, range] : directory_.ranges()) {
-    const NodeId owner = map.owners[id];
-    NodeId best = owner;
-    for (const auto& [node, replica] : range.members) {
-      if (usable.count(node) != 0 && load[node] + 1 < load[best]) best = node;
-    }
-    if (best != owner && load[best] + 1 < load[owner]) assign(id, best);
-  }
-  if (!changed) return false;
-  ++map.version;
+  const std::vector<NodeId> nodes(members.begin(), members.end());
+  const auto placed = sharding::plan_placement(nodes, static_cast<uint32_t>(ranges.size()),
+                                               directory_.cluster()->replication_factor);
+  for (size_t i = 0; i < ranges.size() && i < placed.size(); ++i) ranges[i].preferred = placed[i].preferred_leader;
+  const auto next = sharding::next_slot_map(directory_.slot_map(), ranges, facts, {.return_after = kOwnerBack});
+  if (!next) return false;
+  std::string row;
+  sharding::encode(row, *next);
   system_write_pending_ = true;
-  write_system([&](RowView& rows) { rows.put(slot_map_row_key(), map.encode()); },
-               [this](bool) { system_write_pending_ = false; });
-  note(LogLevel::kInfo, fmt::format("slot map version {}", map.version));
+  write_system([&](RowView& rows) { rows.put(slot_map_row_key(), row); }, [this](bool) { system_write_pending_ = false; });
+  note(LogLevel::kInfo, fmt::format("slot map version {}", next->version));
   return true;
 }
 

@@ -29,7 +29,11 @@ class FaultyFile final : public File {
     return got;
   }
   Result<std::optional<size_t>> read_cached(uint64_t offset, std::span<char> out) const override {
-    CAIRN_TRY_VOID(shared_->check(FileOp::kReadCached, path_));
+    // kUnavailable from the policy: not an error, but not in the page cache.
+    if (const auto checked = shared_->check(FileOp::kReadCached, path_); !checked) {
+      if (checked.error().code == ErrorCode::kUnavailable) return std::optional<size_t>();
+      return checked.error();
+    }
     CAIRN_TRY(auto got, inner_->read_cached(offset, out));
     if (got && shared_->policy.after_read) shared_->policy.after_read(path_, offset, out, *got);
     return got;
