@@ -143,6 +143,8 @@ class Life {
       m->set_capacity(~uint64_t{0});
       m->cold_reads = false;
       m->clock().freeze_wall(false);
+      m->set_slowness(1);
+      m->set_disk_slowness(1);
     }
     for (auto& client : clients_) client->stop();
     const Instant healed = world_.now();

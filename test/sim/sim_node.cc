@@ -22,7 +22,7 @@ void SimWriter::write(storage::File& file, uint64_t offset, std::string_view dat
     }
     if (process->paused_until > world_.now() || hung_until > world_.now()) {
       world_.at(std::max(process->paused_until, hung_until), [finish] {
-        if (*finish) (*finish)();
+        if (const auto f = *finish) f();  // a copy: it clears itself
       });
       return;
     }
