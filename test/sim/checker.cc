@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -89,7 +90,7 @@ class KeySearch {
       if (++steps_ > steps_max_) return Verdict::kUndecided;
       take(op);
       State before = std::exchange(state_, *after);
-      if (!seen_.insert(fingerprint()).second) {
+      if (dominated()) {
         put_back(op);
         state_ = std::move(before);
         continue;
@@ -165,8 +166,26 @@ class KeySearch {
     }
   }
 
-  // What is done and the value: everything that the rest of the search depends on. All answered operations
-  // before the first open one are done, so only what lies beyond it is listed.
+  // True if the search has been here with the same operations and value, having used no other operations of
+  // unknown outcome than now: then more was possible there than here, and it did not help.
+  bool dominated() {
+    constexpr size_t kComparedMax = 16;  // the first visits used the fewest
+    std::string key = fingerprint();
+    std::vector<std::vector<size_t>>& known = least_used_[key];
+    for (const std::vector<size_t>& used : known) {
+      if (std::includes(used_unknown_.begin(), used_unknown_.end(), used.begin(), used.end())) return true;
+    }
+    if (known.size() < kComparedMax) {
+      known.push_back(used_unknown_);
+      return false;
+    }
+    for (const size_t op : used_unknown_) key += "," + std::to_string(op);
+    return !seen_.insert(std::move(key)).second;
+  }
+
+  // Which answered operations are done, and the value: beside the unused unknown ones all that the rest of
+  // the search depends on. All answered operations before the first open one are done, so only what lies
+  // beyond it is listed.
   std::string fingerprint() const {
     const size_t head = ops_.size();
     size_t first = next_[head];
@@ -184,8 +203,6 @@ class KeySearch {
         horizon = std::min(horizon, ops_[i].returned);
       }
     }
-    put(npos);
-    for (const size_t op : used_unknown_) put(op);
     put(npos);
     key += state_ ? "=" + *state_ : "-";
     return key;
@@ -209,6 +226,7 @@ class KeySearch {
   std::vector<size_t> next_, previous_;  // those not yet in the order, by invocation
   std::vector<size_t> used_unknown_;
   State state_;
+  std::unordered_map<std::string, std::vector<std::vector<size_t>>> least_used_;
   std::unordered_set<std::string> seen_;
 
   size_t fewest_left_ = npos;
@@ -238,6 +256,20 @@ std::vector<Operation> relevant(const std::vector<const Operation*>& ops) {
     kept.push_back(*op);
   }
   return kept;
+}
+
+// A value that was read although nothing in the key's history could have produced it: certain, and found
+// without a search.
+const Operation* invented(const std::vector<Operation>& ops) {
+  std::unordered_set<std::string> written;
+  for (const Operation& op : ops) {
+    if (op.kind == OpKind::kIncrement) return nullptr;  // sums are for the search
+    if (op.kind == OpKind::kWrite || op.kind == OpKind::kSetIfAbsent) written.insert(op.argument);
+  }
+  for (const Operation& op : ops) {
+    if (op.kind == OpKind::kRead && op.result && !written.contains(*op.result)) return &op;
+  }
+  return nullptr;
 }
 
 std::map<std::string, std::vector<const Operation*>> by_key(const std::vector<Operation>& history) {
@@ -271,7 +303,12 @@ std::string to_string(const Operation& op) {
 CheckResult check_linearizable(const std::vector<Operation>& history, uint64_t steps_max) {
   CheckResult result;
   for (const auto& [key, ops] : by_key(history)) {
-    KeySearch search(relevant(ops), steps_max);
+    std::vector<Operation> effective = relevant(ops);
+    if (const Operation* read = invented(effective)) {
+      return {Verdict::kViolation, key, "key " + key + ": nobody wrote what was read: " + to_string(*read),
+              result.steps};
+    }
+    KeySearch search(std::move(effective), steps_max);
     const Verdict verdict = search.run();
     result.steps += search.steps();
     if (verdict == Verdict::kLinearizable) continue;

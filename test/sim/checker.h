@@ -57,7 +57,7 @@ struct CheckResult {
 
 // `steps_max` bounds the search per key; a key that exceeds it is undecided (which a caller should count, not
 // ignore).
-CheckResult check_linearizable(const std::vector<Operation>& history, uint64_t steps_max = 20'000'000);
+CheckResult check_linearizable(const std::vector<Operation>& history, uint64_t steps_max = 1'000'000);
 
 struct FinalValue {
   std::string key;

@@ -252,24 +252,24 @@ TEST_CASE("small histories, valid or with one result changed, are judged as the 
   CHECK(bad > 500);
 }
 
-TEST_CASE("thousands of operations on one key take well under a second, good or bad") {
+TEST_CASE("thousands of operations on one key are judged quickly, good or bad") {
   SeededRandom random(3);
-  auto history = valid_history(random, 8000, 1, 4, 0.01);
   const auto begin = std::chrono::steady_clock::now();
-  const auto good = check_linearizable(history);
+  const auto good = check_linearizable(valid_history(random, 8000, 1, 4, 0.01));
   CHECK(good.verdict == kGood);
-  for (size_t i = history.size() - 1; i > 0; --i) {
-    if (history[i].kind == OpKind::kRead && history[i].outcome == Outcome::kOk) {
+  auto history = valid_history(random, 5000, 1, 4, 0.001);
+  for (size_t i = history.size() / 2; i < history.size(); ++i) {
+    if (history[i].kind == OpKind::kIncrement && history[i].outcome == Outcome::kOk) {
       history[i].result = "999999999";
       break;
     }
   }
   const auto bad = check_linearizable(history);
-  CHECK(bad.verdict != kGood);
+  CHECK(bad.verdict == kBad);
   const auto took =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
   INFO("steps " << good.steps << " and " << bad.steps << ", " << took.count() << " ms");
-  CHECK(took.count() < 30000);
+  CHECK(took.count() < 10000);
 }
 
 TEST_CASE("acknowledged writes: the final value must be left by something not certainly overwritten") {
