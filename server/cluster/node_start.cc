@@ -128,6 +128,7 @@ Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
                                std::move(entry.payload)});
     }
     state.applied = tablet->flushed().index;
+    state.time_ms = tablet->flushed().time_ms;
     const LogIndex last = state.entries.empty() ? state.start_index : state.entries.back().index;
     state.suspect = group.suspect || recovery.suspect || tablet->stats().corrupt;
     if (state.applied > last || state.applied < state.start_index) {

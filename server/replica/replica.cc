@@ -309,7 +309,12 @@ void Replica::end_install(bool ok, const storage::AppliedPosition& position, con
   if (!ok) return;
   applied_reported_ = tablet_.applied().index;
   newest_ms_ = std::max(newest_ms_, position.time_ms);
-  step(consensus::SnapshotInstalled{position.index, position.term, configuration});
+  consensus::SnapshotInstalled installed;
+  installed.index = position.index;
+  installed.term = position.term;
+  installed.configuration = configuration;
+  installed.time_ms = position.time_ms;
+  step(installed);
 }
 
 RangeStatus Replica::status() const {

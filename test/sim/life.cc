@@ -144,6 +144,7 @@ class Life {
       m->cold_reads = false;
       m->clock().freeze_wall(false);
       m->set_slowness(1);
+      m->crash_at_operation(0);
       m->set_disk_slowness(1);
     }
     for (auto& client : clients_) client->stop();
