@@ -45,7 +45,7 @@ missing_packages() {
 # a Redis server that was not there before is not left switched on for the next boot either.
 install_packages() {
   command -v dpkg-query >/dev/null || die "this is not Debian; install the counterparts of: $*"
-  local missing guard=/usr/sbin/policy-rc.d guarded=no
+  local missing guard=/usr/sbin/policy-rc.d
   mapfile -t missing < <(missing_packages "$@")
   if [[ ${#missing[@]} -eq 0 ]]; then
     return 0
@@ -53,20 +53,15 @@ install_packages() {
   say "installing ${#missing[@]} packages: ${missing[*]}"
   local log
   log=$(mktemp /tmp/cairn-packages.XXXXXX)
-  if [[ ! -e $guard ]]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null
-    as_root chmod 755 "$guard"
-    guarded=yes
-  fi
-  local good=yes
-  {
+  if ! (
+    if [[ ! -e $guard ]]; then
+      trap 'as_root rm -f "$guard"' EXIT
+      printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null
+      as_root chmod 755 "$guard"
+    fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
       as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
-  } </dev/null >"$log" 2>&1 || good=no
-  if [[ $guarded == yes ]]; then
-    as_root rm -f "$guard"
-  fi
-  if [[ $good == no ]]; then
+  ) </dev/null >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     die "apt-get failed; its whole output is in $log"
   fi
