@@ -1,0 +1,91 @@
+// Bytes of a peer connection: the frame reader finds the same frames however the stream is cut, no decoder crashes on
+// a payload, and what a decoder accepts encodes to something it reads the same way.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/cluster/peer_frames.h"
+#include "server/net/peer_wire.h"
+
+using namespace cairn;
+using namespace cairn::server;
+
+namespace {
+
+void check(bool good, const char* what) {
+  if (good) return;
+  std::fprintf(stderr, "peer_fuzz: %s\n", what);
+  std::abort();
+}
+
+// Decoding, encoding and decoding again must end where the first round ended.
+template <class Frame>
+void round_trip(std::string_view bytes, const char* what) {
+  const auto frame = Frame::decode(bytes);
+  if (!frame) return;
+  const std::string encoded = frame->encode();
+  const auto again = Frame::decode(encoded);
+  check(again.has_value(), what);
+  check(again->encode() == encoded, what);
+}
+
+void decode_all(std::string_view payload) {
+  round_trip<HeartbeatFrame>(payload, "heartbeat");
+  round_trip<HeartbeatReplyFrame>(payload, "heartbeat reply");
+  round_trip<ForwardFrame>(payload, "forward");
+  round_trip<ForwardReplyFrame>(payload, "forward reply");
+  round_trip<SnapshotBeginFrame>(payload, "snapshot begin");
+  round_trip<SnapshotChunkFrame>(payload, "snapshot chunk");
+  round_trip<SnapshotReplyFrame>(payload, "snapshot reply");
+  round_trip<JoinFrame>(payload, "join");
+  round_trip<JoinReplyFrame>(payload, "join reply");
+  if (const auto frame = ConsensusFrame::decode(SharedBytes{std::string(payload)})) {
+    std::string encoded;
+    ConsensusFrame::encode_header(encoded, frame->range, frame->from, frame->to);
+    encoded += frame->message.view();
+    const auto again = ConsensusFrame::decode(SharedBytes{encoded});
+    check(again && again->range == frame->range && again->from == frame->from && again->to == frame->to &&
+              again->message.view() == frame->message.view(),
+          "consensus");
+  }
+}
+
+std::vector<std::string> frames_of(std::string_view stream, size_t piece, bool& failed) {
+  FrameReader reader;
+  std::vector<std::string> frames;
+  for (size_t at = 0; at < stream.size(); at += piece) {
+    reader.add(stream.substr(at, piece));
+    while (const auto frame = reader.next()) frames.emplace_back(frame->view());
+  }
+  failed = reader.failed();
+  return frames;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size < 1 || size > 1 << 16) return 0;
+  const std::string_view input(reinterpret_cast<const char*>(data + 1), size - 1);
+  const size_t piece = 1 + data[0] % 32;
+
+  decode_all(input);
+  const std::string nonce(kNonceBytes, 'n');
+  (void)PeerHello::decode(input, nonce, "secret");
+  (void)PeerWelcome::decode(input, nonce, "secret");
+
+  // As a raw stream, and as the payload of a good frame with the raw bytes behind it.
+  std::string framed;
+  append_frame(framed, input);
+  framed.append(input);
+  for (const std::string_view stream : {input, std::string_view(framed)}) {
+    bool failed_whole = false, failed_cut = false;
+    const auto whole = frames_of(stream, stream.size() + 1, failed_whole);
+    const auto cut = frames_of(stream, piece, failed_cut);
+    check(whole == cut && failed_whole == failed_cut, "frames depend on the cuts");
+    for (const std::string& frame : whole) decode_all(frame);
+  }
+  return 0;
+}
