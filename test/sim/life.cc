@@ -87,7 +87,8 @@ class Life {
     workload_.counters = static_cast<uint32_t>(r.between(1, 3));
     workload_.hashes = static_cast<uint32_t>(r.between(0, 2));
     workload_.exploded = r.chance(0.5);
-    workload_.flush_all = r.chance(0.3) ? 0.004 : 0;
+    workload_.flush_all = r.chance(0.4) ? 0.02 : 0;
+    cold_ = r.chance(0.3);
     workload_.large_value = r.chance(0.15) ? 0.01 : 0;
     const uint64_t clients = r.between(3, 6);
     for (uint64_t i = 1; i <= clients; ++i) {
@@ -124,6 +125,7 @@ class Life {
 
   void chaos() {
     for (auto& client : clients_) client->start();
+    for (auto& machine : machines_) machine->cold_reads = cold_;  // rows come from disk, in the background
     Nemesis nemesis(world_, network_, machines_, options_.mode);
     nemesis.start();
     const Instant end = world_.now() + world_.random.between(30, 40) * kSecond;
@@ -244,6 +246,7 @@ class Life {
   std::vector<std::unique_ptr<SimMachine>> machines_;
   std::vector<std::unique_ptr<SimClient>> clients_;
   std::unique_ptr<Invariants> invariants_;
+  bool cold_ = false;
 };
 
 }  // namespace

@@ -215,7 +215,11 @@ std::vector<Nemesis::Kind> Nemesis::all_kinds() {
   add("15 slow link", "network", [this] {
     SimMachine &a = any(), &b = any();
     if (&a == &b) return false;
-    network_.slow(a.address(), b.address(), world_.random.between(1, 100) * kMillisecond);
+    if (world_.random.chance(0.5)) {
+      network_.slow(a.address(), b.address(), world_.random.between(1, 100) * kMillisecond);
+    } else {  // messages of the groups crawl while the heartbeats fly
+      network_.slow(a.address(), b.address(), world_.random.between(200, 3000) * kMillisecond, true);
+    }
     for_a_while(3 * kSecond, [this] { network_.heal_all(); });
     return true;
   });

@@ -74,9 +74,10 @@ void Network::reset(const std::string& a, const std::string& b) {
   for (const Key& key : broken) break_connection(key, false);
 }
 
-Duration Network::delay(const std::string& from, const std::string& to) {
+Duration Network::delay(const std::string& from, const std::string& to, bool link) {
   Duration d = 20 * kMicrosecond + world_.exponential(faults.delay_mean);
   if (const auto slow = slow_.find({from, to}); slow != slow_.end()) d += world_.exponential(slow->second);
+  if (const auto slow = slow_data_.find({from, to}); !link && slow != slow_data_.end()) d += world_.exponential(slow->second);
   return std::min(d, 5 * kSecond);
 }
 
@@ -125,7 +126,7 @@ void Network::send(SimTransport& from, NodeId to, Channel channel, std::string f
       ++fired["drop"];
       return;
     }
-    Instant at = world_.now() + delay(key.from, key.to);
+    Instant at = world_.now() + delay(key.from, key.to, channel == Channel::kLink);
     if (world_.random.chance(faults.reorder)) {
       ++fired["reorder"];
       at += world_.exponential(20 * kMillisecond);
@@ -156,7 +157,7 @@ void Network::send(SimTransport& from, NodeId to, Channel channel, std::string f
     world_.after(1, [this, key] { break_connection(key, false); });
     return;
   }
-  const Instant at = connection.last_delivery = std::max(connection.last_delivery + 1, world_.now() + delay(key.from, key.to));
+  const Instant at = connection.last_delivery = std::max(connection.last_delivery + 1, world_.now() + delay(key.from, key.to, channel == Channel::kLink));
   deliver(key, connection.generation, self->second.life, from.self_, to, std::move(frame), at);
 }
 

@@ -71,8 +71,12 @@ class Network {
   void heal_all() {
     cuts_.clear();
     slow_.clear();
+    slow_data_.clear();
   }
-  void slow(const std::string& from, const std::string& to, Duration extra) { slow_[{from, to}] = extra; }
+  // `data_only`: the link channel is as fast as ever, so liveness sees nothing of it.
+  void slow(const std::string& from, const std::string& to, Duration extra, bool data_only = false) {
+    (data_only ? slow_data_ : slow_)[{from, to}] = extra;
+  }
   void reset(const std::string& a, const std::string& b);  // all connections between two
   bool reaches(const std::string& from, const std::string& to) const { return cuts_.count({from, to}) == 0; }
   std::map<std::string, uint64_t> fired;  // faults that hit a message, by name
@@ -103,14 +107,14 @@ class Network {
   void break_connection(const Key& key, bool refused);
   void check_stuck(const Key& key, uint64_t generation);
   bool survives_wire(const std::string& frame);
-  Duration delay(const std::string& from, const std::string& to);
+  Duration delay(const std::string& from, const std::string& to, bool link = true);
   SimTransport* transport(const Host& host, Channel channel) { return channel == Channel::kLink ? host.link : host.data; }
 
   World& world_;
   std::map<std::string, Host> hosts_;
   std::map<Key, Connection> connections_;
   std::set<std::pair<std::string, std::string>> cuts_;
-  std::map<std::pair<std::string, std::string>, Duration> slow_;
+  std::map<std::pair<std::string, std::string>, Duration> slow_, slow_data_;
   uint64_t next_life_ = 1;
 };
 
