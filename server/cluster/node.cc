@@ -62,6 +62,7 @@ void Node::end_turn() {
 }
 
 void Node::arm_deadline_timer() {
+  if (stopped_) return;  // nothing would be done about what is due: the timer would fire for ever, and the loop never end
   const Instant next = deadlines_.empty() ? kNever : deadlines_.begin()->first;
   if (next >= deadline_armed_) return;  // an earlier wake-up finds this one
   if (deadline_timer_ != 0) env_.loop->cancel(deadline_timer_);
