@@ -106,7 +106,8 @@ class Daemon {
         api_(sources()),
         http_(admin_loop_,
               [this](AdminRequest request, std::function<void(AdminReply)> done) {
-                if (request.target == "/livez") return done({200, "text/plain", "ok\n"});
+                const bool asks = request.method == "GET" || request.method == "HEAD";
+                if (asks && request.target == "/livez") return done({200, "text/plain", "ok\n"});
                 loop_.post([this, request = std::move(request), done = std::move(done)] { api_.handle(request, done); });
               }),
         signals_(loop_.context(), SIGTERM, SIGINT) {

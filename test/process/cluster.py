@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import selectors
 import shutil
 import signal
 import socket
@@ -315,7 +316,9 @@ class Demo:
 
     def wait_ready(self, limit=20.0):
         """Seconds from the start to the line READY."""
-        import selectors
+        return self.wait_line("READY", limit)
+
+    def wait_line(self, start, limit=20.0):
         end = time.monotonic() + limit
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -330,9 +333,9 @@ class Demo:
                 pending += data or ""
                 *whole, pending = pending.split("\n")
                 self.lines += whole
-                if "READY" in whole:
+                if any(line.startswith(start) for line in whole):
                     return time.monotonic() - self.began
-        raise Failure("no READY within %g s: %s" % (limit, " | ".join(self.lines)))
+        raise Failure("no line %s within %g s: %s" % (start, limit, " | ".join(self.lines)))
 
     def pids(self):
         return [int(m.group(1)) for m in (re.search(r"^node \d+ .*pid (\d+)$", l) for l in self.lines) if m]

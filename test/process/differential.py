@@ -110,6 +110,7 @@ class Generator:
         self.rng = rng
         self.keys = [b"k%d" % i for i in range(60)] + [b"", b"\x00", b"a\x00b", b"{tag}1", b"{tag}2", b"\xff\r\n", b"K" * 300]
         self.known = {}  # key -> "string" | "hash"
+        self.times = 0
 
     def key(self, kind=None):
         """Mostly a key that is believed to exist, of `kind` if one is named."""
@@ -182,6 +183,9 @@ class Generator:
             amount = self.far(name, self.integer())
         else:
             seconds = rng.choice([-10, 0, 100, 1000, 10 ** 5, 10 ** 7])
+            if seconds > 0:  # no two alike: GT and LT would be decided by milliseconds, of which each server has its own
+                self.times += 1
+                seconds += 3 * self.times
             amount = {b"EXPIRE": seconds, b"PEXPIRE": seconds * 1000, b"EXPIREAT": now + seconds - 1,
                       b"PEXPIREAT": (now + seconds - 1) * 1000}[name]
             amount = b"%d" % amount
@@ -280,8 +284,8 @@ def same(argv, ours, theirs, proto):
         return ours == theirs
     if name == b"HGETALL":
         return pairs(ours, proto) is not False and pairs(ours, proto) == pairs(theirs, proto)
-    if name == b"DBSIZE":  # may count keys that are due and that nobody has met; compared exactly once they are gone
-        return isinstance(ours, int) and abs(ours - theirs) <= 10
+    if name == b"DBSIZE":  # may count keys that are due and that nobody has met; the caller compares exactly once they are gone
+        return isinstance(ours, int)
     if name in (b"TTL", b"PTTL"):
         if not isinstance(ours, int) or ours < 0 or theirs < 0:
             return ours == theirs
@@ -455,6 +459,7 @@ def main():
             nodes[0]("FLUSHALL")
             theirs("FLUSHALL")
             generator = Generator(rng)
+            recount = False
             left = args.commands // 2
             while left > 0:
                 # A batch goes to one node: order is kept within a connection, not between them.
@@ -481,6 +486,15 @@ def main():
                         if mismatches <= 20:
                             print("MISMATCH seed=%d RESP%d %r\n  cairn %s\n  redis %s" %
                                   (args.seed, proto, argv, repr(a)[:600], repr(b)[:600]))
+                    recount = recount or argv == [b"DBSIZE"] and a != b
+                if recount:  # EXISTS meets every key that is due, and so deletes it
+                    recount = False
+                    for argv in [[b"EXISTS"] + generator.keys, [b"DBSIZE"]]:
+                        a, b = node(*argv), theirs(*argv)
+                        total += 1
+                        if a != b:
+                            mismatches += 1
+                            print("MISMATCH seed=%d RESP%d recount %r: %r, redis %r" % (args.seed, proto, argv[0], a, b))
                 left -= len(batch)
             for argv in [[b"EXISTS"] + generator.keys, [b"DBSIZE"]]:
                 a, b = nodes[0](*argv), theirs(*argv)
