@@ -18,7 +18,7 @@ BUILD_PACKAGES=(
 # tools, what the process tests look at processes and networks with.
 TEST_PACKAGES=(
   catch2 clang-19 libclang-rt-19-dev clang-format
-  redis-server redis-tools strace python3 python3-redis iproute2 procps util-linux curl
+  redis-server redis-tools strace python3 iproute2 procps util-linux curl
 )
 
 say() { printf '%s\n' "$*"; }
