@@ -363,6 +363,13 @@ void Replica::finish_waiting(uint64_t id) {
 // DBSIZE of this range: once everything pending is committed, meta rows that are not due are counted in the background.
 void Replica::count_keys(const CommandCall& call) {
   const uint64_t order = next_order_++;
+  // What was evaluated so far counts, what follows in the same turn does not: the batch ends here.
+  const uint64_t leadership = leadership_;
+  propose_batch();
+  if (leadership != leadership_) {  // refused: this command is run again like those of the batch
+    host_.redispatch(call, range_);
+    return;
+  }
   auto command = std::make_shared<OwnedCommand>(call);
   auto count = std::make_shared<int64_t>(0);
   after_batch(newest_batch(), [this, command, count, order, leadership = leadership_] {

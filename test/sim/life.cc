@@ -215,7 +215,9 @@ class Life {
 
   void finish() {
     if (invariants_->broken()) violation(invariants_->what());
-    for (const std::string& problem : check_history(history_)) violation(problem);
+    bool undecided = false;
+    for (const std::string& problem : check_history(history_, &undecided)) violation(problem);
+    if (undecided) ++report_.faults["(history undecided)"];
     if (world_.verbose) {
       for (const Operation& op : history_) std::printf("op %s\n", to_string(op).substr(0, 200).c_str());
     }
