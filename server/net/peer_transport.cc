@@ -153,6 +153,11 @@ void PeerTransport::dial(const Key& key) {
     loop_.post([this, o = out] { lost(o, false); });
     return;
   }
+  // A peer that takes the connection and then says nothing, or half a welcome, must not hold the channel for ever.
+  loop_.run_after(kHandshakeLimit, [this, dialled = std::weak_ptr(out)] {
+    const auto o = dialled.lock();
+    if (!closed_ && o && o->state == Outgoing::State::kConnecting) lost(o, false);
+  });
   out->socket = tcp::socket(loop_.context());
   out->socket.async_connect(*endpoint, [this, o = out](const ErrorCodeT& error) {
     if (o->dead) return;
