@@ -100,6 +100,7 @@ class Node final : public CommandSink,
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
   bool draining() const { return draining_; }
   bool has_room() const override;
+  size_t forwarding_waiting() const { return forwarding_.waiting(); }
   size_t session_count() const { return sessions_.size(); }
   std::string node_hex(NodeId node) const;
 

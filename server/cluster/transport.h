@@ -46,7 +46,8 @@ class TransportEvents {
  public:
   virtual ~TransportEvents() = default;
   virtual void on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame) = 0;
-  // An established connection of the channel was lost. `refused`: reconnecting was actively refused, so no process listens.
+  // An established connection of the channel was lost, in either direction: what was under way may be gone. `refused`:
+  // reconnecting was actively refused, so no process listens.
   virtual void on_disconnected(NodeId peer, Channel channel, bool refused) = 0;
   // Serves call(). Must call `done` once.
   virtual void on_call(std::string request, Transport::CallDone done) = 0;

@@ -325,6 +325,8 @@ void PeerTransport::read(const std::shared_ptr<Incoming>& in) {
       ErrorCodeT ignored;
       in->socket.close(ignored);
       incoming_.erase(in);
+      // Answers that were on their way here went with it.
+      if (!in->call && events_ != nullptr) events_->on_disconnected(in->from.node, in->channel, false);
     };
     if (error) return close();
     metrics_.bytes_received.add_owned(bytes);

@@ -1,5 +1,7 @@
 #include "server/replica/replica.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/assert.h"
@@ -323,6 +325,14 @@ RangeStatus Replica::status() const {
   status.tablet = tablet_.stats();
   status.leading = leads();
   return status;
+}
+
+std::string Replica::waiting_text() const {
+  size_t fetching = 0;
+  for (const auto& [id, waiting] : waiting_) fetching += waiting->fetching ? 1 : 0;
+  return fmt::format("range {}: leads {} batch {} done {} pending {} rounds {} (asked {}, done {}) rows {} (fetching {})",
+                     range_.value, leads(), batch_number_, done_batch_, pending_.size(), rounds_.size(), last_round_,
+                     done_round_, waiting_.size(), fetching);
 }
 
 std::string RangeStatus::encode() const {

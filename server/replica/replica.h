@@ -98,6 +98,8 @@ class Replica final : private RowView {
   // Accepts commands: leader, own term durable, own-term no-op applied, no transfer under way.
   bool leads() const { return core_->may_propose() && !installing_; }
   RangeStatus status() const;
+  // What replies wait for, for people who look for one that does not come.
+  std::string waiting_text() const;
 
   // Requires leads(). True: the reply was appended to `reply`. False: it is delivered to call.target later, exactly once.
   bool execute(const CommandCall& call, RespWriter& reply);
@@ -106,7 +108,9 @@ class Replica final : private RowView {
 
   // Any input for the core; the output is carried out before this returns.
   void step(const consensus::Input& input);
-  void receive(NodeId from, consensus::Message message) { step(consensus::Received{from, std::move(message)}); }
+  void receive(NodeId from, consensus::Message message) {
+    if (!installing_) step(consensus::Received{from, std::move(message)});  // what is lost is sent again
+  }
   // Proposes what this turn has evaluated and asks for the read round it needs.
   void end_turn();
   // Everything below `position` of the shared log is durable.

@@ -199,6 +199,11 @@ class Life {
       run_until(world_.now() + 20 * kSecond, idle);
       for (size_t i = before; i < history_.size(); ++i) {
         if (history_[i].outcome != Outcome::kOk) {
+          for (const auto& m : machines_) {
+            if (!world_.verbose || !m->running()) continue;
+            std::printf("%s forwarding %zu\n", m->address().c_str(), m->node()->forwarding_waiting());
+            for (const auto& [id, replica] : m->node()->replicas()) std::printf("  %s\n", replica->waiting_text().c_str());
+          }
           violation("a key cannot be read after healing: " + history_[i].key + " " + history_[i].result.value_or("no answer"));
           break;
         }

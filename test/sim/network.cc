@@ -111,6 +111,7 @@ void Network::send(SimTransport& from, NodeId to, Channel channel, std::string f
   if (self == hosts_.end()) return;
   Connection& connection = connections_[key];
   connection.to_node = to;
+  connection.from_node = from.self_.node;
   const auto host = hosts_.find(key.to);
   if (host == hosts_.end()) {
     // Refused: reported, at most once per pause.
@@ -206,6 +207,13 @@ void Network::break_connection(const Key& key, bool refused) {
   ++connection.generation;
   connection.held.clear();
   connection.stuck_since = 0;
+  // The receiver sees the end of the stream too.
+  if (const auto target = hosts_.find(key.to); target != hosts_.end() && connection.from_node.value != 0) {
+    SimTransport* receiver = transport(target->second, key.channel);
+    receiver->loop_.post([receiver, key, from = connection.from_node] {
+      if (receiver->events_ != nullptr) receiver->events_->on_disconnected(from, key.channel, false);
+    });
+  }
   const auto host = hosts_.find(key.from);
   if (host == hosts_.end()) return;
   SimTransport* sender = transport(host->second, key.channel);

@@ -93,7 +93,7 @@ class Network {
     Instant last_delivery = 0;
     Instant stuck_since = 0;             // 0 = flowing
     std::deque<std::string> held;        // cut: TCP would send these again
-    NodeId to_node;
+    NodeId to_node, from_node;
   };
   struct Host {
     SimTransport* data = nullptr;
