@@ -151,8 +151,9 @@ void SimClient::send(std::string bytes, std::vector<Pending> pending) {
       take_replies();
     });
   });
-  world_.after(options_.timeout, [this, connection] {
-    if (connection != connection_ || outstanding_.empty()) return;
+  const uint64_t request = ++request_;
+  world_.after(options_.timeout, [this, connection, request] {
+    if (connection != connection_ || request != request_ || outstanding_.empty()) return;
     world_.trace("client timeout", id_);
     drop_connection();
     think();

@@ -63,6 +63,7 @@ class SimClient {
   std::vector<std::string> keys_;  // every register
   SimMachine* machine_ = nullptr;
   std::unique_ptr<server::Session> session_;
+  uint64_t request_ = 0;     // counts sends; a timeout belongs to one
   uint64_t connection_ = 0;  // counts connections; callbacks of an old one are recognised by it
   std::string received_;
   Instant last_chunk_ = 0;  // a stream: bytes arrive in order

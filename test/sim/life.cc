@@ -159,7 +159,7 @@ class Life {
           all = false;
           continue;
         }
-        all = all && m->node()->cluster_ready(nullptr);
+        all = all && !m->paused() && m->node()->cluster_ready(nullptr);
       }
       return all;
     });
@@ -196,15 +196,11 @@ class Life {
     for (int round = 0; round < 2; ++round) {
       const size_t before = history_.size();
       clients_[static_cast<size_t>(round)]->read_everything();
+      if (world_.verbose && !run_until(world_.now() + 2 * kSecond, idle)) print_waiting();
       run_until(world_.now() + 20 * kSecond, idle);
       for (size_t i = before; i < history_.size(); ++i) {
         if (history_[i].outcome != Outcome::kOk) {
-          for (const auto& m : machines_) {
-            if (!world_.verbose || !m->running()) continue;
-            std::printf("%s forwarding %zu\n", m->address().c_str(), m->node()->forwarding_waiting());
-            for (const auto& [id, replica] : m->node()->replicas()) std::printf("  %s\n", replica->waiting_text().c_str());
-          }
-          violation("a key cannot be read after healing: " + history_[i].key + " " + history_[i].result.value_or("no answer"));
+          violation("a key cannot be read after healing: " + to_string(history_[i]));
           break;
         }
       }
@@ -215,6 +211,14 @@ class Life {
            })) {
         violation(std::move(problem));
       }
+    }
+  }
+
+  void print_waiting() {
+    for (const auto& m : machines_) {
+      if (!m->running()) continue;
+      std::printf("%s forwarding %zu\n", m->address().c_str(), m->node()->forwarding_waiting());
+      for (const auto& [id, replica] : m->node()->replicas()) std::printf("  %s\n", replica->waiting_text().c_str());
     }
   }
 
