@@ -38,7 +38,7 @@ struct NodeConfig {
   uint64_t storage_block_cache_bytes = 64ull << 20;
   uint64_t storage_log_budget_bytes = 512ull << 20;
   uint64_t limits_command_bytes = 8ull << 20;
-  Duration runtime_spin = 0;
+  Duration runtime_spin = 50 * kMicrosecond;
   uint64_t runtime_background_threads = 2;
 
   // Key -> where the value came from: "default", "FILE:LINE", "environment CAIRN_...", "flag --...".
