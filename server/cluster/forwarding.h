@@ -50,7 +50,6 @@ class Forwarding {
     return !streams_.empty() && streams_.find({session, range}) != streams_.end();
   }
   void add(uint64_t session, RangeId range, const CommandCall& call);
-  // `command` was accepted here earlier but certainly had no effect; it goes before what came after it.
   void on_reply(NodeId from, const ForwardReplyFrame& frame);
   // The connection to `peer` is gone or it no longer answers.
   void peer_lost(NodeId peer);
@@ -77,7 +76,6 @@ class Forwarding {
   using Key = std::pair<uint64_t, RangeId>;
 
   void pump(const Key& key);
-  void finish(const Key& key, Stream& stream);
 
   ForwardingHost& host_;
   const Duration wait_for_leader_;

@@ -33,7 +33,6 @@ class Invariants {
   std::vector<std::unique_ptr<SimMachine>>& machines_;
   std::map<std::pair<RangeId, Term>, std::string> leaders_;        // election safety, raft 5.2
   std::map<std::pair<const SimMachine*, RangeId>, Seen> seen_;     // of one life
-  std::map<RangeId, std::pair<SimMachine*, Instant>> serving_;
   std::string what_;
 };
 
