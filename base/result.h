@@ -10,16 +10,16 @@
 namespace cairn {
 
 enum class ErrorCode : uint8_t {
-  kCorruption = 1,    // stored or received bytes fail their checks
-  kIoError,           // the device or kernel said no; never retried for syncs
-  kNoSpace,           // ENOSPC: writes are refused until space is back
-  kInvalidArgument,   // what the caller asked for makes no sense
-  kNotFound,          // a named thing (file, range) does not exist
-  kAlreadyExists,     // a named thing exists and must not
-  kInUse,             // address or directory held by another process
-  kUnavailable,       // not now: no leader, not connected, shutting down; certainly not applied
-  kOutcomeUnknown,    // may or may not have been applied
-  kUnsupported,       // a version or feature this binary does not know
+  kCorruption = 1,   // stored or received bytes fail their checks
+  kIoError,          // the device or kernel said no; never retried for syncs
+  kNoSpace,          // ENOSPC: writes are refused until space is back
+  kInvalidArgument,  // what the caller asked for makes no sense
+  kNotFound,         // a named thing (file, range) does not exist
+  kAlreadyExists,    // a named thing exists and must not
+  kInUse,            // address or directory held by another process
+  kUnavailable,      // not now: no leader, not connected, shutting down; certainly not applied
+  kOutcomeUnknown,   // may or may not have been applied
+  kUnsupported,      // a version or feature this binary does not know
 };
 
 // "corruption", "io error", ...
@@ -60,13 +60,12 @@ inline Error with_context(Error error, std::string_view context) {
 #define CAIRN_CONCAT_INNER(a, b) a##b
 #define CAIRN_CONCAT(a, b) CAIRN_CONCAT_INNER(a, b)
 // CAIRN_TRY(auto x, expression): x becomes the value, or the function returns the error. Not for coroutines.
-#define CAIRN_TRY_INNER(tmp, declaration, expression)     \
-  auto tmp = (expression);                                \
+#define CAIRN_TRY_INNER(tmp, declaration, expression)      \
+  auto tmp = (expression);                                 \
   if (!tmp) return ::cairn::Error(std::move(tmp).error()); \
   declaration = std::move(*tmp)
-#define CAIRN_TRY(declaration, expression) \
-  CAIRN_TRY_INNER(CAIRN_CONCAT(cairn_try_, __LINE__), declaration, expression)
-#define CAIRN_TRY_VOID(expression)                                                                  \
-  do {                                                                                              \
+#define CAIRN_TRY(declaration, expression) CAIRN_TRY_INNER(CAIRN_CONCAT(cairn_try_, __LINE__), declaration, expression)
+#define CAIRN_TRY_VOID(expression)                                                                                  \
+  do {                                                                                                              \
     if (auto cairn_try_tmp = (expression); !cairn_try_tmp) return ::cairn::Error(std::move(cairn_try_tmp).error()); \
   } while (0)

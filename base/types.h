@@ -39,5 +39,7 @@ inline constexpr Instant kNever = ~uint64_t{0};
 
 template <class Tag>
 struct std::hash<cairn::Number<Tag>> {
-  size_t operator()(cairn::Number<Tag> n) const noexcept { return static_cast<size_t>(n.value * 0x9E3779B97F4A7C15ull); }
+  size_t operator()(cairn::Number<Tag> n) const noexcept {
+    return static_cast<size_t>(n.value * 0x9E3779B97F4A7C15ull);
+  }
 };

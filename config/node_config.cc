@@ -16,32 +16,55 @@ using C = NodeConfig;
 #define NUMBER(member) nullptr, [](C& c, uint64_t v) { c.member = v; }
 
 constexpr KeySpec kKeys[] = {
-    {"admin.advertise", KeyKind::kAddress, "HOST:PORT", "admin address other nodes and people use; default: admin.listen", TEXT(admin_advertise)},
+    {"admin.advertise", KeyKind::kAddress, "HOST:PORT",
+     "admin address other nodes and people use; default: admin.listen", TEXT(admin_advertise)},
     {"admin.listen", KeyKind::kAddress, "HOST:PORT", "where the admin HTTP API listens", TEXT(admin_listen)},
-    {"client.advertise", KeyKind::kAddress, "HOST:PORT", "client address given out in CLUSTER SLOTS and MOVED; default: client.listen", TEXT(client_advertise)},
+    {"client.advertise", KeyKind::kAddress, "HOST:PORT",
+     "client address given out in CLUSTER SLOTS and MOVED; default: client.listen", TEXT(client_advertise)},
     {"client.listen", KeyKind::kAddress, "HOST:PORT", "where Redis clients connect", TEXT(client_listen)},
-    {"client.max", KeyKind::kCount, "[1, 1000000]", "client connections; more are refused with an error", NUMBER(client_max), 1, 1'000'000},
-    {"cluster.ranges", KeyKind::kCount, "[1, 16384]", "ranges of the default keyspace; used once, when the cluster is created", NUMBER(cluster_ranges), 1, 16384},
-    {"cluster.redirect", KeyKind::kChoice, "auto | always | never", "who is sent MOVED: clients that asked for the slot map, everybody, nobody", TEXT(cluster_redirect)},
-    {"cluster.replication_factor", KeyKind::kCount, "[1, 7]", "replicas of a range, at most the nodes there are; used once, when the cluster is created", NUMBER(cluster_replication_factor), 1, 7},
-    {"cluster.sharding", KeyKind::kChoice, "hash | whole", "whole: one range, any command on any keys; used once, when the cluster is created", TEXT(cluster_sharding)},
-    {"cluster.wait_for_leader", KeyKind::kDuration, "[0, 1h]", "how long a command that was certainly not applied waits for a leader", NUMBER(cluster_wait_for_leader), 0, 3600 * kSecond},
+    {"client.max", KeyKind::kCount, "[1, 1000000]", "client connections; more are refused with an error",
+     NUMBER(client_max), 1, 1'000'000},
+    {"cluster.ranges", KeyKind::kCount, "[1, 16384]",
+     "ranges of the default keyspace; used once, when the cluster is created", NUMBER(cluster_ranges), 1, 16384},
+    {"cluster.redirect", KeyKind::kChoice, "auto | always | never",
+     "who is sent MOVED: clients that asked for the slot map, everybody, nobody", TEXT(cluster_redirect)},
+    {"cluster.replication_factor", KeyKind::kCount, "[1, 7]",
+     "replicas of a range, at most the nodes there are; used once, when the cluster is created",
+     NUMBER(cluster_replication_factor), 1, 7},
+    {"cluster.sharding", KeyKind::kChoice, "hash | whole",
+     "whole: one range, any command on any keys; used once, when the cluster is created", TEXT(cluster_sharding)},
+    {"cluster.wait_for_leader", KeyKind::kDuration, "[0, 1h]",
+     "how long a command that was certainly not applied waits for a leader", NUMBER(cluster_wait_for_leader), 0,
+     3600 * kSecond},
     {"data_dir", KeyKind::kText, "a directory", "where this node keeps its data; required", TEXT(data_dir)},
-    {"insecure", KeyKind::kBool, "true | false", "allows a binding beyond loopback without requirepass and peer.secret", NUMBER(insecure), 0, 1},
-    {"limits.command_bytes", KeyKind::kBytes, "[64KiB, 64MiB]", "largest command; a larger one is answered with an error", NUMBER(limits_command_bytes), 64u << 10, 64u << 20},
+    {"insecure", KeyKind::kBool, "true | false", "allows a binding beyond loopback without requirepass and peer.secret",
+     NUMBER(insecure), 0, 1},
+    {"limits.command_bytes", KeyKind::kBytes, "[64KiB, 64MiB]",
+     "largest command; a larger one is answered with an error", NUMBER(limits_command_bytes), 64u << 10, 64u << 20},
     {"log.file", KeyKind::kText, "a file", "where log lines go; default: standard error", TEXT(log_file)},
-    {"log.level", KeyKind::kChoice, "debug | info | warn | error", "least severe log line that is written", TEXT(log_level)},
-    {"log.writer", KeyKind::kChoice, "inline | thread", "who writes the log to disk: the range loop (fast disks) or a thread (slow disks)", TEXT(log_writer)},
-    {"peer.advertise", KeyKind::kAddress, "HOST:PORT", "peer address other nodes use; default: peer.listen", TEXT(peer_advertise)},
+    {"log.level", KeyKind::kChoice, "debug | info | warn | error", "least severe log line that is written",
+     TEXT(log_level)},
+    {"log.writer", KeyKind::kChoice, "inline | thread",
+     "who writes the log to disk: the range loop (fast disks) or a thread (slow disks)", TEXT(log_writer)},
+    {"peer.advertise", KeyKind::kAddress, "HOST:PORT", "peer address other nodes use; default: peer.listen",
+     TEXT(peer_advertise)},
     {"peer.listen", KeyKind::kAddress, "HOST:PORT", "where other nodes connect", TEXT(peer_listen)},
-    {"peer.secret", KeyKind::kSecret, "text", "shared by all nodes; connections without it are refused", TEXT(peer_secret)},
+    {"peer.secret", KeyKind::kSecret, "text", "shared by all nodes; connections without it are refused",
+     TEXT(peer_secret)},
     {"requirepass", KeyKind::kSecret, "text", "password of Redis clients (AUTH)", TEXT(requirepass)},
-    {"runtime.background_threads", KeyKind::kCount, "[1, 64]", "threads for flushes, compactions and row fetches", NUMBER(runtime_background_threads), 1, 64},
-    {"runtime.spin", KeyKind::kDuration, "[0, 1ms]", "how long an idle event loop looks for work before it blocks", NUMBER(runtime_spin), 0, kMillisecond},
-    {"storage.block_cache_bytes", KeyKind::kBytes, "[1MiB, 1TiB]", "memory for blocks read from SSTables", NUMBER(storage_block_cache_bytes), 1u << 20, 1ull << 40},
-    {"storage.log_budget_bytes", KeyKind::kBytes, "[32MiB, 1TiB]", "log size above which tablets that keep old segments are flushed", NUMBER(storage_log_budget_bytes), 32u << 20, 1ull << 40},
-    {"storage.memtable_budget_bytes", KeyKind::kBytes, "[1MiB, 1TiB]", "memory for the memtables of all ranges together", NUMBER(storage_memtable_budget_bytes), 1u << 20, 1ull << 40},
-    {"storage.memtable_bytes", KeyKind::kBytes, "[64KiB, 4GiB]", "size at which a range's memtable is flushed", NUMBER(storage_memtable_bytes), 64u << 10, 4ull << 30},
+    {"runtime.background_threads", KeyKind::kCount, "[1, 64]", "threads for flushes, compactions and row fetches",
+     NUMBER(runtime_background_threads), 1, 64},
+    {"runtime.spin", KeyKind::kDuration, "[0, 1ms]", "how long an idle event loop looks for work before it blocks",
+     NUMBER(runtime_spin), 0, kMillisecond},
+    {"storage.block_cache_bytes", KeyKind::kBytes, "[1MiB, 1TiB]", "memory for blocks read from SSTables",
+     NUMBER(storage_block_cache_bytes), 1u << 20, 1ull << 40},
+    {"storage.log_budget_bytes", KeyKind::kBytes, "[32MiB, 1TiB]",
+     "log size above which tablets that keep old segments are flushed", NUMBER(storage_log_budget_bytes), 32u << 20,
+     1ull << 40},
+    {"storage.memtable_budget_bytes", KeyKind::kBytes, "[1MiB, 1TiB]",
+     "memory for the memtables of all ranges together", NUMBER(storage_memtable_budget_bytes), 1u << 20, 1ull << 40},
+    {"storage.memtable_bytes", KeyKind::kBytes, "[64KiB, 4GiB]", "size at which a range's memtable is flushed",
+     NUMBER(storage_memtable_bytes), 64u << 10, 4ull << 30},
 };
 #undef TEXT
 #undef NUMBER
@@ -144,7 +167,8 @@ Result<void> walk(NodeConfig& config, const YAML::Node& node, const std::string&
     }
     const KeySpec* key = find_key(name);
     if (key == nullptr) return unknown_key(where, name);
-    if (!item.second.IsScalar()) return invalid(where, "`" + name + "` must be one value; allowed: " + std::string(key->range));
+    if (!item.second.IsScalar())
+      return invalid(where, "`" + name + "` must be one value; allowed: " + std::string(key->range));
     CAIRN_TRY_VOID(set(config, *key, item.second.Scalar(), where));
   }
   return {};
@@ -205,7 +229,7 @@ Result<uint64_t> parse_bytes(std::string_view text) {
     if (c != ' ') unit.push_back(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
   }
   static const std::map<std::string, unsigned, std::less<>> kShifts = {
-      {"", 0},    {"b", 0},  {"k", 10},  {"kb", 10},  {"kib", 10}, {"m", 20},  {"mb", 20},
+      {"", 0},     {"b", 0},  {"k", 10},  {"kb", 10},  {"kib", 10}, {"m", 20},  {"mb", 20},
       {"mib", 20}, {"g", 30}, {"gb", 30}, {"gib", 30}, {"t", 40},   {"tib", 40}};
   const auto shift = kShifts.find(unit);
   if (shift == kShifts.end()) return Error{ErrorCode::kInvalidArgument, "unknown unit '" + unit + "'"};
@@ -238,8 +262,9 @@ Result<void> validate(const NodeConfig& config) {
     const auto found = config.origins.find(key);
     return found == config.origins.end() ? std::string("default") : found->second;
   };
-  const std::pair<const char*, const std::string*> bindings[] = {
-      {"client.listen", &config.client_listen}, {"peer.listen", &config.peer_listen}, {"admin.listen", &config.admin_listen}};
+  const std::pair<const char*, const std::string*> bindings[] = {{"client.listen", &config.client_listen},
+                                                                 {"peer.listen", &config.peer_listen},
+                                                                 {"admin.listen", &config.admin_listen}};
   for (const auto& [key, address] : bindings) {
     if (open(*address) && (config.requirepass.empty() || config.peer_secret.empty())) {
       return invalid(origin(key), "`" + std::string(key) + "` is " + *address +

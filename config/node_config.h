@@ -51,17 +51,17 @@ enum class KeyKind : uint8_t { kText, kSecret, kAddress, kBool, kCount, kBytes, 
 struct KeySpec {
   std::string_view name;
   KeyKind kind;
-  std::string_view range;   // for people: "[1, 16384]", "hash | whole"
-  std::string_view help;    // what it is and when to change it
-  void (*text)(NodeConfig&, std::string);        // kText, kSecret, kAddress, kChoice
-  void (*number)(NodeConfig&, uint64_t);         // kBool (0, 1), kCount, kBytes, kDuration (ns)
-  uint64_t low = 0, high = ~uint64_t{0};         // of number
+  std::string_view range;                  // for people: "[1, 16384]", "hash | whole"
+  std::string_view help;                   // what it is and when to change it
+  void (*text)(NodeConfig&, std::string);  // kText, kSecret, kAddress, kChoice
+  void (*number)(NodeConfig&, uint64_t);   // kBool (0, 1), kCount, kBytes, kDuration (ns)
+  uint64_t low = 0, high = ~uint64_t{0};   // of number
 };
 std::span<const KeySpec> key_specs();
 
 struct LoadRequest {
-  std::string file;                                            // empty: none
-  std::vector<std::pair<std::string, std::string>> flags;      // key, value
+  std::string file;                                              // empty: none
+  std::vector<std::pair<std::string, std::string>> flags;        // key, value
   std::vector<std::pair<std::string, std::string>> environment;  // NAME, value; only CAIRN_* are looked at
 };
 

@@ -46,9 +46,7 @@ bool Configuration::is_voter(NodeId node) const {
   return find_in(voters, node) != nullptr || find_in(outgoing, node) != nullptr;
 }
 
-bool Configuration::is_learner(NodeId node) const {
-  return !is_voter(node) && find_in(learners, node) != nullptr;
-}
+bool Configuration::is_learner(NodeId node) const { return !is_voter(node) && find_in(learners, node) != nullptr; }
 
 const Member* Configuration::find(NodeId node) const {
   if (const Member* member = find_in(voters, node)) return member;

@@ -24,7 +24,7 @@ struct Configuration {
   std::vector<Member> learners;
 
   bool joint() const { return !outgoing.empty(); }
-  bool is_voter(NodeId node) const;    // in either half
+  bool is_voter(NodeId node) const;  // in either half
   bool is_learner(NodeId node) const;
   const Member* find(NodeId node) const;
   std::vector<Member> members() const;  // everyone once, sorted by node

@@ -15,8 +15,7 @@ namespace cairn::consensus {
 // Learners do not count.
 template <class Bound>
 Instant lease_end(const Configuration& configuration, NodeId self, Bound&& bound) {
-  return quorum_value(configuration,
-                      [&](NodeId node) -> uint64_t { return node == self ? kNever : bound(node); });
+  return quorum_value(configuration, [&](NodeId node) -> uint64_t { return node == self ? kNever : bound(node); });
 }
 
 }  // namespace cairn::consensus

@@ -28,8 +28,8 @@ struct Entry {
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
-// Raft paper 5.2, 5.4.1; pre-vote: thesis 9.6. `transfer`: sent on behalf of a leader that gave up its lease (thesis 3.10),
-// voters ignore their support for it.
+// Raft paper 5.2, 5.4.1; pre-vote: thesis 9.6. `transfer`: sent on behalf of a leader that gave up its lease
+// (thesis 3.10), voters ignore their support for it.
 struct VoteRequest {
   Term term;
   LogIndex last_index;
@@ -40,14 +40,14 @@ struct VoteRequest {
   friend bool operator==(const VoteRequest&, const VoteRequest&) = default;
 };
 struct VoteReply {
-  Term term;       // pre-vote granted: the term asked for; otherwise the voter's own
+  Term term;  // pre-vote granted: the term asked for; otherwise the voter's own
   bool pre = false;
   bool granted = false;
   friend bool operator==(const VoteReply&, const VoteReply&) = default;
 };
 
-// Raft paper 5.3. Without entries: probe, commit notice, or ReadIndex round. read_seq numbers the leader's rounds and is
-// echoed by the answer, so that an answer to an earlier round cannot be taken for one to a later.
+// Raft paper 5.3. Without entries: probe, commit notice, or ReadIndex round. read_seq numbers the leader's rounds and
+// is echoed by the answer, so that an answer to an earlier round cannot be taken for one to a later.
 struct AppendRequest {
   Term term;
   LogIndex prev_index;
@@ -64,8 +64,8 @@ struct AppendReply {
   LogIndex hint_index;  // refused: the leader should probe at or below here
   Term hint_term;       // and the follower's term there
   uint64_t read_seq = 0;
-  Incarnation incarnation;      // of the follower's node
-  SupportEpoch support_epoch;   // under which the follower's node supports the leader's, as its range loop knows it
+  Incarnation incarnation;     // of the follower's node
+  SupportEpoch support_epoch;  // under which the follower's node supports the leader's, as its range loop knows it
   friend bool operator==(const AppendReply&, const AppendReply&) = default;
 };
 
@@ -77,8 +77,8 @@ struct TimeoutNow {
 
 using Message = std::variant<VoteRequest, VoteReply, AppendRequest, AppendReply, TimeoutNow>;
 
-// Wire form, see docs/formats/peer-messages.md. decode: nullopt on malformed bytes; `backing` owns the bytes that entry payloads
-// then share.
+// Wire form, see docs/formats/peer-messages.md. decode: nullopt on malformed bytes; `backing` owns the bytes that entry
+// payloads then share.
 void encode_message(std::string& out, const Message& message);
 std::optional<Message> decode_message(const SharedBytes& backing);
 

@@ -117,8 +117,7 @@ Message decode_append_request(Decoder& in, const SharedBytes& backing) {
     const std::string_view payload = in.bytes();
     if (!in.ok()) break;
     if (!payload.empty()) {
-      entry.payload =
-          backing.slice(static_cast<size_t>(payload.data() - backing.view().data()), payload.size());
+      entry.payload = backing.slice(static_cast<size_t>(payload.data() - backing.view().data()), payload.size());
     }
     m.entries.push_back(std::move(entry));
   }
@@ -150,23 +149,12 @@ std::optional<Message> decode_message(const SharedBytes& backing) {
   if (in.u8() != kVersion) return std::nullopt;
   std::optional<Message> message;
   switch (in.u8()) {
-    case kVoteRequest:
-      message = decode_vote_request(in);
-      break;
-    case kVoteReply:
-      message = decode_vote_reply(in);
-      break;
-    case kAppendRequest:
-      message = decode_append_request(in, backing);
-      break;
-    case kAppendReply:
-      message = decode_append_reply(in);
-      break;
-    case kTimeoutNow:
-      message = TimeoutNow{in.number<TermTag>()};
-      break;
-    default:
-      return std::nullopt;
+    case kVoteRequest: message = decode_vote_request(in); break;
+    case kVoteReply: message = decode_vote_reply(in); break;
+    case kAppendRequest: message = decode_append_request(in, backing); break;
+    case kAppendReply: message = decode_append_reply(in); break;
+    case kTimeoutNow: message = TimeoutNow{in.number<TermTag>()}; break;
+    default: return std::nullopt;
   }
   if (!in.ok() || !in.at_end()) return std::nullopt;
   return message;

@@ -56,12 +56,9 @@ VoteResult tally(const Configuration& configuration, Vote&& vote) {
   // 2 = yes, 1 = not heard, 0 = no: a quorum at 2 has won, a quorum below 1 cannot win.
   const uint64_t level = quorum_value(configuration, [&](NodeId node) -> uint64_t {
     switch (vote(node)) {
-      case Ballot::kYes:
-        return 2;
-      case Ballot::kNone:
-        return 1;
-      case Ballot::kNo:
-        return 0;
+      case Ballot::kYes: return 2;
+      case Ballot::kNone: return 1;
+      case Ballot::kNo: return 0;
     }
     return 0;
   });

@@ -1,5 +1,5 @@
-// The contract between a consensus core and its driver. A core is a pure state machine: no I/O, no clock, no threads, no
-// randomness of its own, no logging. Inputs in, outputs out; the same inputs give the same outputs.
+// The contract between a consensus core and its driver. A core is a pure state machine: no I/O, no clock, no threads,
+// no randomness of its own, no logging. Inputs in, outputs out; the same inputs give the same outputs.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +18,15 @@
 
 namespace cairn::consensus {
 
-// What this node's links know about one peer node, as the range loop sees it (house plan 7.3). Read by cores during step().
+// What this node's links know about one peer node, as the range loop sees it (house plan 7.3). Read by cores during
+// step().
 struct PeerLiveness {
-  Incarnation incarnation;          // newest seen of the peer; 0 = never heard of
-  SupportEpoch granted;             // we support the peer under this epoch; 0 = withdrawn, or never granted.
-                                    // Withdrawal is irrevocable: a later grant has a higher epoch.
-  SupportEpoch held;                // the peer supports us under this epoch; 0 = it does not
-  Instant held_until = 0;           // by our clock: send time of the newest confirmed heartbeat + promise x (1 - drift)
-  bool reachable = false;           // heard from within the suspicion time
+  Incarnation incarnation;  // newest seen of the peer; 0 = never heard of
+  SupportEpoch granted;     // we support the peer under this epoch; 0 = withdrawn, or never granted.
+                            // Withdrawal is irrevocable: a later grant has a higher epoch.
+  SupportEpoch held;        // the peer supports us under this epoch; 0 = it does not
+  Instant held_until = 0;   // by our clock: send time of the newest confirmed heartbeat + promise x (1 - drift)
+  bool reachable = false;   // heard from within the suspicion time
 };
 
 // The driver's table; `peer` of an unknown node answers a default PeerLiveness.
@@ -36,23 +37,56 @@ class LivenessView {
 };
 
 // ---- inputs ----
-struct TimeReached {};                                    // Output::next_deadline has come (or just: time has moved)
-struct Received { NodeId from; Message message; };        // authenticated, replica ids checked, decoded
-struct Proposal { EntryType type = EntryType::kData; uint64_t time_ms = 0; SharedBytes payload; };
-struct Propose { Proposal proposal; };                    // answered at once through Output::proposed
-struct StorageDone { WriteSeq up_to; };                   // all writes handed out up to here are durable; never goes back
-struct Applied { LogIndex applied; };                     // the state machine has applied up to here
-struct Compact { LogIndex up_to; };                       // entries up to here may be forgotten (durable in the state machine)
-struct Read { uint64_t id; };                             // a linearizable read without a lease; answered in Output::reads
-struct ChangeConfig { std::vector<Member> voters; std::vector<Member> learners; };  // the wanted final membership
-struct Transfer { NodeId to; };                           // hand leadership over
-struct SnapshotSent { NodeId peer; bool ok; LogIndex index; };  // to leader: the stream to `peer` ended
+struct TimeReached {};  // Output::next_deadline has come (or just: time has moved)
+struct Received {
+  NodeId from;
+  Message message;
+};  // authenticated, replica ids checked, decoded
+struct Proposal {
+  EntryType type = EntryType::kData;
+  uint64_t time_ms = 0;
+  SharedBytes payload;
+};
+struct Propose {
+  Proposal proposal;
+};  // answered at once through Output::proposed
+struct StorageDone {
+  WriteSeq up_to;
+};  // all writes handed out up to here are durable; never goes back
+struct Applied {
+  LogIndex applied;
+};  // the state machine has applied up to here
+struct Compact {
+  LogIndex up_to;
+};  // entries up to here may be forgotten (durable in the state machine)
+struct Read {
+  uint64_t id;
+};  // a linearizable read without a lease; answered in Output::reads
+struct ChangeConfig {
+  std::vector<Member> voters;
+  std::vector<Member> learners;
+};  // the wanted final membership
+struct Transfer {
+  NodeId to;
+};  // hand leadership over
+struct SnapshotSent {
+  NodeId peer;
+  bool ok;
+  LogIndex index;
+};  // to leader: the stream to `peer` ended
 // Durable here, state machine replaced; time_ms: of the newest entry the snapshot covers. The driver replaces nothing
 // unless index > commit_index(): older snapshots are ignored, the leader is told what is here instead.
-struct SnapshotInstalled { LogIndex index; Term term; std::string configuration; uint64_t time_ms = 0; };
-struct LivenessChanged { NodeId node; };                  // incarnation, epochs or reachability of `node` changed
-struct Campaign {};                                       // start an election now (tests, operator)
-struct Suspect {};                                        // own storage is damaged: never vote, lead or acknowledge again
+struct SnapshotInstalled {
+  LogIndex index;
+  Term term;
+  std::string configuration;
+  uint64_t time_ms = 0;
+};
+struct LivenessChanged {
+  NodeId node;
+};                   // incarnation, epochs or reachability of `node` changed
+struct Campaign {};  // start an election now (tests, operator)
+struct Suspect {};   // own storage is damaged: never vote, lead or acknowledge again
 
 using Input = std::variant<TimeReached, Received, Propose, StorageDone, Applied, Compact, Read, ChangeConfig, Transfer,
                            SnapshotSent, SnapshotInstalled, LivenessChanged, Campaign, Suspect>;
@@ -66,49 +100,86 @@ struct HardState {
   friend bool operator==(const HardState&, const HardState&) = default;
 };
 // One write for the log, in order. Appending at an index that exists drops that entry and all after it.
-struct AppendOp { Entry entry; };
-struct HardStateOp { HardState state; bool urgent = true; };   // urgent: term or vote changed; otherwise only commit
-// The log now begins after (index, term), where `configuration` was in force. If the log did not hold that entry with that
-// term (a snapshot replaced it), nothing in it survives; otherwise what follows stays.
-struct CompactOp { LogIndex index; Term term; std::string configuration; };
+struct AppendOp {
+  Entry entry;
+};
+struct HardStateOp {
+  HardState state;
+  bool urgent = true;
+};  // urgent: term or vote changed; otherwise only commit
+// The log now begins after (index, term), where `configuration` was in force. If the log did not hold that entry with
+// that term (a snapshot replaced it), nothing in it survives; otherwise what follows stays.
+struct CompactOp {
+  LogIndex index;
+  Term term;
+  std::string configuration;
+};
 using LogOp = std::variant<AppendOp, HardStateOp, CompactOp>;
 
-struct Envelope { NodeId to; Message message; };
-struct GatedMessage { WriteSeq gate; Envelope envelope; };     // leaves once everything up to `gate` is durable
+struct Envelope {
+  NodeId to;
+  Message message;
+};
+struct GatedMessage {
+  WriteSeq gate;
+  Envelope envelope;
+};  // leaves once everything up to `gate` is durable
 
 enum class Role : uint8_t { kFollower, kPreCandidate, kCandidate, kLeader };
 std::string_view to_string(Role role);
 
-struct ReadReady { uint64_t id; LogIndex index; bool ok; };    // ok: serve once applied >= index; else: not leader, retry elsewhere
-struct NeedSnapshot { NodeId peer; ReplicaId replica; };       // our log does not reach back to what the peer needs
-struct ProposalResult { bool accepted = false; LogIndex index; Term term; };  // not accepted: certainly not in the log
+struct ReadReady {
+  uint64_t id;
+  LogIndex index;
+  bool ok;
+};  // ok: serve once applied >= index; else: not leader, retry elsewhere
+struct NeedSnapshot {
+  NodeId peer;
+  ReplicaId replica;
+};  // our log does not reach back to what the peer needs
+struct ProposalResult {
+  bool accepted = false;
+  LogIndex index;
+  Term term;
+};  // not accepted: certainly not in the log
 
 // A fact for logs, metrics and golden files.
 struct Event {
   enum class Kind : uint8_t {
-    kBecameFollower, kBecamePreCandidate, kBecameCandidate, kBecameLeader, kSteppedDown, kVoteGranted, kVoteRefused,
-    kConfigurationChanged, kLogTruncated, kSnapshotNeeded, kTransferStarted, kTransferFailed, kSuspect,
+    kBecameFollower,
+    kBecamePreCandidate,
+    kBecameCandidate,
+    kBecameLeader,
+    kSteppedDown,
+    kVoteGranted,
+    kVoteRefused,
+    kConfigurationChanged,
+    kLogTruncated,
+    kSnapshotNeeded,
+    kTransferStarted,
+    kTransferFailed,
+    kSuspect,
   };
   Kind kind;
   Term term;
-  NodeId node;        // of whom, where it applies
-  LogIndex index;     // of what, where it applies
-  std::string detail; // for people; may be empty
+  NodeId node;         // of whom, where it applies
+  LogIndex index;      // of what, where it applies
+  std::string detail;  // for people; may be empty
 };
 
 // What the driver owes after a step. send_now and the log write start together; nothing waits for anything else but the
 // gates. The driver clears and reuses it.
 struct Output {
-  std::vector<LogOp> writes;              // the last one is number writes_up_to
+  std::vector<LogOp> writes;  // the last one is number writes_up_to
   WriteSeq writes_up_to;
-  std::vector<Envelope> send_now;         // the network may lose, repeat and reorder them
+  std::vector<Envelope> send_now;  // the network may lose, repeat and reorder them
   std::vector<GatedMessage> send_after;
-  std::vector<Entry> committed;           // newly committed, in order, no gaps, contiguous with the last ones
+  std::vector<Entry> committed;  // newly committed, in order, no gaps, contiguous with the last ones
   std::vector<ReadReady> reads;
   std::vector<NeedSnapshot> need_snapshot;
-  std::optional<ProposalResult> proposed; // set by Propose
+  std::optional<ProposalResult> proposed;  // set by Propose
   std::vector<Event> events;
-  bool status_changed = false;            // role, term, leader or configuration changed: look at status()
+  bool status_changed = false;  // role, term, leader or configuration changed: look at status()
   void clear();
 };
 
@@ -122,41 +193,43 @@ struct PeerStatus {
 struct Status {
   Role role = Role::kFollower;
   Term term;
-  NodeId leader;                  // 0 = unknown
+  NodeId leader;  // 0 = unknown
   LogIndex commit;
   LogIndex applied;
-  LogIndex first_index;           // oldest entry still in the log
+  LogIndex first_index;  // oldest entry still in the log
   LogIndex last_index;
   bool suspect = false;
-  NodeId transferring_to;         // 0 = none
+  NodeId transferring_to;  // 0 = none
   Configuration configuration;
   std::vector<PeerStatus> peers;  // leader only; without itself
 };
 
 struct RaftOptions {
-  Duration election_timeout = 300 * kMillisecond;  // base of the randomised wait of a replica that knows no leader; [1x, 2x)
+  Duration election_timeout =
+      300 * kMillisecond;  // base of the randomised wait of a replica that knows no leader; [1x, 2x)
   Duration campaign_stagger = 20 * kMillisecond;   // after support was withdrawn: rank among the voters x this
   Duration transfer_timeout = 500 * kMillisecond;  // then the leader goes on by itself
   Duration retry_interval = 200 * kMillisecond;    // an unanswered probe is repeated after this
   Duration boot_silence = 0;                       // after start nobody is voted for (own promises of the last life)
-  Duration commit_notice_delay = 5 * kMillisecond; // an idle leader tells the last commit after this; later appends carry it
-  uint64_t inflight_bytes_max = 4u << 20;          // per follower, sent and not acknowledged; one entry may exceed it
+  Duration commit_notice_delay =
+      5 * kMillisecond;                    // an idle leader tells the last commit after this; later appends carry it
+  uint64_t inflight_bytes_max = 4u << 20;  // per follower, sent and not acknowledged; one entry may exceed it
   uint32_t inflight_messages_max = 256;
-  uint64_t message_bytes_max = 256u << 10;         // entries of one append; one entry may exceed it
-  uint64_t uncommitted_bytes_max = 64u << 20;      // leader refuses proposals above this
-  uint32_t transfer_lag_max = 128;                 // entries a transfer target may be behind
+  uint64_t message_bytes_max = 256u << 10;     // entries of one append; one entry may exceed it
+  uint64_t uncommitted_bytes_max = 64u << 20;  // leader refuses proposals above this
+  uint32_t transfer_lag_max = 128;             // entries a transfer target may be behind
 };
 
 // What recovery read from the log.
 struct RecoveredState {
   HardState hard_state;
-  LogIndex start_index;              // the log begins after this entry
+  LogIndex start_index;  // the log begins after this entry
   Term start_term;
-  Configuration start_configuration; // in force at start_index
-  std::vector<Entry> entries;        // start_index + 1 .., dense
-  LogIndex applied;                  // the state machine's durable state; >= start_index
+  Configuration start_configuration;  // in force at start_index
+  std::vector<Entry> entries;         // start_index + 1 .., dense
+  LogIndex applied;                   // the state machine's durable state; >= start_index
   bool suspect = false;
-  uint64_t time_ms = 0;              // of the newest entry in the state machine: entries are never stamped earlier
+  uint64_t time_ms = 0;  // of the newest entry in the state machine: entries are never stamped earlier
 };
 
 // One replica of one group. Not thread safe: one driver, one loop.
@@ -167,11 +240,12 @@ class ReplicatedLog {
   virtual void step(Instant now, const Input& input, Output& out) = 0;
   // When TimeReached is wanted; kNever for a replica that sleeps. Valid until the next step.
   virtual Instant next_deadline() const = 0;
-  // The only way to a read without a round: leader, own-term no-op applied, lease valid at `now`, no transfer under way.
+  // The only way to a read without a round: leader, own-term no-op applied, lease valid at `now`, no transfer under
+  // way.
   virtual bool may_serve(Instant now) const = 0;
   // Leader that accepts proposals: own term durable, own-term no-op applied, no transfer under way.
   virtual bool may_propose() const = 0;
-  virtual Status status() const = 0;     // a copy, for the admin API and tests
+  virtual Status status() const = 0;  // a copy, for the admin API and tests
   // Cheap parts of status().
   virtual Role role() const = 0;
   virtual Term term() const = 0;

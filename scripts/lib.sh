@@ -5,6 +5,8 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 JOBS=${JOBS:-$(nproc)}
+# Lets one ccache serve several clones and worktrees: paths inside the tree count relative to it.
+export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
 
 # shellcheck disable=SC2034  # used by those that source this
 # What compiling and linking cairnd needs. docs/dependencies.md says why each library is here.

@@ -40,10 +40,10 @@ std::string slot_bound(KeyspaceId keyspace, uint32_t slot);
 struct DecodedKey {
   KeyspaceId keyspace;
   uint16_t slot = 0;
-  std::string user_key;   // unescaped
+  std::string user_key;  // unescaped
   RowKind kind = RowKind::kMeta;
-  uint64_t version = 0;   // element rows
-  std::string element;    // element rows
+  uint64_t version = 0;  // element rows
+  std::string element;   // element rows
 };
 std::optional<DecodedKey> decode_row_key(std::string_view row_key);  // nullopt: not a row of a hash keyspace
 // True if the row is a meta row; cheap, for counting. Requires: a well-formed row key of a hash keyspace.

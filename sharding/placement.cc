@@ -51,8 +51,7 @@ bool shift_leader(std::vector<PlacedRange>& plan, Loads& loads, NodeId from) {
     if (loads[node] + 2 <= loads[from]) {
       --loads[from];
       ++loads[node];
-      for (NodeId at = node; at != from; at = reached[at].first)
-        plan[reached[at].second].preferred_leader = at;
+      for (NodeId at = node; at != from; at = reached[at].first) plan[reached[at].second].preferred_leader = at;
       return true;
     }
     for (size_t i = 0; i < plan.size(); ++i) {
@@ -87,8 +86,7 @@ std::vector<std::pair<uint32_t, uint32_t>> equal_slot_ranges(uint32_t parts) {
   return ranges;
 }
 
-std::vector<PlacedRange> plan_placement(std::span<const NodeId> nodes, uint32_t ranges,
-                                        uint32_t replication) {
+std::vector<PlacedRange> plan_placement(std::span<const NodeId> nodes, uint32_t ranges, uint32_t replication) {
   std::vector<PlacedRange> plan;
   if (nodes.empty() || ranges == 0 || replication == 0) return plan;
   std::vector<RingNode> ring_nodes;

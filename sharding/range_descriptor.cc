@@ -52,8 +52,7 @@ std::optional<RangeDescriptor> decode_range_descriptor(std::string_view bytes) {
   if (keyspace_id > UINT32_MAX || first > last || last >= kSlots) return std::nullopt;
   if (!d.end_key.empty() && d.end_key <= d.start_key) return std::nullopt;
   const auto not_rising = [](const auto& a, const auto& b) { return a.first >= b.first; };
-  if (std::adjacent_find(d.members.begin(), d.members.end(), not_rising) != d.members.end())
-    return std::nullopt;
+  if (std::adjacent_find(d.members.begin(), d.members.end(), not_rising) != d.members.end()) return std::nullopt;
   d.keyspace_id.value = static_cast<uint32_t>(keyspace_id);
   d.first_slot = static_cast<uint32_t>(first);
   d.last_slot = static_cast<uint32_t>(last);

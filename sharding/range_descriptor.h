@@ -22,7 +22,7 @@ struct RangeDescriptor {
   uint32_t last_slot = 0;
   std::string start_key;  // row keys: [start_key, end_key); empty end_key = no bound
   std::string end_key;
-  uint64_t generation = 0;  // +1 with every split or merge: orders descriptors of one range
+  uint64_t generation = 0;                            // +1 with every split or merge: orders descriptors of one range
   std::vector<std::pair<NodeId, ReplicaId>> members;  // the initial consensus members, sorted by node
   bool whole = false;                                 // one range that never splits
 

@@ -23,9 +23,8 @@ NodeFacts facts_of(const std::map<NodeId, NodeFacts>& nodes, NodeId node) {
 }  // namespace
 
 const SlotOwner* SlotMap::find(uint32_t slot) const {
-  const auto after =
-      std::upper_bound(owners.begin(), owners.end(), slot,
-                       [](uint32_t s, const SlotOwner& owner) { return s < owner.first_slot; });
+  const auto after = std::upper_bound(owners.begin(), owners.end(), slot,
+                                      [](uint32_t s, const SlotOwner& owner) { return s < owner.first_slot; });
   if (after == owners.begin()) return nullptr;
   const SlotOwner& candidate = *(after - 1);
   return slot <= candidate.last_slot ? &candidate : nullptr;
@@ -81,8 +80,7 @@ std::optional<SlotMap> next_slot_map(const SlotMap& current, std::span<const Ran
   for (const SlotOwner& owner : current.owners) owner_now[owner.range] = owner.owner;
 
   std::vector<RangeFacts> sorted(ranges.begin(), ranges.end());
-  std::sort(sorted.begin(), sorted.end(),
-            [](const auto& a, const auto& b) { return a.first_slot < b.first_slot; });
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first_slot < b.first_slot; });
 
   // First what stays, so that substitutes are spread with all the rest in view.
   std::vector<SlotOwner> owners;
@@ -92,8 +90,7 @@ std::optional<SlotMap> next_slot_map(const SlotMap& current, std::span<const Ran
     const RangeFacts& range = sorted[i];
     SlotOwner next{range.first_slot, range.last_slot, range.range, {}};
     const auto known = owner_now.find(range.range);
-    const NodeId now =
-        known == owner_now.end() || !has(range.replicas, known->second) ? NodeId{} : known->second;
+    const NodeId now = known == owner_now.end() || !has(range.replicas, known->second) ? NodeId{} : known->second;
     const bool preferred_fits = has(range.replicas, range.preferred);
     if (now.value == 0) {
       if (preferred_fits && !down(range.preferred)) next.owner = range.preferred;

@@ -52,8 +52,7 @@ struct NodeFacts {
 
 struct SlotMapPolicy {
   Duration down_after = 700 * kMillisecond;  // unreachable this long: its slots are advertised elsewhere
-  Duration return_after =
-      10 * kSecond;  // reachable this long: slots come back. Longer than any flapping worth fearing
+  Duration return_after = 10 * kSecond;  // reachable this long: slots come back. Longer than any flapping worth fearing
 };
 
 // The next map, or nullopt if the current one stands. A node of which nothing is known counts as reachable

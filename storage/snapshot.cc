@@ -131,8 +131,7 @@ Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view byt
     table.file.bytes = in.varint();
     table.file.hash = in.u64();
     table.info = get_info(in);
-    if (table.file.name.empty() || table.file.name.find('/') != std::string::npos ||
-        table.file.name[0] == '.')
+    if (table.file.name.empty() || table.file.name.find('/') != std::string::npos || table.file.name[0] == '.')
       return bad;
   }
   if (!in.ok() || !in.at_end()) return bad;
@@ -153,22 +152,21 @@ void TabletImpl::checkpoint(std::move_only_function<void(Result<Checkpoint>)> do
 void TabletImpl::serve_checkpoints() {
   while (!checkpoints_.empty() && checkpoints_.front().target <= flushed_.index) {
     auto job = std::make_shared<CheckpointJob>(store_.shared(), version_, flushed_);
-    auto done = std::make_shared<std::move_only_function<void(Result<Checkpoint>)>>(
-        std::move(checkpoints_.front().done));
+    auto done =
+        std::make_shared<std::move_only_function<void(Result<Checkpoint>)>>(std::move(checkpoints_.front().done));
     checkpoints_.pop_front();
-    store_.env().background->submit(JobPriority::kLow,
-                                    [job, done, loop = store_.env().loop, store = store_.alive()] {
-                                      if (job->step()) return true;
-                                      loop->post([job, done, store] {
-                                        if (!store.expired()) (*done)(std::move(*job->result_));
-                                      });
-                                      return false;
-                                    });
+    store_.env().background->submit(JobPriority::kLow, [job, done, loop = store_.env().loop, store = store_.alive()] {
+      if (job->step()) return true;
+      loop->post([job, done, store] {
+        if (!store.expired()) (*done)(std::move(*job->result_));
+      });
+      return false;
+    });
   }
 }
 
-InstallJob::InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::string dir,
-                       std::string manifest, const AppliedPosition& position)
+InstallJob::InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::string dir, std::string manifest,
+                       const AppliedPosition& position)
     : shared_(std::move(shared)),
       range_(range),
       dir_(std::move(dir)),

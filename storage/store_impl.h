@@ -66,15 +66,14 @@ class StoreImpl final : public TabletStore {
  public:
   StoreImpl(Environment env, TabletStoreOptions options);
   ~StoreImpl() override;
-  Result<void> start(const std::string& manifest_dir, const std::string& sst_dir,
-                     const std::string& snap_dir);
+  Result<void> start(const std::string& manifest_dir, const std::string& sst_dir, const std::string& snap_dir);
 
   std::vector<RangeId> tablets() const override;
   Tablet* find(RangeId range) override;
   Result<Tablet*> create(RangeId range) override;
   Result<void> drop(RangeId range) override;
-  void install(RangeId range, const std::string& dir, const std::string& manifest,
-               const AppliedPosition& position, std::move_only_function<void(Result<void>)> done) override;
+  void install(RangeId range, const std::string& dir, const std::string& manifest, const AppliedPosition& position,
+               std::move_only_function<void(Result<void>)> done) override;
   Result<void> install_now(RangeId range, const std::string& dir, const std::string& manifest,
                            const AppliedPosition& position) override;
   Result<void> collect_garbage() override;

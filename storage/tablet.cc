@@ -10,12 +10,7 @@ namespace cairn::storage {
 
 TabletImpl::TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shared_ptr<const Version> version,
                        const AppliedPosition& flushed)
-    : store_(store),
-      range_(range),
-      life_(life),
-      version_(std::move(version)),
-      applied_(flushed),
-      flushed_(flushed) {
+    : store_(store), range_(range), life_(life), version_(std::move(version)), applied_(flushed), flushed_(flushed) {
   mutable_ = new_memtable();
   account();
 }
@@ -43,15 +38,9 @@ Result<void> TabletImpl::apply(const AppliedPosition& position, std::string_view
 
 void TabletImpl::apply_op(const Op& op, uint64_t sequence, uint64_t time_ms) {
   switch (op.kind) {
-    case OpKind::kPut:
-      mutable_->put(op.key, hash64(op.key), op.value, sequence, time_ms);
-      break;
-    case OpKind::kDelete:
-      mutable_->remove(op.key, hash64(op.key), sequence, time_ms);
-      break;
-    case OpKind::kPrefixDelete:
-      mutable_->remove_prefix(op.key, sequence, time_ms);
-      break;
+    case OpKind::kPut: mutable_->put(op.key, hash64(op.key), op.value, sequence, time_ms); break;
+    case OpKind::kDelete: mutable_->remove(op.key, hash64(op.key), sequence, time_ms); break;
+    case OpKind::kPrefixDelete: mutable_->remove_prefix(op.key, sequence, time_ms); break;
     case OpKind::kClear:
       mutable_ = new_memtable();
       mutable_clear_ = clear_sequence_ = sequence;
@@ -90,8 +79,7 @@ Lookup TabletImpl::get(std::string_view row_key) {
   }
   if (version_->runs.empty()) return answer;
   CachedSource source(store_.cache(), store_.mutable_metrics());
-  FoundRow row =
-      find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, &store_.mutable_metrics());
+  FoundRow row = find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, &store_.mutable_metrics());
   if (row.error) report_corruption(*row.error);
   answer.state = row.state;
   answer.value = row.value;

@@ -115,10 +115,9 @@ class TabletStore {
     // Called when a flush is ready to enter the manifest: an SSTable never holds an index that the local log
     // has not made durable. Must call back (now or later) once the log of `range` is durable up to `index`.
     std::function<void(RangeId range, LogIndex index, Task when_durable)> wait_log_durable;
-    std::function<void(RangeId range)> on_flushed;  // flushed() has moved: the log may be compacted
-    std::function<void(RangeId range, const Error&)>
-        on_corruption;                           // the replica must stop voting and serving
-    std::function<void(const Error&)> on_fatal;  // manifest write failed: stop the process
+    std::function<void(RangeId range)> on_flushed;                   // flushed() has moved: the log may be compacted
+    std::function<void(RangeId range, const Error&)> on_corruption;  // the replica must stop voting and serving
+    std::function<void(const Error&)> on_fatal;                      // manifest write failed: stop the process
   };
 
   // `manifest_dir` = DATA/shard-N, `sst_dir` = DATA/sst, `snap_dir` = DATA/snap. Reads the manifest; does not
@@ -130,9 +129,8 @@ class TabletStore {
 
   virtual std::vector<RangeId> tablets() const = 0;
   virtual Tablet* find(RangeId range) = 0;
-  virtual Result<Tablet*> create(
-      RangeId range) = 0;                        // one durable manifest edit; returns the tablet if it exists
-  virtual Result<void> drop(RangeId range) = 0;  // one durable manifest edit; files go when unreferenced
+  virtual Result<Tablet*> create(RangeId range) = 0;  // one durable manifest edit; returns the tablet if it exists
+  virtual Result<void> drop(RangeId range) = 0;       // one durable manifest edit; files go when unreferenced
 
   // Replaces the whole content of `range` (created if needed) by the files of a received snapshot in `dir`,
   // verified against `manifest` before. Redone at recovery when the log's snapshot mark says so.

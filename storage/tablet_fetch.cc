@@ -94,8 +94,7 @@ class FetchJob {
       if (answer == MemtableAnswer::kFound) rows[i] = std::string(value);
       return true;
     }
-    const FoundRow found =
-        find_in_runs(*view.version, view.clear_sequence, key, hash, covered, *source, nullptr);
+    const FoundRow found = find_in_runs(*view.version, view.clear_sequence, key, hash, covered, *source, nullptr);
     if (found.error) return fail(*found.error);
     if (found.state == Lookup::State::kFound) rows[i] = std::string(found.value);
     return true;
@@ -156,16 +155,16 @@ void TabletImpl::submit_fetch(std::shared_ptr<FetchJob> job) {
     sealed.memtables.erase(sealed.memtables.begin());
     job->start(std::move(sealed), mutable_->id(), life_);
   }
-  store_.env().background->submit(
-      JobPriority::kHigh, [job, loop = store_.env().loop, weak = weak_from_this(), store = store_.alive()] {
-        if (job->step()) return true;
-        loop->post([job, weak, store] {
-          if (store.expired()) return;
-          if (const auto self = weak.lock()) return self->fetched(job);
-          job->done(Error{ErrorCode::kUnavailable, "the tablet was dropped"});
-        });
-        return false;
-      });
+  store_.env().background->submit(JobPriority::kHigh,
+                                  [job, loop = store_.env().loop, weak = weak_from_this(), store = store_.alive()] {
+                                    if (job->step()) return true;
+                                    loop->post([job, weak, store] {
+                                      if (store.expired()) return;
+                                      if (const auto self = weak.lock()) return self->fetched(job);
+                                      job->done(Error{ErrorCode::kUnavailable, "the tablet was dropped"});
+                                    });
+                                    return false;
+                                  });
 }
 
 void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
@@ -225,9 +224,7 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
     CursorState at = cursor->seek(std::max<std::string_view>(prefix.prefix, prefix.start_after));
     if (at == CursorState::kRow && !prefix.start_after.empty() && cursor->row().key == prefix.start_after)
       at = cursor->next();
-    const auto overlay_row = [&] {
-      return at == CursorState::kRow && cursor->row().key.starts_with(prefix.prefix);
-    };
+    const auto overlay_row = [&] { return at == CursorState::kRow && cursor->row().key.starts_with(prefix.prefix); };
     size_t d = 0;
     while (!full()) {
       const bool disk = d < state.disk.size();
@@ -248,8 +245,8 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
     if (!full() && !state.complete) {
       // Deletions ate some of the rows: read on.
       more = true;
-      state.wanted = state.disk.size() +
-                     std::max<uint64_t>(64, std::min<uint64_t>(prefix.rows_max, 4096) - merged.size());
+      state.wanted =
+          state.disk.size() + std::max<uint64_t>(64, std::min<uint64_t>(prefix.rows_max, 4096) - merged.size());
       state.bytes = std::min(state.bytes, bytes);
       job->next_prefix = std::min(job->next_prefix, i);
     }

@@ -30,8 +30,7 @@ Tables with_infos(std::vector<std::shared_ptr<Sstable>> tables, uint64_t run, ui
 // A memtable that its cursor keeps alive.
 class OwningMemtableCursor final : public RowCursor {
  public:
-  explicit OwningMemtableCursor(std::shared_ptr<const Memtable> table)
-      : table_(std::move(table)), cursor_(*table_) {}
+  explicit OwningMemtableCursor(std::shared_ptr<const Memtable> table) : table_(std::move(table)), cursor_(*table_) {}
   CursorState seek(std::string_view lower) override { return cursor_.seek(lower); }
   CursorState next() override { return cursor_.next(); }
   const Row& row() const override { return cursor_.row(); }
@@ -107,17 +106,16 @@ void TabletImpl::build(int attempt) {
   plan.writer = writer_options(store_.options());
   plan.run = version_->runs.empty() ? 1 : version_->runs.front().number + 1;
   plan.prefixes = front.table->prefixes().list();
-  auto job =
-      std::make_shared<OutputJob>(std::move(plan), std::make_unique<OwningMemtableCursor>(front.table));
-  store_.env().background->submit(
-      JobPriority::kHigh, [job, attempt, loop = store_.env().loop, weak = weak_from_this(), life = life_] {
-        if (job->step()) return true;
-        loop->post([job, attempt, weak, life] {
-          const auto self = weak.lock();
-          if (self && self->life_ == life && !self->dropped_) self->built(job, attempt);
-        });
-        return false;
-      });
+  auto job = std::make_shared<OutputJob>(std::move(plan), std::make_unique<OwningMemtableCursor>(front.table));
+  store_.env().background->submit(JobPriority::kHigh,
+                                  [job, attempt, loop = store_.env().loop, weak = weak_from_this(), life = life_] {
+                                    if (job->step()) return true;
+                                    loop->post([job, attempt, weak, life] {
+                                      const auto self = weak.lock();
+                                      if (self && self->life_ == life && !self->dropped_) self->built(job, attempt);
+                                    });
+                                    return false;
+                                  });
 }
 
 void TabletImpl::built(const std::shared_ptr<OutputJob>& job, int attempt) {
@@ -151,16 +149,15 @@ void TabletImpl::commit_flush() {
   if (CAIRN_PLANTED("flush-edit-without-index")) edit.flushed->index = edit.flushed->index.next();
   edit.clear_sequence = front.clear_sequence;
   for (const auto& [info, table] : front.output) edit.added.push_back(info);
-  store_.env().background->submit(
-      JobPriority::kHigh, [shared = store_.shared(), edit = std::move(edit), life = life_,
-                           loop = store_.env().loop, weak = weak_from_this()]() mutable {
-        auto result = std::make_shared<Result<bool>>(shared->manifest->commit({edit}));
-        loop->post([result, weak, life] {
-          const auto self = weak.lock();
-          if (self && self->life_ == life && !self->dropped_) self->flush_committed(std::move(*result));
-        });
-        return false;
-      });
+  store_.env().background->submit(JobPriority::kHigh, [shared = store_.shared(), edit = std::move(edit), life = life_,
+                                                       loop = store_.env().loop, weak = weak_from_this()]() mutable {
+    auto result = std::make_shared<Result<bool>>(shared->manifest->commit({edit}));
+    loop->post([result, weak, life] {
+      const auto self = weak.lock();
+      if (self && self->life_ == life && !self->dropped_) self->flush_committed(std::move(*result));
+    });
+    return false;
+  });
 }
 
 void TabletImpl::flush_committed(Result<bool> result) {
@@ -237,20 +234,17 @@ void TabletImpl::maybe_compact() {
   compacting_ = true;
   busy_ = plan->inputs;
   store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
-  auto job = std::make_shared<OutputJob>(std::move(output),
-                                         std::make_unique<CompactionCursor>(version_, plan->inputs));
-  store_.env().background->submit(JobPriority::kLow,
-                                  [job, inputs = plan->inputs, level = plan->output_level, newest,
-                                   loop = store_.env().loop, weak = weak_from_this(), life = life_] {
-                                    if (weak.expired()) return false;
-                                    if (job->step()) return true;
-                                    loop->post([job, inputs, level, newest, weak, life] {
-                                      const auto self = weak.lock();
-                                      if (self && self->life_ == life && !self->dropped_)
-                                        self->compaction_done(job, inputs, level, newest);
-                                    });
-                                    return false;
-                                  });
+  auto job = std::make_shared<OutputJob>(std::move(output), std::make_unique<CompactionCursor>(version_, plan->inputs));
+  store_.env().background->submit(JobPriority::kLow, [job, inputs = plan->inputs, level = plan->output_level, newest,
+                                                      loop = store_.env().loop, weak = weak_from_this(), life = life_] {
+    if (weak.expired()) return false;
+    if (job->step()) return true;
+    loop->post([job, inputs, level, newest, weak, life] {
+      const auto self = weak.lock();
+      if (self && self->life_ == life && !self->dropped_) self->compaction_done(job, inputs, level, newest);
+    });
+    return false;
+  });
 }
 
 void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, const std::vector<uint64_t>& inputs,
@@ -270,9 +264,8 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, const st
   store_.mutable_metrics().compactions.add();
   store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
   store_.env().background->submit(
-      JobPriority::kLow,
-      [shared = store_.shared(), edit = std::move(edit), inputs, output = std::move(output), life = life_,
-       loop = store_.env().loop, weak = weak_from_this()]() mutable {
+      JobPriority::kLow, [shared = store_.shared(), edit = std::move(edit), inputs, output = std::move(output),
+                          life = life_, loop = store_.env().loop, weak = weak_from_this()]() mutable {
         auto result = std::make_shared<Result<bool>>(shared->manifest->commit({edit}));
         // After any other failure the edit may be in the file all the same: then the output must stay.
         const bool unwritten = *result ? !**result : result->error().code == ErrorCode::kNoSpace;
@@ -289,8 +282,7 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, const st
       });
 }
 
-void TabletImpl::compaction_committed(Result<bool> result, const std::vector<uint64_t>& inputs,
-                                      Tables output) {
+void TabletImpl::compaction_committed(Result<bool> result, const std::vector<uint64_t>& inputs, Tables output) {
   compacting_ = false;
   busy_.clear();
   if (!result) {
@@ -335,8 +327,7 @@ void TabletImpl::retire() {
   store_.memtable_changed(delta);
 }
 
-void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version,
-                         const AppliedPosition& position) {
+void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position) {
   retire();
   dropped_ = false;
   life_ = life;

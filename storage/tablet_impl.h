@@ -69,8 +69,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void commit_flush();
   void flush_committed(Result<bool> result);
   void stall();
-  void compaction_done(const std::shared_ptr<OutputJob>& job, const std::vector<uint64_t>& inputs,
-                       uint32_t level, uint64_t run);
+  void compaction_done(const std::shared_ptr<OutputJob>& job, const std::vector<uint64_t>& inputs, uint32_t level,
+                       uint64_t run);
   void compaction_committed(Result<bool> result, const std::vector<uint64_t>& inputs,
                             std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> output);
   void serve_checkpoints();

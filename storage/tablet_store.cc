@@ -28,8 +28,7 @@ std::optional<uint64_t> parse_sstable_name(std::string_view name) {
 }  // namespace
 
 Result<std::unique_ptr<TabletStore>> TabletStore::open(Environment env, const std::string& manifest_dir,
-                                                       const std::string& sst_dir,
-                                                       const std::string& snap_dir,
+                                                       const std::string& sst_dir, const std::string& snap_dir,
                                                        TabletStoreOptions options) {
   CAIRN_TRY_VOID(options.size_tiered.validate());
   auto store = std::make_unique<StoreImpl>(std::move(env), options);
@@ -81,8 +80,8 @@ Result<void> StoreImpl::start(const std::string& manifest_dir, const std::string
       damage = std::move(table).error();
       damage->code = ErrorCode::kCorruption;
     }
-    auto opened = std::make_shared<TabletImpl>(*this, tablet.range, life, make_version(std::move(tables)),
-                                               tablet.flushed);
+    auto opened =
+        std::make_shared<TabletImpl>(*this, tablet.range, life, make_version(std::move(tables)), tablet.flushed);
     if (damage) opened->report_corruption(*damage);
     tablets_[tablet.range] = std::move(opened);
   }
@@ -107,8 +106,7 @@ Result<Tablet*> StoreImpl::create(RangeId range) {
   edit.created = range;
   CAIRN_TRY(const bool fits, shared_->manifest->commit({edit}));
   if (!fits) return Error{ErrorCode::kAlreadyExists, "range " + std::to_string(range.value)};
-  auto tablet =
-      std::make_shared<TabletImpl>(*this, range, edit.life, std::make_shared<Version>(), AppliedPosition{});
+  auto tablet = std::make_shared<TabletImpl>(*this, range, edit.life, std::make_shared<Version>(), AppliedPosition{});
   tablets_[range] = tablet;
   return tablet.get();
 }
@@ -176,8 +174,7 @@ Result<void> StoreImpl::collect_garbage() {
     // Files of other shards are theirs to judge.
     const auto number = parse_sstable_name(name);
     if (!number || *number >> kShardShift != shard_ || *number > started_below) continue;
-    if (!std::ranges::binary_search(live, *number))
-      CAIRN_TRY_VOID(env_.fs->remove(join_path(shared_->sst_dir, name)));
+    if (!std::ranges::binary_search(live, *number)) CAIRN_TRY_VOID(env_.fs->remove(join_path(shared_->sst_dir, name)));
   }
   for (const auto& [range, tablet] : tablets_) tablet->maybe_compact();
   return {};
@@ -191,8 +188,7 @@ void StoreImpl::memtable_changed(int64_t delta) {
   for (const auto& [range, tablet] : tablets_) {
     if (largest == nullptr || tablet->mutable_bytes() > largest->mutable_bytes()) largest = tablet.get();
   }
-  if (largest == nullptr || largest->mutable_bytes() < std::min(kSealAtLeast, options_.memtable_bytes))
-    return;
+  if (largest == nullptr || largest->mutable_bytes() < std::min(kSealAtLeast, options_.memtable_bytes)) return;
   sealing_posted_ = true;  // not from inside apply()
   env_.loop->post([weak = std::weak_ptr(self_), range = largest->range()] {
     const auto self = weak.lock();
@@ -212,13 +208,13 @@ void StoreImpl::fatal(const Error& error) {
 Result<std::string> dump_sstable(FileSystem& fs, const std::string& path, bool rows) {
   CAIRN_TRY(const auto table, Sstable::open(fs, path, 0));
   const TableProperties& p = table->properties();
-  std::string out = "sstable " + std::to_string(p.info.id) + ": " + std::to_string(p.info.bytes) +
-                    " bytes, " + std::to_string(p.blocks) + " blocks, " + std::to_string(p.info.entries) +
-                    " rows, " + std::to_string(p.point_tombstones) + " tombstones, " +
-                    std::to_string(p.info.tombstones - p.point_tombstones) + " prefix tombstones\n" +
-                    "sequences " + std::to_string(p.info.min_sequence.value) + " to " +
-                    std::to_string(p.info.max_sequence.value) + ", times " +
-                    std::to_string(p.info.min_time_ms) + " to " + std::to_string(p.info.max_time_ms) + "\n";
+  std::string out = "sstable " + std::to_string(p.info.id) + ": " + std::to_string(p.info.bytes) + " bytes, " +
+                    std::to_string(p.blocks) + " blocks, " + std::to_string(p.info.entries) + " rows, " +
+                    std::to_string(p.point_tombstones) + " tombstones, " +
+                    std::to_string(p.info.tombstones - p.point_tombstones) + " prefix tombstones\n" + "sequences " +
+                    std::to_string(p.info.min_sequence.value) + " to " + std::to_string(p.info.max_sequence.value) +
+                    ", times " + std::to_string(p.info.min_time_ms) + " to " + std::to_string(p.info.max_time_ms) +
+                    "\n";
   const auto printable = [](std::string_view bytes) {
     static constexpr char kHex[] = "0123456789abcdef";
     std::string text;

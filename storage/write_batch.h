@@ -14,9 +14,8 @@ namespace cairn::storage {
 enum class OpKind : uint8_t {
   kPut = 1,
   kDelete = 2,
-  kPrefixDelete =
-      3,       // every row whose key starts with the key; written only for whole collections, never nested
-  kClear = 4,  // every row of the tablet with an older sequence; the key is empty
+  kPrefixDelete = 3,  // every row whose key starts with the key; written only for whole collections, never nested
+  kClear = 4,         // every row of the tablet with an older sequence; the key is empty
 };
 
 struct Op {
@@ -51,9 +50,7 @@ class WriteBatch {
   bool empty() const { return count_ == 0; }
   uint32_t count() const { return count_; }
   const std::string& bytes() const { return bytes_; }
-  std::string& mutable_bytes() {
-    return bytes_;
-  }  // for a header the owner puts in front before the first operation
+  std::string& mutable_bytes() { return bytes_; }  // for a header the owner puts in front before the first operation
   std::string take() {
     count_ = 0;
     return std::move(bytes_);

@@ -7,9 +7,7 @@
 
 namespace cairn::consensus::raft {
 
-Duration Raft::election_wait() {
-  return options_.election_timeout + random_.below(options_.election_timeout + 1);
-}
+Duration Raft::election_wait() { return options_.election_timeout + random_.below(options_.election_timeout + 1); }
 
 // A voter that an uncommitted change removes still campaigns, without counting itself: it may be the only one
 // whose log can win and so complete the change (thesis 4.2.2).
@@ -33,8 +31,8 @@ bool Raft::follows_live_leader(NodeId asking) const {
   if (CAIRN_PLANTED("vote-while-supporting")) return false;
   if (promise_.node != asking && promise_holds()) return true;
   const auto* follower = std::get_if<Follower>(&role_);
-  return follower != nullptr && follower->leader.value != 0 && follower->leader != asking &&
-         !follower->lost && may_campaign();
+  return follower != nullptr && follower->leader.value != 0 && follower->leader != asking && !follower->lost &&
+         may_campaign();
 }
 
 void Raft::become_follower(Term term, NodeId leader, std::string reason) {
@@ -49,17 +47,14 @@ void Raft::become_follower(Term term, NodeId leader, std::string reason) {
     save_hard_state(true);
   }
   if (Leader* lead = as_leader()) {
-    lead->reads.fail_all([&](const ReadQueue::Waiting& read) {
-      out_->reads.push_back({read.id, {}, false});
-    });
+    lead->reads.fail_all([&](const ReadQueue::Waiting& read) { out_->reads.push_back({read.id, {}, false}); });
     event(Event::Kind::kSteppedDown, leader, {}, std::move(reason));
   }
   role_ = Follower{leader, leader.value == 0 ? Incarnation{} : liveness_.peer(leader).incarnation, false};
   if (term > before_term || leader.value != 0) handover_ = {};
   election_deadline_ = may_campaign() ? std::max(silent_until_, now_ + election_wait()) : kNever;
   if (before_role != Role::kFollower || leader != before_leader) event(Event::Kind::kBecameFollower, leader);
-  if (before_role != Role::kFollower || term != before_term || leader != before_leader)
-    out_->status_changed = true;
+  if (before_role != Role::kFollower || term != before_term || leader != before_leader) out_->status_changed = true;
 }
 
 void Raft::step_down(std::string reason) { become_follower(hard_.term, {}, std::move(reason)); }
@@ -136,8 +131,7 @@ void Raft::start_ballot(bool pre, bool transfer) {
 // term it is in: a newer one ends the promise. A leader sends an append along.
 void Raft::ask_promised() {
   if (promise_.node.value == 0 || !promise_holds()) return;
-  send(promise_.node,
-       VoteRequest{promise_.term, log_.last_index(), log_.last_term(), incarnation_, true, false});
+  send(promise_.node, VoteRequest{promise_.term, log_.last_index(), log_.last_term(), incarnation_, true, false});
 }
 
 void Raft::check_ballots() {
@@ -276,8 +270,7 @@ void Raft::hand_over() {
     const bool stays = std::find(voters.begin(), voters.end(), peer.member) != voters.end();
     if (stays) order.emplace_back(peer.match, peer.member.node);
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   handover_ = {};
   for (const auto& [match, node] : order) handover_.targets.push_back(node);
   send_handover();

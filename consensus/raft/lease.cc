@@ -13,8 +13,8 @@ Instant Raft::lease_end_now(const Leader& lead) const {
       if (peer.member.node != node) continue;
       const PeerLiveness& link = liveness_.peer(node);
       if (CAIRN_PLANTED("lease-counts-restarted-follower")) return peer.acknowledged ? link.held_until : 0;
-      const bool counts = peer.acknowledged && link.held.value != 0 && peer.epoch == link.held &&
-                          peer.incarnation == link.incarnation;
+      const bool counts =
+          peer.acknowledged && link.held.value != 0 && peer.epoch == link.held && peer.incarnation == link.incarnation;
       return counts ? link.held_until : 0;
     }
     return 0;

@@ -49,8 +49,7 @@ LogIndex LogView::last_at_most(LogIndex index, Term term) const {
   if (index <= start_index_) return start_index_;
   const auto begin = entries_.begin();
   const auto end = begin + static_cast<std::ptrdiff_t>(index.value - start_index_.value);
-  const auto after =
-      std::upper_bound(begin, end, term, [](Term t, const Entry& entry) { return t < entry.term; });
+  const auto after = std::upper_bound(begin, end, term, [](Term t, const Entry& entry) { return t < entry.term; });
   return {start_index_.value + static_cast<uint64_t>(after - begin)};
 }
 

@@ -7,10 +7,9 @@
 namespace cairn::consensus {
 
 std::unique_ptr<ReplicatedLog> make_raft(NodeId self, ReplicaId replica, Incarnation incarnation,
-                                         const RaftOptions& options, const LivenessView& liveness,
-                                         Random& random, Instant now, RecoveredState recovered) {
-  return std::make_unique<raft::Raft>(self, replica, incarnation, options, liveness, random, now,
-                                      std::move(recovered));
+                                         const RaftOptions& options, const LivenessView& liveness, Random& random,
+                                         Instant now, RecoveredState recovered) {
+  return std::make_unique<raft::Raft>(self, replica, incarnation, options, liveness, random, now, std::move(recovered));
 }
 
 namespace raft {
@@ -84,8 +83,7 @@ void Raft::step(Instant now, const Input& input, Output& out) {
         if constexpr (std::is_same_v<T, Received>) on_received(in.from, in.message);
         if constexpr (std::is_same_v<T, Propose>) on_propose(in.proposal);
         if constexpr (std::is_same_v<T, StorageDone>) on_storage_done(in.up_to);
-        if constexpr (std::is_same_v<T, Applied>)
-          applied_ = std::max(applied_, std::min(in.applied, commit_));
+        if constexpr (std::is_same_v<T, Applied>) applied_ = std::max(applied_, std::min(in.applied, commit_));
         if constexpr (std::is_same_v<T, Compact>) on_compact(in.up_to);
         if constexpr (std::is_same_v<T, Read>) on_read(in.id);
         if constexpr (std::is_same_v<T, ChangeConfig>) on_change_config(in);
@@ -181,8 +179,7 @@ void Raft::on_snapshot_installed(const SnapshotInstalled& input) {
     configurations_.front() = {input.index, std::move(*decoded)};
   } else {
     if (as_leader()) step_down("a snapshot shows entries that this leader never had");
-    if (log_.last_index() > log_.start_index())
-      event(Event::Kind::kLogTruncated, {}, log_.first_index(), "snapshot");
+    if (log_.last_index() > log_.start_index()) event(Event::Kind::kLogTruncated, {}, log_.first_index(), "snapshot");
     log_.reset(input.index, input.term);
     configurations_.clear();
     configurations_.emplace_back(input.index, std::move(*decoded));
@@ -245,8 +242,7 @@ void Raft::on_liveness(NodeId node) {
     return;
   }
   if (promise_.node == node && !promise_holds()) promise_ = {};
-  if (auto* follower = std::get_if<Follower>(&role_);
-      follower && follower->leader == node && !follower->lost) {
+  if (auto* follower = std::get_if<Follower>(&role_); follower && follower->leader == node && !follower->lost) {
     const bool new_life = follower->incarnation.value != 0 && peer.incarnation != follower->incarnation;
     const bool had_promise = election_deadline_ == kNever;
     if (new_life || (had_promise && promise_.node.value == 0)) leader_lost();
@@ -255,8 +251,7 @@ void Raft::on_liveness(NodeId node) {
 
 void Raft::on_received(NodeId from, const Message& message) {
   if (from == self_ || from.value == 0) return;
-  if (promise_.node == from && own_term(message) > promise_.term)
-    promise_ = {};  // it does not lead that term any more
+  if (promise_.node == from && own_term(message) > promise_.term) promise_ = {};  // it does not lead that term any more
   if (const auto* m = std::get_if<AppendRequest>(&message)) return on_append_request(from, *m);
   if (const auto* m = std::get_if<AppendReply>(&message)) return on_append_reply(from, *m);
   if (const auto* m = std::get_if<VoteRequest>(&message)) return on_vote_request(from, *m);
@@ -315,9 +310,7 @@ void Raft::finish_step() {
 
 void Raft::send(NodeId to, Message message) { out_->send_now.push_back({to, std::move(message)}); }
 
-void Raft::send_gated(NodeId to, Message message) {
-  out_->send_after.push_back({issued_, {to, std::move(message)}});
-}
+void Raft::send_gated(NodeId to, Message message) { out_->send_after.push_back({issued_, {to, std::move(message)}}); }
 
 void Raft::event(Event::Kind kind, NodeId node, LogIndex index, std::string detail) {
   out_->events.push_back({kind, hard_.term, node, index, std::move(detail)});

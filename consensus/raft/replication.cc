@@ -26,11 +26,9 @@ void Raft::on_propose(const Proposal& proposal) {
   ProposalResult& result = out_->proposed.emplace();
   if (!may_propose() || proposal.type == EntryType::kConfiguration) return;
   const Leader& lead = *as_leader();
-  if (lead.uncommitted_bytes > 0 &&
-      lead.uncommitted_bytes + proposal.payload.size() > options_.uncommitted_bytes_max)
+  if (lead.uncommitted_bytes > 0 && lead.uncommitted_bytes + proposal.payload.size() > options_.uncommitted_bytes_max)
     return;
-  const LogIndex index =
-      append_own(proposal.type, std::max(proposal.time_ms, last_time_ms_), proposal.payload);
+  const LogIndex index = append_own(proposal.type, std::max(proposal.time_ms, last_time_ms_), proposal.payload);
   result = {true, index, hard_.term};
 }
 
@@ -57,8 +55,7 @@ void Raft::broadcast() {
 // Sends what the peer's state allows. Leaves before our own sync: the leader counts itself only when durable.
 void Raft::replicate(Progress& peer) {
   switch (peer.state) {
-    case Progress::State::kSnapshot:
-      return;
+    case Progress::State::kSnapshot: return;
     case Progress::State::kProbe:
       if (!peer.probing) send_entries(peer);
       return;
@@ -82,15 +79,14 @@ void Raft::send_entries(Progress& peer) {
   request.prev_term = *log_.term_at(request.prev_index);
   request.commit = commit_;
   request.read_seq = as_leader()->round;
-  const uint64_t limit =
-      pipelined ? std::min(options_.message_bytes_max, peer.inflight.room(options_.inflight_bytes_max))
-                : options_.message_bytes_max;
+  const uint64_t limit = pipelined
+                             ? std::min(options_.message_bytes_max, peer.inflight.room(options_.inflight_bytes_max))
+                             : options_.message_bytes_max;
   uint64_t bytes = 0;
   LogIndex index = peer.next;
   for (; index <= log_.last_index(); index = index.next()) {
     const uint64_t size = log_.at(index).payload.size() + kEntryOverhead;
-    const bool alone =
-        index == peer.next && (!pipelined || peer.inflight.empty());  // an oversized entry goes alone
+    const bool alone = index == peer.next && (!pipelined || peer.inflight.empty());  // an oversized entry goes alone
     if (bytes + size > limit && !alone) break;
     bytes += size;
     request.entries.push_back(log_.at(index));
@@ -174,8 +170,7 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
     record_support(*peer, reply);
     const PeerLiveness& link = liveness_.peer(from);
     if (link.held.value != 0 && reply.support_epoch < link.held && peer->round_wanted <= peer->round_acked) {
-      peer->round_wanted =
-          ++lead->round;  // its range loop has not heard of the new epoch yet: ask again later
+      peer->round_wanted = ++lead->round;  // its range loop has not heard of the new epoch yet: ask again later
     }
     const bool advanced = reply.match > peer->match;
     peer->match = std::max(peer->match, reply.match);
@@ -281,9 +276,8 @@ void Raft::on_transfer(NodeId to) {
   Leader* lead = as_leader();
   if (lead == nullptr || to == self_ || lead->transfer_to == to) return;
   const Progress* peer = progress_of(to);
-  const bool voter =
-      peer != nullptr && std::any_of(configuration().voters.begin(), configuration().voters.end(),
-                                     [&](const Member& m) { return m.node == to; });
+  const bool voter = peer != nullptr && std::any_of(configuration().voters.begin(), configuration().voters.end(),
+                                                    [&](const Member& m) { return m.node == to; });
   if (!voter || lead->transfer_to.value != 0) {
     event(Event::Kind::kTransferFailed, to, {}, voter ? "another transfer is under way" : "not a voter");
     return;

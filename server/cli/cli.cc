@@ -79,7 +79,8 @@ int run_cli(int argc, char** argv) {
   std::vector<std::string> joins;
   start->add_option("--config", file, "YAML file")->required();
   start->add_flag("--bootstrap", flags.bootstrap, "create a cluster; no effect on existing data");
-  start->add_option("--initial-nodes", flags.initial_nodes, "with --bootstrap: nodes to wait for")->check(CLI::Range(1, 100));
+  start->add_option("--initial-nodes", flags.initial_nodes, "with --bootstrap: nodes to wait for")
+      ->check(CLI::Range(1, 100));
   start->add_option("--join", joins, "HOST:PORT[,...] of members' peer addresses")->delimiter(',');
   start->allow_extras();
 
@@ -156,8 +157,13 @@ int run_cli(int argc, char** argv) {
     return print(storage::dump_manifest(*fs, path));
   }
   if (as_json) {
-    std::printf("%s\n", nlohmann::json{{"cairn_version", kVersion}, {"redis_version", "7.0.15"}, {"log_format", 1},
-                                       {"sstable_format", 1}, {"peer_protocol", 1}}.dump().c_str());
+    std::printf("%s\n", nlohmann::json{{"cairn_version", kVersion},
+                                       {"redis_version", "7.0.15"},
+                                       {"log_format", 1},
+                                       {"sstable_format", 1},
+                                       {"peer_protocol", 1}}
+                            .dump()
+                            .c_str());
   } else {
     std::printf("cairnd %s (Redis API 7.0.15)\n", kVersion);
   }

@@ -50,7 +50,8 @@ int http_status(unsigned port, const char* method, const char* path, std::string
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int status = 0;
   if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-    const std::string request = fmt::format("{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path);
+    const std::string request = fmt::format(
+        "{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path);
     (void)!::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
     std::string reply;
     char buffer[4096];
@@ -87,7 +88,8 @@ bool all_gone(std::vector<Child>& children, bool report) {
     if (::waitpid(child.pid, &status, WNOHANG) == child.pid) {
       child.dead = true;
       if (report) {
-        std::printf("node %u (pid %d) ended: %s %d\n", child.number, child.pid, WIFSIGNALED(status) ? "signal" : "exit code",
+        std::printf("node %u (pid %d) ended: %s %d\n", child.number, child.pid,
+                    WIFSIGNALED(status) ? "signal" : "exit code",
                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         std::fflush(stdout);
       }
@@ -104,7 +106,8 @@ int run_demo(const DemoOptions& options) {
   fs::path dir = fs::absolute(options.dir);
   if (options.ephemeral) {
     std::string pattern = (fs::temp_directory_path() / "cairn-demo-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) return refuse("no temporary directory: " + std::string(std::strerror(errno)));
+    if (::mkdtemp(pattern.data()) == nullptr)
+      return refuse("no temporary directory: " + std::string(std::strerror(errno)));
     dir = pattern;
   }
   unsigned nodes = options.nodes.value_or(3);
@@ -122,7 +125,8 @@ int run_demo(const DemoOptions& options) {
     const auto differs = [&](const char* what, const std::string& asked, const std::string& is) {
       return refuse(fmt::format("{} holds a demo made with --{} {}, not {}", dir.string(), what, is, asked));
     };
-    if (options.nodes && *options.nodes != found) return differs("nodes", std::to_string(*options.nodes), std::to_string(found));
+    if (options.nodes && *options.nodes != found)
+      return differs("nodes", std::to_string(*options.nodes), std::to_string(found));
     if (options.port && *options.port != port_of(first->client_listen)) {
       return differs("port", std::to_string(*options.port), std::to_string(port_of(first->client_listen)));
     }
@@ -204,7 +208,10 @@ int run_demo(const DemoOptions& options) {
     std::printf("node %u   redis://127.0.0.1:%u   admin http://127.0.0.1:%u   pid %d\n", child.number,
                 port + child.number - 1, port + 2000 + child.number - 1, child.pid);
   }
-  std::printf("data in %s%s\n", dir.string().c_str(), resumed ? " (resumed)" : options.ephemeral ? " (removed at the end)" : "");
+  std::printf("data in %s%s\n", dir.string().c_str(),
+              resumed             ? " (resumed)"
+              : options.ephemeral ? " (removed at the end)"
+                                  : "");
   std::printf("try: redis-cli -p %u set hello world; redis-cli -p %u get hello\n", port, port + nodes - 1);
   if (nodes > 2) std::printf("then: kill -9 %d and read it again; Ctrl-C ends all\n", children[0].pid);
   std::fflush(stdout);

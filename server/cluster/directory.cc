@@ -118,7 +118,8 @@ bool Directory::apply(std::string_view key, std::optional<std::string_view> valu
 void Directory::rebuild_slots() {
   by_slot_.assign(sharding::kSlots, RangeId{});
   for (const auto& [id, range] : ranges_) {
-    for (uint32_t slot = range.first_slot; slot <= range.last_slot && slot < sharding::kSlots; ++slot) by_slot_[slot] = id;
+    for (uint32_t slot = range.first_slot; slot <= range.last_slot && slot < sharding::kSlots; ++slot)
+      by_slot_[slot] = id;
   }
 }
 

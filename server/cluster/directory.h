@@ -1,5 +1,5 @@
-// The system range's content, decoded: members, ranges, advertised slot map. Group 0 is the authority; every node holds a
-// replica of it and keeps this picture of what it has applied.
+// The system range's content, decoded: members, ranges, advertised slot map. Group 0 is the authority; every node holds
+// a replica of it and keeps this picture of what it has applied.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ namespace cairn::server {
 inline constexpr RangeId kSystemRange{0};
 
 struct ClusterRecord {
-  std::string uuid;               // 16 bytes
-  uint32_t initial_nodes = 1;     // members to wait for before the ranges are created
-  bool whole = false;             // `sharding: whole` for the default keyspace
-  uint32_t ranges = 16;           // of the default keyspace at creation
+  std::string uuid;            // 16 bytes
+  uint32_t initial_nodes = 1;  // members to wait for before the ranges are created
+  bool whole = false;          // `sharding: whole` for the default keyspace
+  uint32_t ranges = 16;        // of the default keyspace at creation
   uint32_t replication_factor = 3;
   std::string encode() const;
   static std::optional<ClusterRecord> decode(std::string_view bytes);

@@ -78,8 +78,8 @@ void Forwarding::on_reply(NodeId from, const ForwardReplyFrame& frame) {
   const auto found = streams_.find(key);
   CAIRN_ASSERT(found != streams_.end());
   Stream& stream = found->second;
-  const auto item = std::find_if(stream.items.begin(), stream.items.end(),
-                                 [&](const Item& i) { return i.request == frame.request; });
+  const auto item =
+      std::find_if(stream.items.begin(), stream.items.end(), [&](const Item& i) { return i.request == frame.request; });
   CAIRN_ASSERT(item != stream.items.end());
   if (item->peer != from) return;
   requests_.erase(request);

@@ -1,5 +1,5 @@
-// Commands of this node's connections that cannot run here at once: forwarded to the leader, or waiting for one. First-in
-// first-out per (connection, range), retries included.
+// Commands of this node's connections that cannot run here at once: forwarded to the leader, or waiting for one.
+// First-in first-out per (connection, range), retries included.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,10 @@
 namespace cairn::server {
 
 struct ForwardingMetrics {
-  Counter forwarded;    // sent to another node
-  Counter refused;      // answered: not the leader
-  Counter expired;      // no leader within cluster.wait_for_leader
-  Counter lost;         // the connection went while the outcome was unknown
+  Counter forwarded;  // sent to another node
+  Counter refused;    // answered: not the leader
+  Counter expired;    // no leader within cluster.wait_for_leader
+  Counter lost;       // the connection went while the outcome was unknown
 };
 
 class ForwardingHost {
@@ -86,8 +86,8 @@ class Forwarding {
   ForwardingMetrics metrics_;
 };
 
-// The receiving side's memory of refusals: after one, the rest of the stream is refused up to that epoch, so that nothing
-// overtakes what was refused.
+// The receiving side's memory of refusals: after one, the rest of the stream is refused up to that epoch, so that
+// nothing overtakes what was refused.
 class RefusedStreams {
  public:
   bool refused(NodeId node, uint64_t session, RangeId range, uint64_t epoch);

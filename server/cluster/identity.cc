@@ -57,7 +57,8 @@ Result<Identity> load_identity(storage::FileSystem& fs, const std::string& data_
     return identity;
   }
   CAIRN_TRY(const std::string text, storage::read_file(fs, path));
-  const Error damaged{ErrorCode::kCorruption, path + " is damaged: it is not guessed at; restore it or join as a new node"};
+  const Error damaged{ErrorCode::kCorruption,
+                      path + " is damaged: it is not guessed at; restore it or join as a new node"};
   const size_t last = text.rfind("crc ");
   if (last == std::string::npos || !text.starts_with(kMagic)) return damaged;
   if (text.substr(last) != fmt::format("crc {:08x}\n", crc32c(std::string_view(text).substr(0, last)))) return damaged;

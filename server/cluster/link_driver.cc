@@ -2,8 +2,9 @@
 
 namespace cairn::server {
 
-LinkDriver::LinkDriver(Environment env, NodeId self, Incarnation incarnation, const LinkOptions& options, bool first_life,
-                       std::function<void(const PeerReport&)> report, std::function<bool()> log_healthy)
+LinkDriver::LinkDriver(Environment env, NodeId self, Incarnation incarnation, const LinkOptions& options,
+                       bool first_life, std::function<void(const PeerReport&)> report,
+                       std::function<bool()> log_healthy)
     : env_(env),
       options_(options),
       report_(std::move(report)),

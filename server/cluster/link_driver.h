@@ -10,8 +10,8 @@
 
 namespace cairn::server {
 
-// Thread safety: constructed and destroyed on the range loop's side before and after the link loop uses it; start() and the
-// transport events run on the link loop; progress() on the range loop.
+// Thread safety: constructed and destroyed on the range loop's side before and after the link loop uses it; start() and
+// the transport events run on the link loop; progress() on the range loop.
 class LinkDriver final : public TransportEvents {
  public:
   struct Environment {
@@ -25,9 +25,9 @@ class LinkDriver final : public TransportEvents {
              std::function<void(const PeerReport&)> report, std::function<bool()> log_healthy);
   ~LinkDriver() override;
 
-  void start();                                                        // link loop
-  void set_peers(std::vector<std::pair<NodeId, std::string>> peers);   // any loop; addresses
-  void stop(bool relinquish);                                          // link loop
+  void start();                                                       // link loop
+  void set_peers(std::vector<std::pair<NodeId, std::string>> peers);  // any loop; addresses
+  void stop(bool relinquish);                                         // link loop
 
   void on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame) override;
   void on_disconnected(NodeId peer, Channel channel, bool refused) override;
@@ -37,12 +37,13 @@ class LinkDriver final : public TransportEvents {
   struct Shared {  // outlives this object in tasks that are still queued
     std::atomic<Instant> progress{0};
     std::atomic<bool> probing{false};
-    bool stopped = false;     // link loop
-    bool reports_off = false; // range loop
+    bool stopped = false;      // link loop
+    bool reports_off = false;  // range loop
   };
   void tick();
 
-  static constexpr Duration kStandstill = 2 * kSecond;  // a range loop or log without progress for so long loses support
+  static constexpr Duration kStandstill =
+      2 * kSecond;  // a range loop or log without progress for so long loses support
   Environment env_;
   LinkOptions options_;
   std::function<void(const PeerReport&)> report_;

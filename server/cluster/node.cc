@@ -62,7 +62,8 @@ void Node::end_turn() {
 }
 
 void Node::arm_deadline_timer() {
-  if (stopped_) return;  // nothing would be done about what is due: the timer would fire for ever, and the loop never end
+  if (stopped_)
+    return;  // nothing would be done about what is due: the timer would fire for ever, and the loop never end
   const Instant next = deadlines_.empty() ? kNever : deadlines_.begin()->first;
   if (next >= deadline_armed_) return;  // an earlier wake-up finds this one
   if (deadline_timer_ != 0) env_.loop->cancel(deadline_timer_);
@@ -259,9 +260,9 @@ void Node::event(Replica& replica, const consensus::Event& event) {
     case Kind::kConfigurationChanged:
     case Kind::kTransferStarted:
     case Kind::kTransferFailed:
-      note(LogLevel::kInfo, fmt::format("range {}: {} {}", replica.range().value,
-                                        event.kind == Kind::kConfigurationChanged ? "configuration" : "transfer",
-                                        event.detail));
+      note(LogLevel::kInfo,
+           fmt::format("range {}: {} {}", replica.range().value,
+                       event.kind == Kind::kConfigurationChanged ? "configuration" : "transfer", event.detail));
       return;
     default: return;
   }
@@ -432,8 +433,8 @@ bool Node::dispatch(uint64_t session, RangeId range, const CommandCall& call, Re
 }
 
 bool Node::execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto, RespWriter& reply) {
-  const CommandCall call{&spec, argv, slot, static_cast<uint8_t>(proto),
-                         {ReplyTarget::Kind::kSession, {}, where.session, where.sequence}};
+  const CommandCall call{
+      &spec, argv, slot, static_cast<uint8_t>(proto), {ReplyTarget::Kind::kSession, {}, where.session, where.sequence}};
   metrics_.commands.add_owned();
   if (by_slot_.empty()) {
     reply.error("CLUSTERDOWN the cluster has no ranges yet");
@@ -495,7 +496,10 @@ void Node::execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot wher
       }
       if (--gather->left == 0) finish();
     });
-    const CommandCall call{&part, count ? Argv(count_argv) : argv, 0, static_cast<uint8_t>(proto),
+    const CommandCall call{&part,
+                           count ? Argv(count_argv) : argv,
+                           0,
+                           static_cast<uint8_t>(proto),
                            {ReplyTarget::Kind::kCallback, {}, callback, 0}};
     std::string bytes;
     RespWriter reply(bytes, proto);
@@ -561,7 +565,8 @@ void Node::remove_session(uint64_t id) {
 void Node::write_system(const std::function<void(RowView&)>& effects, std::function<void(bool)> done) {
   Replica* replica = system_replica();
   CAIRN_ASSERT(replica != nullptr && replica->leads());
-  const uint64_t callback = add_callback([done = std::move(done)](std::string_view reply) { done(reply == "+OK\r\n"); });
+  const uint64_t callback =
+      add_callback([done = std::move(done)](std::string_view reply) { done(reply == "+OK\r\n"); });
   replica->write(effects, {ReplyTarget::Kind::kCallback, {}, callback, 0});
 }
 

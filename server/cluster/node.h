@@ -1,5 +1,5 @@
-// One node of a cluster, without sockets and threads: replicas, system range, routing, sessions' commands. The daemon and
-// the simulator run this same object.
+// One node of a cluster, without sockets and threads: replicas, system range, routing, sessions' commands. The daemon
+// and the simulator run this same object.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ class Session;
 
 struct NodeMetrics {
   ReplicaMetrics replica;
-  Counter commands;             // of this node's connections that reached a range
-  Counter commands_local;       // of them answered by a replica here
+  Counter commands;        // of this node's connections that reached a range
+  Counter commands_local;  // of them answered by a replica here
   Counter elections_won;
   Counter handovers;
 };
@@ -110,7 +110,8 @@ class Node final : public CommandSink,
   void on_call(std::string request, Transport::CallDone done) override;
 
   // CommandSink
-  bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto, RespWriter& reply) override;
+  bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto,
+               RespWriter& reply) override;
   void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) override;
   bool whole() const override { return directory_.cluster() && directory_.cluster()->whole; }
   RedirectMode redirect_mode() const override { return options_.redirect; }
@@ -208,7 +209,8 @@ class Node final : public CommandSink,
   std::map<RangeId, std::unique_ptr<Replica>> replicas_;
   std::vector<Replica*> by_slot_;  // local replicas; null elsewhere
   std::map<RangeId, ReplicaId> tombstones_;
-  std::map<std::pair<RangeId, NodeId>, ReplicaId> heard_replicas_;  // for answers before the configuration is known here
+  std::map<std::pair<RangeId, NodeId>, ReplicaId>
+      heard_replicas_;  // for answers before the configuration is known here
 
   Directory directory_;
   bool directory_loaded_ = false;
@@ -243,8 +245,8 @@ class Node final : public CommandSink,
   // Group 0's leader
   bool system_write_pending_ = false;
   std::map<NodeId, std::pair<bool, Instant>> reachability_;  // from a quorum of nodes, and since when
-  std::map<RangeId, Instant> handover_at_; // not again before
-  std::set<std::string> joining_;          // uuids whose join is being written
+  std::map<RangeId, Instant> handover_at_;                   // not again before
+  std::set<std::string> joining_;                            // uuids whose join is being written
 
   NodeMetrics metrics_;
   std::shared_ptr<bool> alive_;

@@ -59,7 +59,8 @@ Topology Node::topology() const {
     topology.nodes.push_back(std::move(self));
   }
   std::map<uint32_t, std::pair<uint32_t, NodeId>> by_slot;
-  for (const auto& [id, range] : directory_.ranges()) by_slot[range.first_slot] = {range.last_slot, directory_.owner(id)};
+  for (const auto& [id, range] : directory_.ranges())
+    by_slot[range.first_slot] = {range.last_slot, directory_.owner(id)};
   for (const auto& [first, rest] : by_slot) {
     const auto& [last, owner] = rest;
     const auto node = std::find_if(topology.nodes.begin(), topology.nodes.end(),
@@ -164,17 +165,15 @@ std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::strin
                                        {"arch_bits", "64"},
                                        {"run_id", node_hex(identity_.node)},
                                        {"tcp_port", std::to_string(port)}}));
-  sections.push_back(fields("clients", {{"connected_clients", std::to_string(sessions_.size())},
-                                        {"blocked_clients", "0"}}));
+  sections.push_back(
+      fields("clients", {{"connected_clients", std::to_string(sessions_.size())}, {"blocked_clients", "0"}}));
   sections.push_back(fields("memory", {}));
-  sections.push_back(fields("persistence", {{"loading", "0"},
-                                            {"rdb_bgsave_in_progress", "0"},
-                                            {"aof_enabled", "1"},
-                                            {"aof_rewrite_in_progress", "0"}}));
+  sections.push_back(fields(
+      "persistence",
+      {{"loading", "0"}, {"rdb_bgsave_in_progress", "0"}, {"aof_enabled", "1"}, {"aof_rewrite_in_progress", "0"}}));
   sections.push_back(fields("stats", {}));
-  sections.push_back(fields("replication", {{"role", "master"},
-                                            {"connected_slaves", "0"},
-                                            {"master_repl_offset", std::to_string(offset)}}));
+  sections.push_back(fields(
+      "replication", {{"role", "master"}, {"connected_slaves", "0"}, {"master_repl_offset", std::to_string(offset)}}));
   sections.push_back(fields("cpu", {}));
   sections.push_back(fields("modules", {}));
   sections.push_back(fields("cluster", {{"cluster_enabled", whole() ? "0" : "1"}}));

@@ -1,8 +1,8 @@
 // Liveness between nodes: one link per node pair, shared by all groups (house plan 7.3; consensus.md 2.4).
 //
-// A node asks its peers for support with every heartbeat. A supporter promises, for `promise` from the receipt, not to let
-// any of its replicas vote against groups led from the supported node. Support has an epoch; it ends only by withdrawal,
-// which is irrevocable: the next grant has a higher epoch.
+// A node asks its peers for support with every heartbeat. A supporter promises, for `promise` from the receipt, not to
+// let any of its replicas vote against groups led from the supported node. Support has an epoch; it ends only by
+// withdrawal, which is irrevocable: the next grant has a higher epoch.
 #pragma once
 
 #include <functional>
@@ -19,11 +19,11 @@
 namespace cairn::server {
 
 struct LinkOptions {
-  Duration heartbeat = 50 * kMillisecond;    // between heartbeats to one peer
-  Duration promise = 400 * kMillisecond;     // how long one grant of support lasts from its receipt
-  Duration suspicion = 800 * kMillisecond;   // silence after which support is withdrawn; >= promise
+  Duration heartbeat = 50 * kMillisecond;         // between heartbeats to one peer
+  Duration promise = 400 * kMillisecond;          // how long one grant of support lasts from its receipt
+  Duration suspicion = 800 * kMillisecond;        // silence after which support is withdrawn; >= promise
   Duration pause_tolerance = 200 * kMillisecond;  // a tick later than this was a pause of our own: judge nobody by it
-  uint32_t drift_ppm = 10'000;               // bound on the relative drift of two monotonic clocks
+  uint32_t drift_ppm = 10'000;                    // bound on the relative drift of two monotonic clocks
 };
 
 // What the range loop is told about one peer; consensus::PeerLiveness plus whom that peer hears.
@@ -36,16 +36,16 @@ struct PeerReport {
 // Pure apart from the transport it sends through: no clock, no threads. Thread safety: on the link loop.
 class NodeLinks {
  public:
-  // `report` is called whenever something about a peer changed, also for plain renewals; the owner posts it to the range
-  // loop in order. `first_life`: the data directory is new, so no promise of an earlier life can exist.
+  // `report` is called whenever something about a peer changed, also for plain renewals; the owner posts it to the
+  // range loop in order. `first_life`: the data directory is new, so no promise of an earlier life can exist.
   NodeLinks(NodeId self, Incarnation incarnation, const LinkOptions& options, Transport& transport,
             std::function<void(const PeerReport&)> report, Instant now, bool first_life);
 
   void set_peers(const std::vector<NodeId>& peers);
   void on_frame(Instant now, const PeerIdentity& from, std::string_view frame);
   void on_disconnected(Instant now, NodeId peer, bool refused);
-  // Sends heartbeats, withdraws support, notices silence. Call every options.heartbeat / 2 or so. `healthy`: the range loop
-  // and the log of this node have made progress within the last two seconds.
+  // Sends heartbeats, withdraws support, notices silence. Call every options.heartbeat / 2 or so. `healthy`: the range
+  // loop and the log of this node have made progress within the last two seconds.
   void tick(Instant now, bool healthy);
   // The last act of an orderly stop: peers may elect at once.
   void relinquish();
@@ -55,10 +55,10 @@ class NodeLinks {
     bool member = false;
     Incarnation incarnation;
     // our support for the peer
-    SupportEpoch granted;       // 0 = none
-    SupportEpoch last_epoch;    // highest ever granted
+    SupportEpoch granted;     // 0 = none
+    SupportEpoch last_epoch;  // highest ever granted
     Instant promised_until = 0;
-    bool refused = false;       // its listener is gone
+    bool refused = false;  // its listener is gone
     // the peer's support for us
     SupportEpoch held;
     Instant held_until = 0;
@@ -80,7 +80,7 @@ class NodeLinks {
   Transport& transport_;
   std::function<void(const PeerReport&)> report_;
   std::map<NodeId, Peer> peers_;
-  Instant silent_until_;   // after boot nobody is supported: the last life may have promised
+  Instant silent_until_;  // after boot nobody is supported: the last life may have promised
   Instant last_tick_;
   uint64_t sequence_ = 0;
   bool relinquished_ = false;

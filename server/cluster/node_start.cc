@@ -24,8 +24,9 @@ Result<void> Node::start() {
   CAIRN_TRY(lock_, env_.fs->lock(join_path(options_.data_dir, "LOCK")));
   CAIRN_TRY(identity_, load_identity(*env_.fs, options_.data_dir, *env_.random, &fresh_));
   if (identity_.node.value == 0 && !options_.bootstrap && options_.join.empty()) {
-    return Error{ErrorCode::kInvalidArgument,
-                 options_.data_dir + " holds no node yet: start with --bootstrap to create a cluster or --join to join one"};
+    return Error{
+        ErrorCode::kInvalidArgument,
+        options_.data_dir + " holds no node yet: start with --bootstrap to create a cluster or --join to join one"};
   }
   // Durable before the first message of this life.
   identity_.incarnation = identity_.incarnation.next();
@@ -75,7 +76,9 @@ Result<void> Node::open_storage() {
   store_env.background = env_.background;
   store_env.loop = env_.loop;
   store_env.clock = env_.clock;
-  store_env.wait_log_durable = [this](RangeId, LogIndex, Task when_durable) { when_log_durable(std::move(when_durable)); };
+  store_env.wait_log_durable = [this](RangeId, LogIndex, Task when_durable) {
+    when_log_durable(std::move(when_durable));
+  };
   store_env.on_flushed = [this](RangeId range) {
     if (stopped_) return;
     if (Replica* replica = find_replica(range)) replica->compact_log(false);
@@ -121,7 +124,8 @@ Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
       }
       state.start_configuration = *configuration;
     } else {
-      for (const auto& [node, replica] : descriptor->members) state.start_configuration.voters.push_back({node, replica});
+      for (const auto& [node, replica] : descriptor->members)
+        state.start_configuration.voters.push_back({node, replica});
     }
     for (storage::LogEntry& entry : group.entries) {
       state.entries.push_back({entry.index, entry.ballot, static_cast<consensus::EntryType>(entry.type), entry.time_ms,
@@ -143,22 +147,24 @@ Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
     CAIRN_TRY_VOID(add_replica(*descriptor, group.replica, std::move(state)));
   }
   for (RangeId id : store_->tablets()) {
-    if (replicas_.find(id) == replicas_.end()) CAIRN_TRY_VOID(store_->drop(id));  // its create record never became durable
+    if (replicas_.find(id) == replicas_.end())
+      CAIRN_TRY_VOID(store_->drop(id));  // its create record never became durable
   }
   CAIRN_TRY(const auto leftovers, env_.fs->list(snap_dir));
   for (const std::string& name : leftovers) CAIRN_TRY_VOID(storage::remove_tree(*env_.fs, join_path(snap_dir, name)));
   return store_->collect_garbage();
 }
 
-Result<Replica*> Node::add_replica(const sharding::RangeDescriptor& range, ReplicaId id, consensus::RecoveredState state) {
+Result<Replica*> Node::add_replica(const sharding::RangeDescriptor& range, ReplicaId id,
+                                   consensus::RecoveredState state) {
   CAIRN_TRY(storage::Tablet * tablet, store_->create(range.id));
   consensus::RaftOptions raft = options_.raft;
   // Promises of the last life may still hold; a directory that never had one owes nothing.
   raft.boot_silence = fresh_ ? 0 : options_.link.promise;
   auto core = consensus::make_raft(identity_.node, id, identity_.incarnation, raft, *this, *env_.random,
                                    env_.clock->now(), std::move(state));
-  auto replica = std::make_unique<Replica>(static_cast<ReplicaHost&>(*this), range.id, id, identity_.node, encoded(range), std::move(core), *tablet,
-                                           options_.replica);
+  auto replica = std::make_unique<Replica>(static_cast<ReplicaHost&>(*this), range.id, id, identity_.node,
+                                           encoded(range), std::move(core), *tablet, options_.replica);
   Replica* raw = replica.get();
   replicas_[range.id] = std::move(replica);
   raw->step(consensus::TimeReached{});
@@ -170,14 +176,15 @@ Result<void> Node::create_replica(const sharding::RangeDescriptor& range) {
   const auto self = std::find_if(range.members.begin(), range.members.end(),
                                  [&](const auto& member) { return member.first == identity_.node; });
   if (self == range.members.end() || replicas_.find(range.id) != replicas_.end()) return {};
-  if (const auto grave = tombstones_.find(range.id); grave != tombstones_.end() && grave->second >= self->second) return {};
+  if (const auto grave = tombstones_.find(range.id); grave != tombstones_.end() && grave->second >= self->second)
+    return {};
   log_->create_group(range.id, self->second, encoded(range));
   consensus::RecoveredState state;
   for (const auto& [node, replica] : range.members) state.start_configuration.voters.push_back({node, replica});
   CAIRN_TRY(Replica * replica, add_replica(range, self->second, std::move(state)));
   touch(*replica);
-  note(LogLevel::kInfo, fmt::format("range {}: replica created, slots {}-{}", range.id.value, range.first_slot,
-                                    range.last_slot));
+  note(LogLevel::kInfo,
+       fmt::format("range {}: replica created, slots {}-{}", range.id.value, range.first_slot, range.last_slot));
   return {};
 }
 
@@ -287,8 +294,9 @@ Result<void> Node::adopt_identity() {
     sharding::RangeDescriptor system;
     system.id = kSystemRange;
     system.keyspace = "system";
-    if (identity_.node.value == 1) system.members = {{identity_.node, ReplicaId{1}}};  // the bootstrapped node is group 0
-    const ReplicaId replica{identity_.node.value};  // nodes are never reused, and a node has one life in group 0
+    if (identity_.node.value == 1)
+      system.members = {{identity_.node, ReplicaId{1}}};  // the bootstrapped node is group 0
+    const ReplicaId replica{identity_.node.value};        // nodes are never reused, and a node has one life in group 0
     log_->create_group(kSystemRange, replica, encoded(system));
     consensus::RecoveredState state;
     for (const auto& [node, id] : system.members) state.start_configuration.voters.push_back({node, id});
@@ -306,20 +314,22 @@ void Node::load_directory() {
   rows_since_load_.clear();
   storage::FetchRequest request;
   request.prefixes.push_back({});
-  find_replica(kSystemRange)->tablet().fetch(std::move(request), [this, alive = alive_](Result<storage::FetchResult> rows) {
-    if (!*alive || stopped_) return;
-    if (!rows) {
-      env_.fatal(with_context(rows.error(), "reading the system range"));
-      return;
-    }
-    for (const auto& [key, value] : rows->prefixes.front()) {
-      if (rows_since_load_.find(key) == rows_since_load_.end()) directory_.apply(key, value);
-    }
-    directory_loaded_ = true;
-    rows_since_load_.clear();
-    directory_changed();
-    end_turn();
-  });
+  find_replica(kSystemRange)
+      ->tablet()
+      .fetch(std::move(request), [this, alive = alive_](Result<storage::FetchResult> rows) {
+        if (!*alive || stopped_) return;
+        if (!rows) {
+          env_.fatal(with_context(rows.error(), "reading the system range"));
+          return;
+        }
+        for (const auto& [key, value] : rows->prefixes.front()) {
+          if (rows_since_load_.find(key) == rows_since_load_.end()) directory_.apply(key, value);
+        }
+        directory_loaded_ = true;
+        rows_since_load_.clear();
+        directory_changed();
+        end_turn();
+      });
 }
 
 void Node::snapshot_installed(Replica& replica) {

@@ -1,5 +1,5 @@
-// What the leader of group 0 plans: membership of group 0, the ranges of `default`, the advertised slot map; and what every
-// leader does with a range that another node is advertised for.
+// What the leader of group 0 plans: membership of group 0, the ranges of `default`, the advertised slot map; and what
+// every leader does with a range that another node is advertised for.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,9 +11,9 @@
 namespace cairn::server {
 namespace {
 constexpr size_t kSystemVotersMax = 5;
-constexpr uint64_t kPromotionLag = 128;                     // entries a learner may be behind when it becomes a voter
-constexpr Duration kOwnerBack = 3 * kSecond;                // reachable without a break for so long: advertised again
-constexpr Duration kHandoverPause = 2 * kSecond;            // after a handover was asked for
+constexpr uint64_t kPromotionLag = 128;           // entries a learner may be behind when it becomes a voter
+constexpr Duration kOwnerBack = 3 * kSecond;      // reachable without a break for so long: advertised again
+constexpr Duration kHandoverPause = 2 * kSecond;  // after a handover was asked for
 constexpr size_t kHandoversAtOnce = 4;
 }  // namespace
 
@@ -109,7 +109,8 @@ bool Node::plan_ranges(const consensus::Status& status) {
   return true;
 }
 
-// Advertised owners change when a node is unreachable from a quorum of nodes, and back when it has returned for a while.
+// Advertised owners change when a node is unreachable from a quorum of nodes, and back when it has returned for a
+// while.
 bool Node::plan_slot_map() {
   if (directory_.ranges().empty()) return false;
   const Instant at = now();
@@ -144,15 +145,16 @@ bool Node::plan_slot_map() {
     ranges.push_back(std::move(range_facts));
   }
   const std::vector<NodeId> nodes(members.begin(), members.end());
-  const auto placed = sharding::plan_placement(nodes, static_cast<uint32_t>(ranges.size()),
-                                               directory_.cluster()->replication_factor);
+  const auto placed =
+      sharding::plan_placement(nodes, static_cast<uint32_t>(ranges.size()), directory_.cluster()->replication_factor);
   for (size_t i = 0; i < ranges.size() && i < placed.size(); ++i) ranges[i].preferred = placed[i].preferred_leader;
   const auto next = sharding::next_slot_map(directory_.slot_map(), ranges, facts, {.return_after = kOwnerBack});
   if (!next) return false;
   std::string row;
   sharding::encode(row, *next);
   system_write_pending_ = true;
-  write_system([&](RowView& rows) { rows.put(slot_map_row_key(), row); }, [this](bool) { system_write_pending_ = false; });
+  write_system([&](RowView& rows) { rows.put(slot_map_row_key(), row); },
+               [this](bool) { system_write_pending_ = false; });
   note(LogLevel::kInfo, fmt::format("slot map version {}", next->version));
   return true;
 }

@@ -41,9 +41,9 @@ struct HeartbeatFrame {
 };
 struct HeartbeatReplyFrame {
   uint64_t sequence = 0;
-  Instant sent_at = 0;            // echoed
-  SupportEpoch epoch;             // under which the replier supports the receiver until its promise ends; 0 = not
-  Incarnation to_incarnation;     // the incarnation of the receiver that is supported
+  Instant sent_at = 0;         // echoed
+  SupportEpoch epoch;          // under which the replier supports the receiver until its promise ends; 0 = not
+  Incarnation to_incarnation;  // the incarnation of the receiver that is supported
   std::string encode() const;
   static std::optional<HeartbeatReplyFrame> decode(std::string_view frame);
 };
@@ -60,10 +60,10 @@ struct ConsensusFrame {
 
 // A command for the leader of a range. The answer may come in any order.
 struct ForwardFrame {
-  uint64_t request = 0;   // of the sending node
+  uint64_t request = 0;  // of the sending node
   RangeId range;
-  uint64_t session = 0;   // (sending node, session, range) is one first-in first-out stream
-  uint64_t epoch = 0;     // after a refusal everything of the stream with this epoch or a lower one is refused too
+  uint64_t session = 0;  // (sending node, session, range) is one first-in first-out stream
+  uint64_t epoch = 0;    // after a refusal everything of the stream with this epoch or a lower one is refused too
   uint8_t proto = 2;
   uint16_t slot = 0;
   std::vector<std::string_view> argv;  // views into the frame
@@ -74,8 +74,8 @@ struct ForwardReplyFrame {
   enum class Status : uint8_t { kReply = 0, kRefused = 1 };
   uint64_t request = 0;
   Status status = Status::kReply;
-  NodeId leader;            // kRefused: who may know better; 0 = unknown
-  std::string_view reply;   // kReply: RESP bytes
+  NodeId leader;           // kRefused: who may know better; 0 = unknown
+  std::string_view reply;  // kReply: RESP bytes
   std::string encode() const;
   static std::optional<ForwardReplyFrame> decode(std::string_view frame);
 };
@@ -85,7 +85,7 @@ struct SnapshotBeginFrame {
   RangeId range;
   ReplicaId from;
   ReplicaId to;
-  Term term;              // of the sending leader
+  Term term;  // of the sending leader
   storage::AppliedPosition position;
   std::string configuration;  // in force at position.index
   std::string manifest;
@@ -97,7 +97,7 @@ struct SnapshotChunkFrame {
   uint64_t transfer = 0;
   uint32_t file = 0;
   uint64_t offset = 0;
-  uint32_t crc = 0;        // crc32c of data
+  uint32_t crc = 0;  // crc32c of data
   std::string_view data;
   std::string encode() const;
   static std::optional<SnapshotChunkFrame> decode(std::string_view frame);
@@ -106,7 +106,7 @@ struct SnapshotReplyFrame {
   enum class Status : uint8_t { kContinue = 0, kInstalled = 1, kFailed = 2 };
   uint64_t transfer = 0;
   Status status = Status::kContinue;
-  uint64_t bytes = 0;      // received so far (kContinue): the window moves
+  uint64_t bytes = 0;  // received so far (kContinue): the window moves
   std::string encode() const;
   static std::optional<SnapshotReplyFrame> decode(std::string_view frame);
 };
@@ -117,8 +117,8 @@ struct NodeAddresses {
 };
 // Asks to become a member, or to change the addresses of a member.
 struct JoinFrame {
-  std::string uuid;        // 16 random bytes of the joining node's IDENTITY; group 0 deduplicates by it
-  std::string cluster;     // 16 bytes; empty: any
+  std::string uuid;     // 16 random bytes of the joining node's IDENTITY; group 0 deduplicates by it
+  std::string cluster;  // 16 bytes; empty: any
   NodeAddresses addresses;
   std::string encode() const;
   static std::optional<JoinFrame> decode(std::string_view frame);
@@ -126,7 +126,7 @@ struct JoinFrame {
 struct JoinReplyFrame {
   enum class Status : uint8_t { kAccepted = 0, kAskOther = 1, kRefused = 2 };
   Status status = Status::kRefused;
-  std::string detail;      // kAskOther: peer address of who may lead group 0 (may be empty); kRefused: why
+  std::string detail;  // kAskOther: peer address of who may lead group 0 (may be empty); kRefused: why
   std::string cluster;
   NodeId node;
   ReplicaId system_replica;

@@ -227,8 +227,7 @@ void Snapshots::begin_incoming(NodeId from, SnapshotBeginFrame begin) {
   incoming.dir = incoming_snapshot_dir(options_.data_dir, incoming.snapshot_id);
   Replica* replica = host_.find_replica(incoming.begin.range);
   if (replica == nullptr || replica->id() != incoming.begin.to || !replica->may_install(incoming.begin.position) ||
-      incoming.begin.term < replica->core().term() ||
-      !consensus::Configuration::decode(incoming.begin.configuration)) {
+      incoming.begin.term < replica->core().term() || !consensus::Configuration::decode(incoming.begin.configuration)) {
     return reply(incoming, SnapshotReplyFrame::Status::kFailed);
   }
   for (const auto& file : incoming.begin.files) incoming.expected += file.bytes;
@@ -259,33 +258,33 @@ void Snapshots::write_more(uint64_t key) {
   SnapshotMeta meta{incoming.begin.range, incoming.begin.position, incoming.begin.configuration,
                     incoming.begin.manifest};
   auto result = std::make_shared<Result<void>>();
-  env_.background->submit(JobPriority::kLow, [this, alive = alive_, key, chunks, last, result, files = incoming.files,
-                                              dir = incoming.dir, meta = std::move(meta), loop = env_.loop,
-                                              fs = env_.fs] {
-    const auto write = [&]() -> Result<void> {
-      for (const SharedBytes& frame : *chunks) {
-        const auto chunk = SnapshotChunkFrame::decode(frame.view());
-        CAIRN_TRY_VOID((*files)[chunk->file]->write_at(chunk->offset, chunk->data));
-      }
-      if (!last) return {};
-      for (const auto& file : *files) CAIRN_TRY_VOID(file->sync());
-      CAIRN_TRY_VOID(storage::write_file_atomic(*fs, join_path(dir, "META"), meta.encode()));
-      return fs->sync_dir(storage::parent_dir(dir));
-    };
-    *result = write();
-    loop->post([this, alive, key, last, result] {
-      if (!*alive) return;
-      const auto found = incoming_.find(key);
-      if (found == incoming_.end()) return;
-      found->second.writing = false;
-      found->second.progress = env_.clock->now();
-      if (!*result) return end_incoming(key, false);
-      if (last) return received_all(key);
-      reply(found->second, SnapshotReplyFrame::Status::kContinue);
-      write_more(key);
-    });
-    return false;
-  });
+  env_.background->submit(JobPriority::kLow,
+                          [this, alive = alive_, key, chunks, last, result, files = incoming.files, dir = incoming.dir,
+                           meta = std::move(meta), loop = env_.loop, fs = env_.fs] {
+                            const auto write = [&]() -> Result<void> {
+                              for (const SharedBytes& frame : *chunks) {
+                                const auto chunk = SnapshotChunkFrame::decode(frame.view());
+                                CAIRN_TRY_VOID((*files)[chunk->file]->write_at(chunk->offset, chunk->data));
+                              }
+                              if (!last) return {};
+                              for (const auto& file : *files) CAIRN_TRY_VOID(file->sync());
+                              CAIRN_TRY_VOID(storage::write_file_atomic(*fs, join_path(dir, "META"), meta.encode()));
+                              return fs->sync_dir(storage::parent_dir(dir));
+                            };
+                            *result = write();
+                            loop->post([this, alive, key, last, result] {
+                              if (!*alive) return;
+                              const auto found = incoming_.find(key);
+                              if (found == incoming_.end()) return;
+                              found->second.writing = false;
+                              found->second.progress = env_.clock->now();
+                              if (!*result) return end_incoming(key, false);
+                              if (last) return received_all(key);
+                              reply(found->second, SnapshotReplyFrame::Status::kContinue);
+                              write_more(key);
+                            });
+                            return false;
+                          });
 }
 
 // One deciding record, in the log; then the manifest edit; then the core.

@@ -230,8 +230,8 @@ void answer_getkeys(Argv command, RespWriter& reply) {
   if (!arity_matches(spec->arity, command.size())) {
     return reply.error("ERR Invalid number of arguments specified for command");
   }
-  const size_t last = spec->last_key < 0 ? command.size() - static_cast<size_t>(-spec->last_key)
-                                         : static_cast<size_t>(spec->last_key);
+  const size_t last =
+      spec->last_key < 0 ? command.size() - static_cast<size_t>(-spec->last_key) : static_cast<size_t>(spec->last_key);
   const auto first = static_cast<size_t>(spec->first_key);
   const auto step = static_cast<size_t>(spec->step);
   reply.array((last - first) / step + 1);

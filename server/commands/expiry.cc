@@ -105,13 +105,9 @@ EvalStatus time_left(EvalContext& ctx, Argv argv, bool seconds) {
 }  // namespace
 
 EvalStatus evaluate_expire(EvalContext& ctx, Argv argv) { return expire(ctx, argv, true, true, "expire"); }
-EvalStatus evaluate_expireat(EvalContext& ctx, Argv argv) {
-  return expire(ctx, argv, true, false, "expireat");
-}
+EvalStatus evaluate_expireat(EvalContext& ctx, Argv argv) { return expire(ctx, argv, true, false, "expireat"); }
 EvalStatus evaluate_pexpire(EvalContext& ctx, Argv argv) { return expire(ctx, argv, false, true, "pexpire"); }
-EvalStatus evaluate_pexpireat(EvalContext& ctx, Argv argv) {
-  return expire(ctx, argv, false, false, "pexpireat");
-}
+EvalStatus evaluate_pexpireat(EvalContext& ctx, Argv argv) { return expire(ctx, argv, false, false, "pexpireat"); }
 EvalStatus evaluate_ttl(EvalContext& ctx, Argv argv) { return time_left(ctx, argv, true); }
 EvalStatus evaluate_pttl(EvalContext& ctx, Argv argv) { return time_left(ctx, argv, false); }
 

@@ -19,14 +19,9 @@ EvalStatus for_each_key(EvalContext& ctx, Argv argv, bool count_corrupt, OnFound
         ++count;
         on_found(key);
         break;
-      case KeyState::kAbsent:
-        break;
-      case KeyState::kNeedsRows:
-        needs_rows = true;
-        break;
-      case KeyState::kCorrupt:
-        count += count_corrupt ? 1 : 0;
-        break;
+      case KeyState::kAbsent: break;
+      case KeyState::kNeedsRows: needs_rows = true; break;
+      case KeyState::kCorrupt: count += count_corrupt ? 1 : 0; break;
     }
   }
   if (needs_rows) return EvalStatus::kNeedsRows;

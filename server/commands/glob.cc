@@ -6,9 +6,7 @@
 namespace cairn::server {
 namespace {
 
-char fold(char c, bool ignore_case) {
-  return ignore_case && c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-}
+char fold(char c, bool ignore_case) { return ignore_case && c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 // Matches one character against the pattern's element at `p`; moves `p` behind it.
 bool element_matches(std::string_view pattern, size_t& p, char c, bool ignore_case) {

@@ -95,8 +95,7 @@ EvalStatus set_exploded(EvalContext& ctx, KeyAccess& key, Argv argv) {
     ctx.rows.put(row_key, argv[i + 1]);
   }
   if (needs_rows) return EvalStatus::kNeedsRows;
-  if (added > 0)
-    put_exploded_meta(key, meta.expire_ms, meta.version, meta.count + static_cast<uint64_t>(added));
+  if (added > 0) put_exploded_meta(key, meta.expire_ms, meta.version, meta.count + static_cast<uint64_t>(added));
   ctx.reply.integer(added);
   return EvalStatus::kDone;
 }
@@ -134,8 +133,7 @@ EvalStatus evaluate_hset(EvalContext& ctx, Argv argv) {
   KeyState state;
   EvalStatus status;
   if (!load_hash(ctx, key, state, status)) return status;
-  if (state == KeyState::kFound && key.meta().type == RowType::kExplodedHash)
-    return set_exploded(ctx, key, argv);
+  if (state == KeyState::kFound && key.meta().type == RowType::kExplodedHash) return set_exploded(ctx, key, argv);
 
   Fields& fields = fields_scratch();
   uint64_t expire_ms = 0;
@@ -158,9 +156,8 @@ EvalStatus evaluate_hset(EvalContext& ctx, Argv argv) {
   } else {
     const size_t before = fields.size();
     for (size_t i = 2; i < argv.size(); i += 2) fields.push_back({argv[i], argv[i + 1], i});
-    std::sort(fields.begin(), fields.end(), [](const Field& a, const Field& b) {
-      return a.name != b.name ? a.name < b.name : a.order < b.order;
-    });
+    std::sort(fields.begin(), fields.end(),
+              [](const Field& a, const Field& b) { return a.name != b.name ? a.name < b.name : a.order < b.order; });
     size_t kept = 0;
     for (size_t i = 0; i < fields.size(); ++i) {  // of equal names the last one counts
       if (kept > 0 && fields[kept - 1].name == fields[i].name) {

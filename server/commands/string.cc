@@ -27,8 +27,7 @@ bool parse_set_options(Argv argv, SetOptions& options) {
     const std::string_view text = argv[i];
     const bool has_next = i + 1 < argv.size();
     const auto expiry = [&](Expiry kind) {
-      if (options.keep_ttl || (options.expiry != Expiry::kNone && options.expiry != kind) || !has_next)
-        return false;
+      if (options.keep_ttl || (options.expiry != Expiry::kNone && options.expiry != kind) || !has_next) return false;
       options.expiry = kind;
       options.expiry_text = argv[++i];
       return true;
@@ -160,8 +159,8 @@ EvalStatus evaluate_set(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
   KeyState state = KeyState::kAbsent;
   // Blind where nothing of the old value matters: then no row has to be in memory.
-  const bool blind = !options.nx && !options.xx && !options.get && !options.keep_ttl &&
-                     !ctx.rows.may_be_exploded(key.meta_key());
+  const bool blind =
+      !options.nx && !options.xx && !options.get && !options.keep_ttl && !ctx.rows.may_be_exploded(key.meta_key());
   if (!blind) {
     EvalStatus status;
     if (!load_or_answer(ctx, key, state, status)) return status;
@@ -183,8 +182,7 @@ EvalStatus evaluate_set(EvalContext& ctx, Argv argv) {
     return EvalStatus::kDone;
   }
   if (options.keep_ttl && found) expire_ms = key.meta().expire_ms;
-  if (expire_ms != 0 &&
-      expire_ms <= ctx.rows.now_ms()) {  // set and expired in one step: only the deletion is left
+  if (expire_ms != 0 && expire_ms <= ctx.rows.now_ms()) {  // set and expired in one step: only the deletion is left
     if (found) {
       key.drop();
     } else if (blind) {

@@ -189,21 +189,21 @@ AdminReply AdminApi::cluster() const {
     messages.push_back({{"name", "disk_full"}, {"severity", "error"}, {"text", "no space left: writes are refused"}});
   }
   const auto& cluster = node.directory().cluster();
-  return ok({{"id", to_hex(node.identity().cluster)},
-             {"version", kVersion},
-             {"node", node.identity().node.value},
-             {"ready", ready},
-             {"status", messages.empty() ? "ok" : "degraded"},
-             {"messages", messages},
-             {"epoch", node.directory().slot_map().version},
-             {"nodes", {{"total", peers.size()}, {"reachable", reachable}}},
-             {"ranges",
-              {{"total", node.directory().ranges().size()}, {"local", node.replicas().size()}, {"leaderless", leaderless}}},
-             {"keyspaces",
-              json::array({{{"name", "default"},
-                            {"consensus", "raft"},
-                            {"sharding", node.whole() ? "whole" : "hash"},
-                            {"replication_factor", cluster ? cluster->replication_factor : 0}}})}});
+  return ok(
+      {{"id", to_hex(node.identity().cluster)},
+       {"version", kVersion},
+       {"node", node.identity().node.value},
+       {"ready", ready},
+       {"status", messages.empty() ? "ok" : "degraded"},
+       {"messages", messages},
+       {"epoch", node.directory().slot_map().version},
+       {"nodes", {{"total", peers.size()}, {"reachable", reachable}}},
+       {"ranges",
+        {{"total", node.directory().ranges().size()}, {"local", node.replicas().size()}, {"leaderless", leaderless}}},
+       {"keyspaces", json::array({{{"name", "default"},
+                                   {"consensus", "raft"},
+                                   {"sharding", node.whole() ? "whole" : "hash"},
+                                   {"replication_factor", cluster ? cluster->replication_factor : 0}}})}});
 }
 
 AdminReply AdminApi::nodes() const {

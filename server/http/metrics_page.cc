@@ -78,7 +78,8 @@ std::string metrics_page(const AdminSources& s) {
   const ProcessFacts process = process_facts();
   std::string why;
   page.gauge("cairn_build_info", "Version of this binary.", 1, "{version=\"0.1.0\"}");
-  page.gauge("cairn_uptime_seconds", "Time since this process started.", static_cast<double>(node.now() - s.started) * 1e-9);
+  page.gauge("cairn_uptime_seconds", "Time since this process started.",
+             static_cast<double>(node.now() - s.started) * 1e-9);
   page.gauge("cairn_node_ready", "1 if /readyz answers 200.", node.ready(&why) ? 1 : 0);
   page.gauge("cairn_node_id", "Id of this node.", static_cast<double>(node.identity().node.value));
   page.counter("cairn_loop_turns_total", "Batches of events the range loop has run.", s.loop->turns().get());
@@ -86,7 +87,8 @@ std::string metrics_page(const AdminSources& s) {
   const auto& client = s.clients->metrics();
   page.gauge("cairn_resp_connections", "Client connections.", static_cast<double>(s.clients->connections()));
   page.counter("cairn_resp_accepted_connections_total", "Client connections accepted.", client.accepted.get());
-  page.counter("cairn_resp_rejected_connections_total", "Client connections refused: client.max.", client.rejected.get());
+  page.counter("cairn_resp_rejected_connections_total", "Client connections refused: client.max.",
+               client.rejected.get());
   page.counter("cairn_resp_received_bytes_total", "Bytes from clients.", client.bytes_in.get());
   page.counter("cairn_resp_sent_bytes_total", "Bytes to clients.", client.bytes_out.get());
   page.counter("cairn_resp_commands_total", "Commands that reached a range.", node.metrics().commands.get());
@@ -95,7 +97,8 @@ std::string metrics_page(const AdminSources& s) {
 
   const auto& forwarding = node.forwarding_metrics();
   page.counter("cairn_resp_forwarded_total", "Commands sent to another node.", forwarding.forwarded.get());
-  page.counter("cairn_resp_forward_refused_total", "Forwarded commands that came back: not the leader.", forwarding.refused.get());
+  page.counter("cairn_resp_forward_refused_total", "Forwarded commands that came back: not the leader.",
+               forwarding.refused.get());
   page.counter("cairn_resp_forward_expired_total", "Commands that found no leader in time.", forwarding.expired.get());
   page.counter("cairn_resp_forward_lost_total", "Forwarded writes whose outcome is unknown.", forwarding.lost.get());
 
@@ -110,15 +113,18 @@ std::string metrics_page(const AdminSources& s) {
   page.counter("cairn_log_writes_acked_total", "Acknowledged commands with effects.", replica.writes_acked.get());
   page.counter("cairn_consensus_proposals_total", "Entries proposed.", replica.entries_proposed.get());
   page.counter("cairn_consensus_applied_total", "Entries applied.", replica.entries_applied.get());
-  page.counter("cairn_consensus_leader_changes_total", "Times a replica here became leader.", replica.leader_changes.get());
-  page.counter("cairn_consensus_indeterminate_total", "Commands answered with INDETERMINATE.", replica.indeterminate.get());
-  page.counter("cairn_consensus_reads_total", "Replies that needed a proof of leadership.", replica.reads_by_lease.get(),
-               "{by=\"lease\"}");
-  page.counter("cairn_consensus_reads_total", "Replies that needed a proof of leadership.", replica.reads_by_index.get(),
-               "{by=\"round\"}");
+  page.counter("cairn_consensus_leader_changes_total", "Times a replica here became leader.",
+               replica.leader_changes.get());
+  page.counter("cairn_consensus_indeterminate_total", "Commands answered with INDETERMINATE.",
+               replica.indeterminate.get());
+  page.counter("cairn_consensus_reads_total", "Replies that needed a proof of leadership.",
+               replica.reads_by_lease.get(), "{by=\"lease\"}");
+  page.counter("cairn_consensus_reads_total", "Replies that needed a proof of leadership.",
+               replica.reads_by_index.get(), "{by=\"round\"}");
   page.histogram("cairn_consensus_commit_duration_seconds", "From proposal to commit.", replica.commit_duration);
   page.counter("cairn_evaluations_total", "Commands evaluated.", replica.evaluations.get());
-  page.counter("cairn_row_fetches_total", "Evaluations that had to wait for rows from disk.", replica.row_fetches.get());
+  page.counter("cairn_row_fetches_total", "Evaluations that had to wait for rows from disk.",
+               replica.row_fetches.get());
   page.counter("cairn_handovers_total", "Leaderships handed to the advertised owner.", node.metrics().handovers.get());
 
   size_t leaders = 0, leaderless = 0, damaged = 0;
@@ -132,8 +138,10 @@ std::string metrics_page(const AdminSources& s) {
              "{protocol=\"raft\",role=\"leader\"}");
   page.gauge("cairn_consensus_groups", "Replicas on this node by role.",
              static_cast<double>(node.replicas().size() - leaders), "{protocol=\"raft\",role=\"follower\"}");
-  page.gauge("cairn_ranges", "Ranges with a replica here by state.", static_cast<double>(leaderless), "{state=\"leaderless\"}");
-  page.gauge("cairn_ranges", "Ranges with a replica here by state.", static_cast<double>(damaged), "{state=\"damaged\"}");
+  page.gauge("cairn_ranges", "Ranges with a replica here by state.", static_cast<double>(leaderless),
+             "{state=\"leaderless\"}");
+  page.gauge("cairn_ranges", "Ranges with a replica here by state.", static_cast<double>(damaged),
+             "{state=\"damaged\"}");
   page.gauge("cairn_ranges", "Ranges with a replica here by state.",
              static_cast<double>(node.replicas().size() - leaderless - damaged), "{state=\"healthy\"}");
 
@@ -146,12 +154,15 @@ std::string metrics_page(const AdminSources& s) {
                "{direction=\"in\",result=\"ok\"}");
 
   const auto& store = node.store_metrics();
-  page.gauge("cairn_memory_bytes", "Memory by subsystem.", static_cast<double>(node.memtable_bytes()), "{subsystem=\"memtables\"}");
+  page.gauge("cairn_memory_bytes", "Memory by subsystem.", static_cast<double>(node.memtable_bytes()),
+             "{subsystem=\"memtables\"}");
   page.counter("cairn_lsm_flushes_total", "Memtables flushed.", store.flushes.get());
   page.counter("cairn_lsm_compactions_total", "Compactions done.", store.compactions.get());
   page.counter("cairn_lsm_flushed_bytes_total", "Bytes written by flushes.", store.bytes_flushed.get());
-  page.counter("cairn_lsm_compaction_bytes_total", "Bytes of compactions.", store.bytes_compacted_in.get(), "{direction=\"read\"}");
-  page.counter("cairn_lsm_compaction_bytes_total", "Bytes of compactions.", store.bytes_compacted_out.get(), "{direction=\"written\"}");
+  page.counter("cairn_lsm_compaction_bytes_total", "Bytes of compactions.", store.bytes_compacted_in.get(),
+               "{direction=\"read\"}");
+  page.counter("cairn_lsm_compaction_bytes_total", "Bytes of compactions.", store.bytes_compacted_out.get(),
+               "{direction=\"written\"}");
   page.counter("cairn_block_cache_hits_total", "Blocks found in the cache.", store.cache_hits.get());
   page.counter("cairn_block_cache_misses_total", "Blocks not found in the cache.", store.cache_misses.get());
   page.counter("cairn_lsm_disk_fetches_total", "Row fetches that went to the background.", store.disk_fetches.get());
@@ -161,10 +172,12 @@ std::string metrics_page(const AdminSources& s) {
   for (const auto& [name, net] : {std::pair("data", s.data_net), std::pair("link", s.link_net)}) {
     const std::string labels = fmt::format("{{transport=\"{}\"}}", name);
     page.counter("cairn_peer_frames_sent_total", "Frames to other nodes.", net->metrics().frames_sent.get(), labels);
-    page.counter("cairn_peer_frames_received_total", "Frames from other nodes.", net->metrics().frames_received.get(), labels);
+    page.counter("cairn_peer_frames_received_total", "Frames from other nodes.", net->metrics().frames_received.get(),
+                 labels);
     page.counter("cairn_peer_sent_bytes_total", "Bytes to other nodes.", net->metrics().bytes_sent.get(), labels);
     page.counter("cairn_peer_disconnects_total", "Peer connections lost.", net->metrics().disconnects.get(), labels);
-    page.counter("cairn_peer_dropped_frames_total", "Frames that could not be queued.", net->metrics().dropped.get(), labels);
+    page.counter("cairn_peer_dropped_frames_total", "Frames that could not be queued.", net->metrics().dropped.get(),
+                 labels);
   }
   page.gauge("cairn_process_resident_memory_bytes", "Resident memory.", static_cast<double>(process.rss_bytes));
   page.counter("cairn_process_cpu_seconds_total", "CPU time used.",

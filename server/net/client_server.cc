@@ -25,8 +25,8 @@ struct ClientServer::Connection {
       : socket(std::move(s)), session(id, sink, std::move(options)) {}
   tcp::socket socket;
   Session session;
-  bool reading = false;   // an asynchronous wait for input is under way
-  bool writing = false;   // the kernel's buffer is full: waiting for room
+  bool reading = false;  // an asynchronous wait for input is under way
+  bool writing = false;  // the kernel's buffer is full: waiting for room
   bool dirty = false;
   bool closed = false;
 };
@@ -108,8 +108,7 @@ void ClientServer::add(tcp::socket socket) {
 }
 
 void ClientServer::wait_readable(const std::shared_ptr<Connection>& connection) {
-  if (connection->reading || connection->closed || connection->session.paused() ||
-      connection->session.wants_close()) {
+  if (connection->reading || connection->closed || connection->session.paused() || connection->session.wants_close()) {
     return;
   }
   connection->reading = true;

@@ -23,7 +23,7 @@ class ClientServer {
  public:
   struct Options {
     size_t clients_max = 10'000;
-    size_t read_bytes = 16 * 1024;        // asked for at once from one socket
+    size_t read_bytes = 16 * 1024;  // asked for at once from one socket
     SessionLimits limits;
   };
   ClientServer(EventLoop& loop, Node& node, CommandStats* stats, const Options& options);

@@ -62,7 +62,8 @@ Result<void> listen_on(tcp::acceptor& acceptor, const std::string& address) {
   if (!error) acceptor.listen(1024, error);
   if (!error) return {};
   const bool in_use = error == asio::error::address_in_use;
-  return Error{in_use ? ErrorCode::kInUse : ErrorCode::kInvalidArgument, "listening on " + address + ": " + error.message()};
+  return Error{in_use ? ErrorCode::kInUse : ErrorCode::kInvalidArgument,
+               "listening on " + address + ": " + error.message()};
 }
 
 // ---- connections ----
@@ -72,11 +73,11 @@ struct PeerTransport::Outgoing {
   Key key;
   tcp::socket socket;
   enum class State : uint8_t { kIdle, kConnecting, kReady } state = State::kIdle;
-  std::string nonce;     // ours
-  std::string scratch;   // handshake bytes
-  std::string queue;     // frames to be written
-  std::string writing;   // being written asynchronously
-  bool busy = false;     // an asynchronous write is under way
+  std::string nonce;    // ours
+  std::string scratch;  // handshake bytes
+  std::string queue;    // frames to be written
+  std::string writing;  // being written asynchronously
+  bool busy = false;    // an asynchronous write is under way
   Duration redial = kRedialFirst;
   bool dead = false;
 };
@@ -275,7 +276,8 @@ void PeerTransport::flush() {
 
 void PeerTransport::write(const std::shared_ptr<Outgoing>& out) {
   if (out->dead || out->busy || out->state != Outgoing::State::kReady || out->queue.empty()) return;
-  const ssize_t sent = ::send(out->socket.native_handle(), out->queue.data(), out->queue.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  const ssize_t sent =
+      ::send(out->socket.native_handle(), out->queue.data(), out->queue.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent > 0) {
     metrics_.bytes_sent.add_owned(static_cast<uint64_t>(sent));
     if (static_cast<size_t>(sent) == out->queue.size()) {
@@ -371,42 +373,54 @@ void PeerTransport::call(const std::string& address, std::string request, CallDo
   call->socket.async_connect(*endpoint, [this, call, failed, address](const ErrorCodeT& error) {
     if (failed(error)) return;
     call->buffer.assign(kNonceBytes, '\0');
-    asio::async_read(call->socket, asio::buffer(call->buffer), [this, call, failed, address](const ErrorCodeT& error, size_t) {
-      if (failed(error)) return;
-      PeerHello hello;
-      hello.cluster = cluster_;
-      hello.from = self_;
-      hello.channel = kCallChannel;
-      hello.nonce = call->nonce = random_nonce();
-      call->buffer = with_length(hello.encode(call->buffer, secret_));
-      append_frame(call->buffer, call->request);
-      asio::async_write(call->socket, asio::buffer(call->buffer), [this, call, failed, address](const ErrorCodeT& error, size_t) {
-        if (failed(error)) return;
-        call->buffer.assign(4, '\0');
-        asio::async_read(call->socket, asio::buffer(call->buffer), [this, call, failed, address](const ErrorCodeT& error, size_t) {
+    asio::async_read(
+        call->socket, asio::buffer(call->buffer), [this, call, failed, address](const ErrorCodeT& error, size_t) {
           if (failed(error)) return;
-          const auto length = get_fixed<uint32_t>(call->buffer.data());
-          if (length > kHelloBytesMax) return call->finish(Error{ErrorCode::kCorruption, address + ": malformed welcome"});
-          call->buffer.assign(length + 8, '\0');
-          asio::async_read(call->socket, asio::buffer(call->buffer), [this, call, failed, address, length](const ErrorCodeT& error, size_t) {
-            if (failed(error)) return;
-            const auto welcome = PeerWelcome::decode(std::string_view(call->buffer).substr(0, length), call->nonce, secret_);
-            if (!welcome || !welcome->accepted) {
-              return call->finish(Error{ErrorCode::kUnavailable,
-                                        address + ": " + (welcome ? welcome->reason : "another peer.secret or version")});
-            }
-            const auto answer = get_fixed<uint32_t>(call->buffer.data() + length);
-            if (answer > kFrameBytesMax || answer == 0) return call->finish(Error{ErrorCode::kCorruption, address + ": malformed answer"});
-            call->buffer.assign(answer, '\0');
-            asio::async_read(call->socket, asio::buffer(call->buffer), [call, failed](const ErrorCodeT& error, size_t) {
-              if (failed(error)) return;
-              if (call->buffer.front() == '+') return call->finish(call->buffer.substr(1));
-              call->finish(Error{ErrorCode::kUnavailable, call->buffer.substr(1)});
-            });
-          });
+          PeerHello hello;
+          hello.cluster = cluster_;
+          hello.from = self_;
+          hello.channel = kCallChannel;
+          hello.nonce = call->nonce = random_nonce();
+          call->buffer = with_length(hello.encode(call->buffer, secret_));
+          append_frame(call->buffer, call->request);
+          asio::async_write(
+              call->socket, asio::buffer(call->buffer), [this, call, failed, address](const ErrorCodeT& error, size_t) {
+                if (failed(error)) return;
+                call->buffer.assign(4, '\0');
+                asio::async_read(
+                    call->socket, asio::buffer(call->buffer),
+                    [this, call, failed, address](const ErrorCodeT& error, size_t) {
+                      if (failed(error)) return;
+                      const auto length = get_fixed<uint32_t>(call->buffer.data());
+                      if (length > kHelloBytesMax)
+                        return call->finish(Error{ErrorCode::kCorruption, address + ": malformed welcome"});
+                      call->buffer.assign(length + 8, '\0');
+                      asio::async_read(
+                          call->socket, asio::buffer(call->buffer),
+                          [this, call, failed, address, length](const ErrorCodeT& error, size_t) {
+                            if (failed(error)) return;
+                            const auto welcome = PeerWelcome::decode(std::string_view(call->buffer).substr(0, length),
+                                                                     call->nonce, secret_);
+                            if (!welcome || !welcome->accepted) {
+                              return call->finish(Error{
+                                  ErrorCode::kUnavailable,
+                                  address + ": " + (welcome ? welcome->reason : "another peer.secret or version")});
+                            }
+                            const auto answer = get_fixed<uint32_t>(call->buffer.data() + length);
+                            if (answer > kFrameBytesMax || answer == 0)
+                              return call->finish(Error{ErrorCode::kCorruption, address + ": malformed answer"});
+                            call->buffer.assign(answer, '\0');
+                            asio::async_read(call->socket, asio::buffer(call->buffer),
+                                             [call, failed](const ErrorCodeT& error, size_t) {
+                                               if (failed(error)) return;
+                                               if (call->buffer.front() == '+')
+                                                 return call->finish(call->buffer.substr(1));
+                                               call->finish(Error{ErrorCode::kUnavailable, call->buffer.substr(1)});
+                                             });
+                          });
+                    });
+              });
         });
-      });
-    });
   });
 }
 
@@ -423,7 +437,11 @@ struct PeerListener::Pending {
 PeerListener::PeerListener(EventLoop& loop, std::string secret,
                            std::function<void(tcp::socket, const PeerHello&)> accept,
                            std::function<void(LogLevel, std::string_view)> log)
-    : loop_(loop), secret_(std::move(secret)), accept_(std::move(accept)), log_(std::move(log)), acceptor_(loop.context()) {}
+    : loop_(loop),
+      secret_(std::move(secret)),
+      accept_(std::move(accept)),
+      log_(std::move(log)),
+      acceptor_(loop.context()) {}
 
 Result<void> PeerListener::listen(const std::string& address) {
   CAIRN_TRY_VOID(listen_on(acceptor_, address));
@@ -470,15 +488,17 @@ void PeerListener::greet(const std::shared_ptr<Pending>& pending) {
     };
     if (error) return give_up();
     pending->buffer.assign(4, '\0');
-    asio::async_read(pending->socket, asio::buffer(pending->buffer), [this, pending, give_up](const ErrorCodeT& error, size_t) {
-      const uint32_t length = error ? 0 : get_fixed<uint32_t>(pending->buffer.data());
-      if (error || length > kHelloBytesMax) return give_up();
-      pending->buffer.assign(length, '\0');
-      asio::async_read(pending->socket, asio::buffer(pending->buffer), [this, pending, give_up](const ErrorCodeT& error, size_t) {
-        give_up();
-        if (!error) check(pending);
-      });
-    });
+    asio::async_read(pending->socket, asio::buffer(pending->buffer),
+                     [this, pending, give_up](const ErrorCodeT& error, size_t) {
+                       const uint32_t length = error ? 0 : get_fixed<uint32_t>(pending->buffer.data());
+                       if (error || length > kHelloBytesMax) return give_up();
+                       pending->buffer.assign(length, '\0');
+                       asio::async_read(pending->socket, asio::buffer(pending->buffer),
+                                        [this, pending, give_up](const ErrorCodeT& error, size_t) {
+                                          give_up();
+                                          if (!error) check(pending);
+                                        });
+                     });
   });
 }
 

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "base/metrics.h"
-#include "server/cluster/transport.h"
 #include "server/cluster/node_options.h"
+#include "server/cluster/transport.h"
 #include "server/net/peer_wire.h"
 #include "server/runtime/event_loop.h"
 

@@ -8,7 +8,6 @@
 #include "base/codec.h"
 #include "server/cluster/peer_frames.h"
 
-
 namespace cairn::server {
 namespace {
 
@@ -21,8 +20,9 @@ std::string proof(std::string_view role, std::string_view nonce, std::string_vie
   text.append(body);
   std::string out(kProofBytes, '\0');
   unsigned length = 0;
-  HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()), reinterpret_cast<const unsigned char*>(text.data()),
-       text.size(), reinterpret_cast<unsigned char*>(out.data()), &length);
+  HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
+       reinterpret_cast<const unsigned char*>(text.data()), text.size(), reinterpret_cast<unsigned char*>(out.data()),
+       &length);
   return out;
 }
 
@@ -64,7 +64,8 @@ std::optional<PeerHello> PeerHello::decode(std::string_view bytes, std::string_v
   hello.to = in.number<NodeIdTag>();
   hello.channel = in.u8();
   hello.nonce = in.bytes();
-  if (!in.ok() || !in.at_end() || hello.channel > kCallChannel || hello.nonce.size() != kNonceBytes) return std::nullopt;
+  if (!in.ok() || !in.at_end() || hello.channel > kCallChannel || hello.nonce.size() != kNonceBytes)
+    return std::nullopt;
   return hello;
 }
 

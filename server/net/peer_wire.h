@@ -21,11 +21,11 @@ inline constexpr size_t kHelloBytesMax = 4096;  // nothing larger is read before
 inline constexpr uint8_t kCallChannel = 3;      // one request, one answer, then the end
 
 struct PeerHello {
-  std::string cluster;      // 16 bytes, or empty on kCallChannel
+  std::string cluster;  // 16 bytes, or empty on kCallChannel
   PeerIdentity from;
-  NodeId to;                // 0 on kCallChannel
+  NodeId to;  // 0 on kCallChannel
   uint8_t channel = 0;
-  std::string nonce;        // for the acceptor's proof
+  std::string nonce;  // for the acceptor's proof
   // HMAC-SHA256 over the acceptor's nonce and everything above, keyed with peer.secret.
   std::string encode(std::string_view acceptor_nonce, std::string_view secret) const;
   // nullopt: malformed, another version, or the wrong secret.

@@ -58,8 +58,8 @@ void Replica::drain() {
         const consensus::Entry& e = append->entry;
         host_.log().append(range_, {e.index, e.term, static_cast<uint8_t>(e.type), e.time_ms, e.payload});
       } else if (const auto* hard = std::get_if<consensus::HardStateOp>(&op)) {
-        host_.log().hard_state(range_, {hard->state.term, hard->state.voted_for, hard->state.voted_incarnation,
-                                        hard->state.commit});
+        host_.log().hard_state(
+            range_, {hard->state.term, hard->state.voted_for, hard->state.voted_incarnation, hard->state.commit});
       } else if (const auto* compact = std::get_if<consensus::CompactOp>(&op)) {
         host_.log().compact_to(range_, {compact->index, compact->term, compact->configuration});
       }
@@ -116,8 +116,7 @@ void Replica::apply(const consensus::Entry& entry) {
       host_.replica_failed(*this, Error{ErrorCode::kCorruption, "an entry is too short"});
       return;
     }
-    position.version_counter =
-        std::max(position.version_counter, get_fixed<uint64_t>(entry.payload.view().data()));
+    position.version_counter = std::max(position.version_counter, get_fixed<uint64_t>(entry.payload.view().data()));
     operations = entry.payload.view().substr(kBatchHeader);
   }
   if (const auto applied = tablet_.apply(position, operations); !applied) {
@@ -259,8 +258,8 @@ void Replica::propose_batch() {
   const auto result = out_.proposed;
   out_.proposed.reset();
   if (!result || !result->accepted) {
-    // Certainly not in the log. Later evaluations of this turn saw these effects: they must go as well, so leadership of
-    // this replica is over as far as commands are concerned; everything is run again by whoever leads.
+    // Certainly not in the log. Later evaluations of this turn saw these effects: they must go as well, so leadership
+    // of this replica is over as far as commands are concerned; everything is run again by whoever leads.
     batch_replies_ = std::move(pending.replies);
     --batch_number_;
     lose_leadership();
@@ -330,9 +329,10 @@ RangeStatus Replica::status() const {
 std::string Replica::waiting_text() const {
   size_t fetching = 0;
   for (const auto& [id, waiting] : waiting_) fetching += waiting->fetching ? 1 : 0;
-  return fmt::format("range {}: leads {} batch {} done {} pending {} rounds {} (asked {}, done {}) rows {} (fetching {})",
-                     range_.value, leads(), batch_number_, done_batch_, pending_.size(), rounds_.size(), last_round_,
-                     done_round_, waiting_.size(), fetching);
+  return fmt::format(
+      "range {}: leads {} batch {} done {} pending {} rounds {} (asked {}, done {}) rows {} (fetching {})",
+      range_.value, leads(), batch_number_, done_batch_, pending_.size(), rounds_.size(), last_round_, done_round_,
+      waiting_.size(), fetching);
 }
 
 std::string RangeStatus::encode() const {

@@ -27,7 +27,7 @@ class Replica;
 
 // Counters of all replicas of a node. Single writer: the range loop.
 struct ReplicaMetrics {
-  Counter writes_acked;         // acknowledged commands with effects (cairn_log_writes_acked_total)
+  Counter writes_acked;  // acknowledged commands with effects (cairn_log_writes_acked_total)
   Counter evaluations;
   Counter entries_proposed;
   Counter entries_applied;
@@ -48,7 +48,8 @@ class ReplicaHost {
   virtual storage::SharedLog& log() = 0;
   // The replica has work for the end of this turn: the host calls end_turn() on it, in range order.
   virtual void touch(Replica& replica) = 0;
-  virtual void send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, const consensus::Message& message) = 0;
+  virtual void send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica,
+                    const consensus::Message& message) = 0;
   virtual void deliver(const ReplyTarget& target, std::string_view reply) = 0;
   // A command that certainly had no effect here: to whoever leads now. Called in order of arrival.
   virtual void redispatch(const CommandCall& call, RangeId range) = 0;
@@ -72,7 +73,7 @@ const CommandSpec* find_any_command(std::string_view name);
 struct RangeStatus {
   consensus::Status consensus;
   storage::TabletStats tablet;
-  bool leading = false;   // accepts commands
+  bool leading = false;        // accepts commands
   std::string encode() const;  // the parts that /v1/ranges shows
   static std::optional<RangeStatus> decode(std::string_view bytes);
 };
@@ -81,9 +82,9 @@ struct RangeStatus {
 class Replica final : private RowView {
  public:
   struct Options {
-    uint64_t batch_bytes_max = 1u << 20;      // a fuller batch is proposed at once
-    uint64_t waiting_bytes_max = 64u << 20;   // commands that wait for rows; above it they are refused
-    uint64_t catchup_bytes = 16u << 20;       // log kept in memory for followers that are behind
+    uint64_t batch_bytes_max = 1u << 20;     // a fuller batch is proposed at once
+    uint64_t waiting_bytes_max = 64u << 20;  // commands that wait for rows; above it they are refused
+    uint64_t catchup_bytes = 16u << 20;      // log kept in memory for followers that are behind
   };
 
   Replica(ReplicaHost& host, RangeId range, ReplicaId id, NodeId self, std::string descriptor,
@@ -101,7 +102,8 @@ class Replica final : private RowView {
   // What replies wait for, for people who look for one that does not come.
   std::string waiting_text() const;
 
-  // Requires leads(). True: the reply was appended to `reply`. False: it is delivered to call.target later, exactly once.
+  // Requires leads(). True: the reply was appended to `reply`. False: it is delivered to call.target later, exactly
+  // once.
   bool execute(const CommandCall& call, RespWriter& reply);
   // Effects of the node's own making (system range). `target` gets "+OK\r\n" on commit. Requires leads().
   void write(const std::function<void(RowView&)>& effects, const ReplyTarget& target);
@@ -136,7 +138,7 @@ class Replica final : private RowView {
     uint64_t order = 0;       // of arrival
     uint64_t read_round = 0;  // also waits for this round; 0 = none
     bool effects = false;
-    OwnedCommand retry;       // to run elsewhere if leadership is lost; empty once its effects were proposed
+    OwnedCommand retry;  // to run elsewhere if leadership is lost; empty once its effects were proposed
   };
   struct PendingBatch {
     uint64_t number = 0;
@@ -218,38 +220,38 @@ class Replica final : private RowView {
   WriteSeq durable_seq_;
 
   // While leading
-  bool leading_ = false;           // role at the last look
+  bool leading_ = false;  // role at the last look
   Term leading_term_;
-  uint64_t leadership_ = 0;        // counts times of leading; stale callbacks are recognised by it
+  uint64_t leadership_ = 0;  // counts times of leading; stale callbacks are recognised by it
   Overlay overlay_;
-  storage::WriteBatch batch_;      // of this turn; 8 bytes of header first
-  uint64_t batch_number_ = 1;      // of batch_
-  uint64_t done_batch_ = 0;        // newest committed batch
+  storage::WriteBatch batch_;  // of this turn; 8 bytes of header first
+  uint64_t batch_number_ = 1;  // of batch_
+  uint64_t done_batch_ = 0;    // newest committed batch
   uint64_t version_counter_ = 0;
   bool counter_loaded_ = false;
-  uint64_t turn_ms_ = 0;           // evaluation time of this turn; 0 = no evaluation yet
-  uint64_t newest_ms_ = 0;         // newest entry time known
+  uint64_t turn_ms_ = 0;    // evaluation time of this turn; 0 = no evaluation yet
+  uint64_t newest_ms_ = 0;  // newest entry time known
   std::deque<PendingBatch> pending_;
-  std::vector<ParkedReply> batch_replies_;  // wait for batch_
+  std::vector<ParkedReply> batch_replies_;     // wait for batch_
   std::multimap<uint64_t, Task> after_batch_;  // run once that batch is committed
   uint64_t next_order_ = 1;
-  uint64_t round_ = 0;             // read round of this turn; 0 = none asked for yet
+  uint64_t round_ = 0;  // read round of this turn; 0 = none asked for yet
   uint64_t last_round_ = 0;
-  uint64_t done_round_ = 0;        // newest confirmed one
+  uint64_t done_round_ = 0;                              // newest confirmed one
   std::map<uint64_t, std::vector<ParkedReply>> rounds_;  // replies that wait for a read round only
 
   // Evaluation in progress
-  uint64_t seen_batch_ = 0;        // newest pending batch whose effects it saw
-  Waiting* current_ = nullptr;     // whose fetched rows it may use
+  uint64_t seen_batch_ = 0;     // newest pending batch whose effects it saw
+  Waiting* current_ = nullptr;  // whose fetched rows it may use
   storage::FetchRequest need_;
   std::vector<std::shared_ptr<const void>> pins_;
 
-  uint64_t data_epoch_ = 1;        // raised by CLEAR
+  uint64_t data_epoch_ = 1;  // raised by CLEAR
   uint64_t next_waiting_ = 1;
   uint64_t waiting_bytes_ = 0;
   std::map<uint64_t, std::unique_ptr<Waiting>> waiting_;
   std::map<std::string, std::deque<uint64_t>, std::less<>> locks_;
-  std::shared_ptr<bool> alive_;    // callbacks of a dead replica find false
+  std::shared_ptr<bool> alive_;  // callbacks of a dead replica find false
 };
 
 }  // namespace cairn::server

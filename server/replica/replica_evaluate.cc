@@ -272,7 +272,8 @@ bool Replica::at_front(const Waiting& waiting) const {
 void Replica::start_fetch(Waiting& waiting) {
   waiting.fetching = true;
   storage::FetchRequest request = std::exchange(need_, {});
-  // A prefix is read as of now: effects on it that are still pending would be neither in the overlay nor in what was read.
+  // A prefix is read as of now: effects on it that are still pending would be neither in the overlay nor in what was
+  // read.
   const uint64_t barrier = request.prefixes.empty() ? 0 : newest_batch();
   after_batch(barrier, [this, id = waiting.id, leadership = leadership_, request = std::move(request)]() mutable {
     if (leadership != leadership_) return;  // the command was handed on
@@ -383,26 +384,26 @@ void Replica::count_keys(const CommandCall& call) {
       if (sharding::is_meta_row(key) && !is_due(value, now)) ++*count;
       return true;
     };
-    tablet_.fetch(std::move(request), [this, alive = alive_, command, count, order,
-                                       leadership](Result<storage::FetchResult> result) {
-      if (!*alive) return;
-      std::vector<std::string_view> argv;
-      const CommandCall call = command->call(argv);
-      if (leadership != leadership_ || !leads()) {
-        host_.redispatch(call, range_);
-        return;
-      }
-      std::string bytes;
-      RespWriter reply(bytes, call.proto);
-      if (!result) {
-        reply.error("ERR counting keys failed: " + result.error().message);
-      } else {
-        reply.integer(*count);
-      }
-      begin_turn();
-      seen_batch_ = 0;
-      if (settle(call, reply, 0, false, order)) host_.deliver(call.target, bytes);
-    });
+    tablet_.fetch(std::move(request),
+                  [this, alive = alive_, command, count, order, leadership](Result<storage::FetchResult> result) {
+                    if (!*alive) return;
+                    std::vector<std::string_view> argv;
+                    const CommandCall call = command->call(argv);
+                    if (leadership != leadership_ || !leads()) {
+                      host_.redispatch(call, range_);
+                      return;
+                    }
+                    std::string bytes;
+                    RespWriter reply(bytes, call.proto);
+                    if (!result) {
+                      reply.error("ERR counting keys failed: " + result.error().message);
+                    } else {
+                      reply.integer(*count);
+                    }
+                    begin_turn();
+                    seen_batch_ = 0;
+                    if (settle(call, reply, 0, false, order)) host_.deliver(call.target, bytes);
+                  });
   });
 }
 
@@ -416,10 +417,25 @@ EvalStatus run_probe(EvalContext& context, Argv argv) {
 }
 }  // namespace
 
-const CommandSpec kCountKeysCommand{.name = "\x01" "COUNT", .arity = 1, .flags = kReadOnly, .place = CommandPlace::kRange};
-const CommandSpec kRangeStatusCommand{.name = "\x01" "STATUS", .arity = 1, .flags = kReadOnly, .place = CommandPlace::kRange};
-const CommandSpec kProbeCommand{
-    .name = "\x01" "PROBE", .arity = 2, .flags = kWrite, .place = CommandPlace::kRange, .evaluate = &run_probe};
+const CommandSpec kCountKeysCommand{.name =
+                                        "\x01"
+                                        "COUNT",
+                                    .arity = 1,
+                                    .flags = kReadOnly,
+                                    .place = CommandPlace::kRange};
+const CommandSpec kRangeStatusCommand{.name =
+                                          "\x01"
+                                          "STATUS",
+                                      .arity = 1,
+                                      .flags = kReadOnly,
+                                      .place = CommandPlace::kRange};
+const CommandSpec kProbeCommand{.name =
+                                    "\x01"
+                                    "PROBE",
+                                .arity = 2,
+                                .flags = kWrite,
+                                .place = CommandPlace::kRange,
+                                .evaluate = &run_probe};
 
 const CommandSpec* find_internal_command(std::string_view name) {
   for (const CommandSpec* spec : {&kCountKeysCommand, &kRangeStatusCommand, &kProbeCommand}) {

@@ -71,16 +71,10 @@ RequestParser::Line RequestParser::read_bulk_header(std::string_view in, size_t&
   size_t next = at + 1;
   int64_t length = 0;
   switch (read_number(in, next, length)) {
-    case Line::kDone:
-      break;
-    case Line::kNeedMore:
-      return Line::kNeedMore;
-    case Line::kTooLong:
-      error_ = "too big bulk count string";
-      return Line::kInvalid;
-    case Line::kInvalid:
-      error_ = "invalid bulk length";
-      return Line::kInvalid;
+    case Line::kDone: break;
+    case Line::kNeedMore: return Line::kNeedMore;
+    case Line::kTooLong: error_ = "too big bulk count string"; return Line::kInvalid;
+    case Line::kInvalid: error_ = "invalid bulk length"; return Line::kInvalid;
   }
   if (length < 0 || length > limits_.bulk_bytes_max) {
     error_ = "invalid bulk length";
@@ -129,14 +123,10 @@ RequestParser::Step RequestParser::next(std::string_view input) {
       size_t at = 1;
       int64_t count = 0;
       switch (read_number(in, at, count)) {
-        case Line::kDone:
-          break;
-        case Line::kNeedMore:
-          return {ParseStatus::kNeedMore, base};
-        case Line::kTooLong:
-          return fail("too big mbulk count string");
-        case Line::kInvalid:
-          return fail("invalid multibulk length");
+        case Line::kDone: break;
+        case Line::kNeedMore: return {ParseStatus::kNeedMore, base};
+        case Line::kTooLong: return fail("too big mbulk count string");
+        case Line::kInvalid: return fail("invalid multibulk length");
       }
       if (count > limits_.arguments_max) return fail("invalid multibulk length");
       if (!authenticated_ && count > limits_.unauthenticated_arguments_max) {
@@ -213,30 +203,19 @@ bool RequestParser::split_inline(std::string_view line) {
         break;
       }
       const char c = line[i];
-      if (quote == '"' && c == '\\' && i + 3 < line.size() && line[i + 1] == 'x' &&
-          hex_digit(line[i + 2]) >= 0 && hex_digit(line[i + 3]) >= 0) {
+      if (quote == '"' && c == '\\' && i + 3 < line.size() && line[i + 1] == 'x' && hex_digit(line[i + 2]) >= 0 &&
+          hex_digit(line[i + 3]) >= 0) {
         inline_bytes_.push_back(static_cast<char>(hex_digit(line[i + 2]) * 16 + hex_digit(line[i + 3])));
         i += 4;
       } else if (quote == '"' && c == '\\' && i + 1 < line.size()) {
         char plain = line[i + 1];
         switch (plain) {
-          case 'n':
-            plain = '\n';
-            break;
-          case 'r':
-            plain = '\r';
-            break;
-          case 't':
-            plain = '\t';
-            break;
-          case 'b':
-            plain = '\b';
-            break;
-          case 'a':
-            plain = '\a';
-            break;
-          default:
-            break;
+          case 'n': plain = '\n'; break;
+          case 'r': plain = '\r'; break;
+          case 't': plain = '\t'; break;
+          case 'b': plain = '\b'; break;
+          case 'a': plain = '\a'; break;
+          default: break;
         }
         inline_bytes_.push_back(plain);
         i += 2;

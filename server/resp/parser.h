@@ -16,16 +16,15 @@ struct ParserLimits {
   size_t inline_bytes_max = 64 * 1024;         // also of a "*N" or "$N" line
   int64_t arguments_max = 1024 * 1024;         // above: protocol error
   int64_t bulk_bytes_max = 512 * 1024 * 1024;  // above: protocol error
-  size_t command_bytes_max =
-      8 * 1024 * 1024;  // on the wire; above: the command is skipped, the connection lives on
-  int64_t unauthenticated_arguments_max = 10;          // above: protocol error
+  size_t command_bytes_max = 8 * 1024 * 1024;  // on the wire; above: the command is skipped, the connection lives on
+  int64_t unauthenticated_arguments_max = 10;  // above: protocol error
   int64_t unauthenticated_bulk_bytes_max = 16 * 1024;  // above: protocol error
 };
 
 enum class ParseStatus : uint8_t {
-  kNeedMore,  // the input ends inside a command, or is empty
-  kCommand,   // argv() holds a command of at least one argument
-  kTooLarge,  // a command above command_bytes_max begins here; its remaining bytes are skipped by later calls
+  kNeedMore,       // the input ends inside a command, or is empty
+  kCommand,        // argv() holds a command of at least one argument
+  kTooLarge,       // a command above command_bytes_max begins here; its remaining bytes are skipped by later calls
   kProtocolError,  // error() says why; the parser must not be used again
 };
 

@@ -20,14 +20,9 @@ ReplyState read_reply_head(std::string_view in, ReplyHead& head) {
     case '-':
     case ',':
     case '(':
-    case '#':
-      head.text = line;
-      return ReplyState::kComplete;
-    case '_':
-      head.number = -1;
-      return line.empty() ? ReplyState::kComplete : ReplyState::kMalformed;
-    case ':':
-      return parse_integer(line, head.number) ? ReplyState::kComplete : ReplyState::kMalformed;
+    case '#': head.text = line; return ReplyState::kComplete;
+    case '_': head.number = -1; return line.empty() ? ReplyState::kComplete : ReplyState::kMalformed;
+    case ':': return parse_integer(line, head.number) ? ReplyState::kComplete : ReplyState::kMalformed;
     case '$':
     case '=':
     case '!': {
@@ -57,8 +52,7 @@ ReplyState read_reply_head(std::string_view in, ReplyHead& head) {
       }
       if (head.type == '|') ++head.children;
       return ReplyState::kComplete;
-    default:
-      return ReplyState::kMalformed;
+    default: return ReplyState::kMalformed;
   }
 }
 

@@ -32,9 +32,7 @@ class RespWriter {
   void null() { out_->append(proto_ == 3 ? "_\r\n" : "$-1\r\n"); }
   void null_array() { out_->append(proto_ == 3 ? "_\r\n" : "*-1\r\n"); }
   void array(size_t count) { number('*', static_cast<int64_t>(count)); }
-  void map(size_t pairs) {
-    number(proto_ == 3 ? '%' : '*', static_cast<int64_t>(proto_ == 3 ? pairs : 2 * pairs));
-  }
+  void map(size_t pairs) { number(proto_ == 3 ? '%' : '*', static_cast<int64_t>(proto_ == 3 ? pairs : 2 * pairs)); }
   void set(size_t count) { number(proto_ == 3 ? '~' : '*', static_cast<int64_t>(count)); }
   // RESP3 verbatim text ("txt"), a bulk string in RESP2: INFO, CLIENT LIST, CLUSTER NODES.
   void verbatim(std::string_view text);

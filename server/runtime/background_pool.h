@@ -11,8 +11,8 @@
 
 namespace cairn::server {
 
-// Thread safety: any thread. Between two slices of a low job a high one may run; one thread is kept for high jobs if there
-// are at least two. Destruction waits for the running slices and drops the rest.
+// Thread safety: any thread. Between two slices of a low job a high one may run; one thread is kept for high jobs if
+// there are at least two. Destruction waits for the running slices and drops the rest.
 class BackgroundPool final : public BackgroundExecutor {
  public:
   explicit BackgroundPool(size_t threads);

@@ -41,7 +41,8 @@ int exit_code(const Error& error) {
 
 uint64_t entropy() {
   uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed)) die({ErrorCode::kIoError, "getrandom failed"});
+  if (getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed))
+    die({ErrorCode::kIoError, "getrandom failed"});
   return seed;
 }
 
@@ -101,15 +102,18 @@ class Daemon {
         clients_(loop_, node_, &stats_, client_options(config)),
         listener_(
             link_loop_, config.peer_secret,
-            [this](boost::asio::ip::tcp::socket socket, const PeerHello& hello) { hand_over(std::move(socket), hello); },
+            [this](boost::asio::ip::tcp::socket socket, const PeerHello& hello) {
+              hand_over(std::move(socket), hello);
+            },
             log_line),
         api_(sources()),
-        http_(admin_loop_,
-              [this](AdminRequest request, std::function<void(AdminReply)> done) {
-                const bool asks = request.method == "GET" || request.method == "HEAD";
-                if (asks && request.target == "/livez") return done({200, "text/plain", "ok\n"});
-                loop_.post([this, request = std::move(request), done = std::move(done)] { api_.handle(request, done); });
-              }),
+        http_(
+            admin_loop_,
+            [this](AdminRequest request, std::function<void(AdminReply)> done) {
+              const bool asks = request.method == "GET" || request.method == "HEAD";
+              if (asks && request.target == "/livez") return done({200, "text/plain", "ok\n"});
+              loop_.post([this, request = std::move(request), done = std::move(done)] { api_.handle(request, done); });
+            }),
         signals_(loop_.context(), SIGTERM, SIGINT) {
     loop_.set_spin(config.runtime_spin);
     data_net_.set_events(&node_);
@@ -124,7 +128,8 @@ class Daemon {
       CAIRN_TRY_VOID(http_.listen(config_.admin_listen));
       return clients_.listen(config_.client_listen);
     };
-    for (const auto& step : {std::function<Result<void>()>(listen), std::function<Result<void>()>([&] { return node_.start(); })}) {
+    for (const auto& step :
+         {std::function<Result<void>()>(listen), std::function<Result<void>()>([&] { return node_.start(); })}) {
       if (const auto done = step(); !done) {
         log_line(LogLevel::kError, to_string(done.error()));
         std::fprintf(stderr, "cairnd: %s\n", to_string(done.error()).c_str());
@@ -198,9 +203,7 @@ class Daemon {
     return options;
   }
 
-  AdminSources sources() {
-    return {&node_, &clients_, &data_net_, &link_net_, &loop_, &stats_, clock_.now()};
-  }
+  AdminSources sources() { return {&node_, &clients_, &data_net_, &link_net_, &loop_, &stats_, clock_.now()}; }
 
   void named(const Identity& identity) {
     const PeerIdentity self{identity.node, identity.incarnation};

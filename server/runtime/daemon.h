@@ -19,8 +19,8 @@ inline constexpr int kExitRunTime = 1;
 inline constexpr int kExitConfiguration = 2;
 inline constexpr int kExitInUse = 3;
 
-// Runs in the foreground until SIGTERM or SIGINT; prints READY on standard output by the rule of /readyz. Returns the exit
-// code of the process.
+// Runs in the foreground until SIGTERM or SIGINT; prints READY on standard output by the rule of /readyz. Returns the
+// exit code of the process.
 int run_daemon(const config::NodeConfig& config, const StartFlags& flags);
 
 }  // namespace cairn::server

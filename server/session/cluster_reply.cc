@@ -75,8 +75,7 @@ void answer_nodes(const Topology& topology, RespWriter& reply) {
   std::string text;
   for (const TopologyNode& node : topology.nodes) {
     const bool self = node.id == topology.self;
-    text +=
-        node.hex_id + " " + node.host + ":" + std::to_string(node.port) + "@" + std::to_string(node.bus_port);
+    text += node.hex_id + " " + node.host + ":" + std::to_string(node.port) + "@" + std::to_string(node.bus_port);
     text += self ? " myself,master" : " master";
     text += " - 0 0 " + std::to_string(topology.epoch);
     text += self || node.connected ? " connected" : " disconnected";

@@ -21,9 +21,7 @@ struct CommandStats {
   Counter commands;                            // all, as INFO's total_commands_processed
   Counter error_replies;                       // as INFO's total_error_replies, of the session's own errors
 
-  Entry& of(const CommandSpec& spec) {
-    return by_command[static_cast<size_t>(&spec - command_table().data())];
-  }
+  Entry& of(const CommandSpec& spec) { return by_command[static_cast<size_t>(&spec - command_table().data())]; }
   void reset() {
     for (Entry& entry : by_command) {
       entry.calls.set(0);

@@ -52,10 +52,10 @@ void add_command_stats(InfoSections& sections, const CommandStats& stats) {
     std::string name = "cmdstat_" + std::string(table[i].name);
     std::transform(name.begin(), name.end(), name.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    fields.emplace_back(std::move(name), "calls=" + std::to_string(entry.calls.get()) +
-                                             ",usec=0,usec_per_call=0.00,rejected_calls=" +
-                                             std::to_string(entry.rejected.get()) +
-                                             ",failed_calls=" + std::to_string(entry.failed.get()));
+    fields.emplace_back(std::move(name),
+                        "calls=" + std::to_string(entry.calls.get()) +
+                            ",usec=0,usec_per_call=0.00,rejected_calls=" + std::to_string(entry.rejected.get()) +
+                            ",failed_calls=" + std::to_string(entry.failed.get()));
   }
 }
 
@@ -107,8 +107,8 @@ std::string info_text(InfoSections sections, Argv wanted, bool whole, const Comm
     }
   }
   for (const auto& [name, fields] : sections) {
-    const bool known = std::any_of(kSections.begin(), kSections.end(),
-                                   [&](const Section& section) { return section.name == name; });
+    const bool known =
+        std::any_of(kSections.begin(), kSections.end(), [&](const Section& section) { return section.name == name; });
     if (known || name.empty() || (!by_default && !asked(name))) continue;
     std::string title = name;
     if (title[0] >= 'a' && title[0] <= 'z') title[0] = static_cast<char>(title[0] - 32);

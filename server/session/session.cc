@@ -61,8 +61,7 @@ void Session::process() {
     if (step.status == ParseStatus::kCommand) {
       execute(parser_.argv());
     } else if (step.status == ParseStatus::kTooLarge) {
-      answer_error("ERR command too large: the limit is " +
-                   std::to_string(options_.limits.parser.command_bytes_max) +
+      answer_error("ERR command too large: the limit is " + std::to_string(options_.limits.parser.command_bytes_max) +
                    " bytes for a command with all its arguments");
     } else if (step.status == ParseStatus::kProtocolError) {
       answer_error(parser_.error());
@@ -140,14 +139,10 @@ void Session::execute(Argv argv) {
   last_subcommand_ = subcommand;
   if (stats != nullptr) stats->of(*spec).calls.add();
   switch (spec->place) {
-    case CommandPlace::kRange:
-      return execute_in_range(*spec, argv);
-    case CommandPlace::kScatter:
-      return execute_scattered(*spec, argv);
-    case CommandPlace::kEverywhere:
-      return execute_everywhere(*spec, argv);
-    case CommandPlace::kConnection:
-      break;
+    case CommandPlace::kRange: return execute_in_range(*spec, argv);
+    case CommandPlace::kScatter: return execute_scattered(*spec, argv);
+    case CommandPlace::kEverywhere: return execute_everywhere(*spec, argv);
+    case CommandPlace::kConnection: break;
   }
   std::string& target = replies_.immediate();
   const size_t start = target.size();
@@ -162,8 +157,7 @@ void Session::execute(Argv argv) {
 
 bool Session::redirected(uint16_t slot) {
   const RedirectMode mode = sink_.redirect_mode();
-  if (mode == RedirectMode::kNever || (mode == RedirectMode::kAuto && !cluster_client_) || sink_.whole())
-    return false;
+  if (mode == RedirectMode::kNever || (mode == RedirectMode::kAuto && !cluster_client_) || sink_.whole()) return false;
   if (sink_.advertised_here(slot, &moved_to_)) return false;
   answer_error("MOVED " + std::to_string(slot) + " " + moved_to_);
   return true;
@@ -179,8 +173,7 @@ void Session::hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint6
     if (replies_.is_open(sequence)) target.resize(start);
     return;
   }
-  if (options_.stats != nullptr && target.size() > start && target[start] == '-')
-    options_.stats->of(spec).failed.add();
+  if (options_.stats != nullptr && target.size() > start && target[start] == '-') options_.stats->of(spec).failed.add();
   replies_.finish(sequence);
 }
 
@@ -230,8 +223,7 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
     part_argv_.clear();
     part_argv_.push_back(argv[0]);
     const auto slot = static_cast<uint16_t>(order_[next] >> 32);
-    while (next < keys && order_[next] >> 32 == slot)
-      part_argv_.push_back(argv[1 + (order_[next++] & 0xFFFFFFFF)]);
+    while (next < keys && order_[next] >> 32 == slot) part_argv_.push_back(argv[1 + (order_[next++] & 0xFFFFFFFF)]);
     hand_over(spec, part_argv_, slot, parent + 1 + part);
   }
   if (keys > kScratchKeysKept) {
@@ -243,8 +235,9 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
 
 void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
   if (spec.flags & kWrite) {  // FLUSHALL and FLUSHDB [ASYNC|SYNC]
-    const bool valid = argv.size() == 1 || (argv.size() == 2 && (equals_ignoring_case(argv[1], "ASYNC") ||
-                                                                 equals_ignoring_case(argv[1], "SYNC")));
+    const bool valid =
+        argv.size() == 1 ||
+        (argv.size() == 2 && (equals_ignoring_case(argv[1], "ASYNC") || equals_ignoring_case(argv[1], "SYNC")));
     if (!valid) return answer_error(kSyntaxError);
   }
   sink_.execute_everywhere(spec, argv, {id_, replies_.open(bytes_of(argv))}, proto_);

@@ -38,37 +38,25 @@ std::string quoted_error(std::string_view before, std::string_view argument, std
 
 }  // namespace
 
-void Session::answer(const CommandSpec& spec, const SubcommandSpec* subcommand, Argv argv,
-                     RespWriter& reply) {
+void Session::answer(const CommandSpec& spec, const SubcommandSpec* subcommand, Argv argv, RespWriter& reply) {
   const std::string_view sub = subcommand == nullptr ? std::string_view{} : subcommand->name;
   if (sub == "HELP") return answer_help(spec, reply);
   switch (spec.session) {
     case SessionCommand::kPing:
       if (argv.size() > 2) return reply.error("ERR wrong number of arguments for 'ping' command");
       return argv.size() == 2 ? reply.bulk(argv[1]) : reply.status("PONG");
-    case SessionCommand::kEcho:
-      return reply.bulk(argv[1]);
-    case SessionCommand::kHello:
-      return answer_hello(argv, reply);
-    case SessionCommand::kAuth:
-      return answer_auth(argv, reply);
-    case SessionCommand::kSelect:
-      return answer_select(argv, reply);
-    case SessionCommand::kQuit:
-      closing_ = true;
-      return reply.ok();
-    case SessionCommand::kReset:
-      return answer_reset(reply);
-    case SessionCommand::kClient:
-      return answer_client(sub, argv, reply);
+    case SessionCommand::kEcho: return reply.bulk(argv[1]);
+    case SessionCommand::kHello: return answer_hello(argv, reply);
+    case SessionCommand::kAuth: return answer_auth(argv, reply);
+    case SessionCommand::kSelect: return answer_select(argv, reply);
+    case SessionCommand::kQuit: closing_ = true; return reply.ok();
+    case SessionCommand::kReset: return answer_reset(reply);
+    case SessionCommand::kClient: return answer_client(sub, argv, reply);
     case SessionCommand::kInfo:
       return reply.verbatim(info_text(sink_.info_sections(), argv.subspan(1), sink_.whole(), options_.stats));
-    case SessionCommand::kCommand:
-      return answer_command(sub, argv, reply);
-    case SessionCommand::kConfig:
-      return answer_config(sub, argv, reply);
-    case SessionCommand::kTime:
-      return answer_time(reply);
+    case SessionCommand::kCommand: return answer_command(sub, argv, reply);
+    case SessionCommand::kConfig: return answer_config(sub, argv, reply);
+    case SessionCommand::kTime: return answer_time(reply);
     case SessionCommand::kCluster:
       if (sub == "SLOTS" || sub == "SHARDS" || sub == "NODES") note_cluster_client();
       return answer_cluster(sub, argv, sink_.topology(), reply);
@@ -76,14 +64,9 @@ void Session::answer(const CommandSpec& spec, const SubcommandSpec* subcommand, 
       note_cluster_client();
       read_only_ = true;
       return reply.ok();
-    case SessionCommand::kReadwrite:
-      read_only_ = false;
-      return reply.ok();
-    case SessionCommand::kAsking:
-      note_cluster_client();
-      return reply.ok();
-    case SessionCommand::kNone:
-      break;
+    case SessionCommand::kReadwrite: read_only_ = false; return reply.ok();
+    case SessionCommand::kAsking: note_cluster_client(); return reply.ok();
+    case SessionCommand::kNone: break;
   }
   reply.error("ERR internal error: this command has no answer");
 }
@@ -170,8 +153,7 @@ void Session::answer_hello(Argv argv, RespWriter& reply) {
 
 void Session::answer_select(Argv argv, RespWriter& reply) {
   int64_t index = 0;
-  if (!parse_integer(argv[1], index) || index > INT32_MAX || index < INT32_MIN)
-    return reply.error(kNotAnInteger);
+  if (!parse_integer(argv[1], index) || index > INT32_MAX || index < INT32_MIN) return reply.error(kNotAnInteger);
   if (index != 0) return reply.error("ERR DB index is out of range");
   reply.ok();
 }
@@ -200,16 +182,15 @@ std::string Session::client_line() const {
   const auto seconds = [&](Instant since) { return std::to_string((now - std::min(now, since)) / kSecond); };
   const std::string output = std::to_string(output_.size());
   std::string line = "id=" + std::to_string(id_) + " addr=" + options_.peer_address +
-                     " laddr=" + options_.local_address + " fd=" + std::to_string(options_.fd) +
-                     " name=" + name_ + " age=" + seconds(created_) + " idle=" + seconds(last_input_) +
+                     " laddr=" + options_.local_address + " fd=" + std::to_string(options_.fd) + " name=" + name_ +
+                     " age=" + seconds(created_) + " idle=" + seconds(last_input_) +
                      " flags=" + (read_only_ ? "r" : "N") + " db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0";
   line += " qbuf=" + std::to_string(input_.size());
   line += " qbuf-free=" + std::to_string(input_.capacity() - input_.size());
   line += " argv-mem=0 multi-mem=0 rbs=" + std::to_string(output_.capacity()) + " rbp=0 obl=" + output;
   line += " oll=" + std::to_string(replies_.size()) + " omem=" + std::to_string(replies_.held_bytes());
   line += " tot-mem=" + std::to_string(input_.capacity() + output_.capacity() + replies_.held_bytes());
-  line +=
-      " events=r cmd=" + (last_command_ == nullptr ? "NULL" : full_name(*last_command_, last_subcommand_));
+  line += " events=r cmd=" + (last_command_ == nullptr ? "NULL" : full_name(*last_command_, last_subcommand_));
   line += " user=default redir=-1 resp=" + std::to_string(proto_);
   line += " lib-name=" + library_name_ + " lib-ver=" + library_version_;
   return line;
@@ -278,8 +259,7 @@ void Session::answer_config(std::string_view subcommand, Argv argv, RespWriter& 
     if (argv.size() % 2 != 0) return reply.error("ERR wrong number of arguments for 'config|set' command");
     for (size_t i = 2; i < argv.size(); i += 2) {
       if (!parameters.contains(std::string(argv[i]))) {
-        return reply.error(
-            quoted_error("ERR Unknown option or number of arguments for CONFIG SET - '", argv[i]));
+        return reply.error(quoted_error("ERR Unknown option or number of arguments for CONFIG SET - '", argv[i]));
       }
     }
     return reply.error(quoted_error("ERR CONFIG SET failed (possibly related to argument '", argv[2],

@@ -37,12 +37,9 @@ Result<void> OutputJob::work() {
       at_ = source_->seek({});
       phase_ = Phase::kRows;
       return {};
-    case Phase::kRows:
-      return write_rows();
-    case Phase::kCheck:
-      return check_slice();
-    case Phase::kDone:
-      return {};
+    case Phase::kRows: return write_rows();
+    case Phase::kCheck: return check_slice();
+    case Phase::kDone: return {};
   }
   return {};
 }
@@ -73,8 +70,7 @@ Result<void> OutputJob::write_rows() {
 
 Result<void> OutputJob::open_writer() {
   number_ = plan_.new_number();
-  CAIRN_TRY(writer_,
-            SstableWriter::create(*plan_.fs, sstable_path(plan_.dir, number_), number_, plan_.writer));
+  CAIRN_TRY(writer_, SstableWriter::create(*plan_.fs, sstable_path(plan_.dir, number_), number_, plan_.writer));
   numbers_.push_back(number_);
   return {};
 }

@@ -45,15 +45,13 @@ class SizeTiered final : public CompactionStrategy {
       }
     }
     if (best_count >= options_.min_threshold) {
-      return plan(view, runs, best_begin, best_count,
-                  std::to_string(best_count) + " adjacent runs of similar size");
+      return plan(view, runs, best_begin, best_count, std::to_string(best_count) + " adjacent runs of similar size");
     }
     // Sizes that alternate never form a bucket; reads would get slower without end.
     if (runs.size() > options_.max_threshold) {
       const auto window = cheapest(runs);
       if (window)
-        return plan(view, runs, *window, options_.min_threshold,
-                    std::to_string(runs.size()) + " runs are too many");
+        return plan(view, runs, *window, options_.min_threshold, std::to_string(runs.size()) + " runs are too many");
     }
     return std::nullopt;
   }

@@ -52,7 +52,7 @@ class CompactionStrategy {
 struct SizeTieredOptions {
   uint32_t min_threshold = 4;   // adjacent runs of similar size before they are compacted; [2, max_threshold]
   uint32_t max_threshold = 32;  // most runs of one compaction; bounds its temporary disk use
-  double bucket_low = 0.5;  // a run is similar if its size is within [low, high] x the average of its bucket
+  double bucket_low = 0.5;      // a run is similar if its size is within [low, high] x the average of its bucket
   double bucket_high = 1.5;
   uint64_t min_run_bytes = 1u << 20;  // smaller runs all count as similar
   uint64_t table_bytes_max = 64u << 20;

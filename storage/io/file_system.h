@@ -16,7 +16,7 @@ enum class OpenMode : uint8_t {
   kRead,       // must exist
   kReadWrite,  // must exist
   kCreateNew,  // must not exist; read and write
-  kLog,  // must exist; read and write_durable with 4 KiB alignment (O_DIRECT | O_DSYNC where the device can)
+  kLog,        // must exist; read and write_durable with 4 KiB alignment (O_DIRECT | O_DSYNC where the device can)
 };
 
 // Thread safety: reads from any thread; writes from one thread at a time.
@@ -31,8 +31,7 @@ class File {
   // Write and make durable in one call. On a kLog file offset and size are multiples of 4096 and the data is
   // 4096-aligned.
   virtual Result<void> write_durable(uint64_t offset, std::string_view data) = 0;
-  virtual Result<void>
-  sync() = 0;  // fdatasync. A failure is final: never call again, never trust the file again.
+  virtual Result<void> sync() = 0;  // fdatasync. A failure is final: never call again, never trust the file again.
   virtual Result<uint64_t> size() const = 0;
   virtual Result<void> truncate(uint64_t size) = 0;
 };
@@ -53,10 +52,9 @@ class FileSystem {
   virtual Result<void> create_dirs(const std::string& dir) = 0;
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;  // replaces `to`
   virtual Result<void> link(const std::string& from,
-                            const std::string& to) = 0;      // hard link; `to` must not exist
-  virtual Result<void> remove(const std::string& path) = 0;  // a file or an empty directory
-  virtual Result<void> sync_dir(
-      const std::string& dir) = 0;  // makes creations, renames and removals in it durable
+                            const std::string& to) = 0;       // hard link; `to` must not exist
+  virtual Result<void> remove(const std::string& path) = 0;   // a file or an empty directory
+  virtual Result<void> sync_dir(const std::string& dir) = 0;  // makes creations, renames and removals in it durable
   // kInUse while another process (or another holder in memory) has it.
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
   virtual Result<uint64_t> free_bytes(const std::string& dir) = 0;

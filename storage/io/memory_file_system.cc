@@ -91,8 +91,7 @@ struct MemoryFileSystem::State {
   Result<void> grow(Node& node, uint64_t end, const std::string& path) {
     if (end <= node.content.size()) return {};
     const uint64_t more = end - node.content.size();
-    if (used + more > capacity || used + more < used)
-      return error(ErrorCode::kNoSpace, "no space left", path);
+    if (used + more > capacity || used + more < used) return error(ErrorCode::kNoSpace, "no space left", path);
     used += more;
     return {};
   }
@@ -333,8 +332,7 @@ Result<void> MemoryFileSystem::remove(const std::string& path) {
   const std::lock_guard lock(state_->mutex);
   const NodePtr node = state_->find(path);
   if (!node || node == state_->root) return error(ErrorCode::kNotFound, "no such file", path);
-  if (node->directory && !node->entries.empty())
-    return error(ErrorCode::kIoError, "directory not empty", path);
+  if (node->directory && !node->entries.empty()) return error(ErrorCode::kIoError, "directory not empty", path);
   CAIRN_TRY(auto place, state_->parent(path));
   place.first->entries.erase(place.second);
   state_->unlink(node);
@@ -360,8 +358,7 @@ Result<void> MemoryFileSystem::sync_dir(const std::string& dir) {
 
 Result<std::unique_ptr<FileLock>> MemoryFileSystem::lock(const std::string& path) {
   const std::lock_guard lock(state_->mutex);
-  if (!state_->locks.emplace(path, state_->generation).second)
-    return error(ErrorCode::kInUse, "locked", path);
+  if (!state_->locks.emplace(path, state_->generation).second) return error(ErrorCode::kInUse, "locked", path);
   return std::unique_ptr<FileLock>(std::make_unique<MemoryLock>(state_, path));
 }
 

@@ -107,13 +107,9 @@ class Content {
       const uint64_t low = std::min(size_, durable_size_);
       const uint64_t high = std::max(size_, durable_size_);
       switch (random.below(3)) {
-        case 0:
-          size_ = durable_size_;
-          break;
-        case 1:
-          break;
-        default:
-          size_ = random.between(low, high);
+        case 0: size_ = durable_size_; break;
+        case 1: break;
+        default: size_ = random.between(low, high);
       }
       durable_size_ = size_;
     }

@@ -55,8 +55,7 @@ class RealFile final : public File {
   Result<size_t> read_at(uint64_t offset, std::span<char> out) const override {
     size_t done = 0;
     while (done < out.size()) {
-      const ssize_t n =
-          ::pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+      const ssize_t n = ::pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return errno_error(errno, "read", path_);
       if (n == 0) break;

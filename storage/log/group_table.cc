@@ -11,12 +11,8 @@ void GroupTable::note(const Record& record, uint64_t segment) {
       if (!group.chunks.empty() && group.chunks.back().high >= record.index) drop_from(group, record.index);
       add_entry(group, record.index, segment);
       break;
-    case RecordKind::kPutSlot:
-      add_entry(group, record.index, segment);
-      break;
-    case RecordKind::kTruncateFrom:
-      drop_from(group, record.index);
-      break;
+    case RecordKind::kPutSlot: add_entry(group, record.index, segment); break;
+    case RecordKind::kTruncateFrom: drop_from(group, record.index); break;
     case RecordKind::kHardState:
       group.hard_state = record.hard_state;
       place_small(group, kHard, segment);
@@ -47,8 +43,7 @@ void GroupTable::note(const Record& record, uint64_t segment) {
       group.replica = {};
       group.descriptor.clear();
       break;
-    default:
-      break;
+    default: break;
   }
 }
 
@@ -75,10 +70,8 @@ std::vector<Record> GroupTable::small_records(uint64_t segment) const {
       records.push_back({.kind = RecordKind::kGroupTombstone, .group = id, .replica = group.tombstone});
     }
     if (group.place[kCreate] == segment) {
-      records.push_back({.kind = RecordKind::kGroupCreate,
-                         .group = id,
-                         .bytes = group.descriptor,
-                         .replica = group.replica});
+      records.push_back(
+          {.kind = RecordKind::kGroupCreate, .group = id, .bytes = group.descriptor, .replica = group.replica});
     }
     if (group.place[kStart] == segment) {
       records.push_back({.kind = RecordKind::kStartRewritten,
@@ -126,8 +119,7 @@ void GroupTable::drop_from(Group& group, LogIndex index) {
 
 void GroupTable::drop_up_to(Group& group, LogIndex index) {
   size_t dead = 0;
-  while (dead < group.chunks.size() && group.chunks[dead].high <= index)
-    --pins_[group.chunks[dead++].segment].chunks;
+  while (dead < group.chunks.size() && group.chunks[dead].high <= index) --pins_[group.chunks[dead++].segment].chunks;
   group.chunks.erase(group.chunks.begin(), group.chunks.begin() + static_cast<ptrdiff_t>(dead));
 }
 

@@ -124,8 +124,8 @@ SegmentScan scan_segment(std::string_view segment, uint64_t sequence) {
     }
   }
   if (end + kBatchHeaderBytes <= segment.size()) {
-    scan.torn_end = get_fixed<uint32_t>(segment.data() + end + 16) == low &&
-                    get_fixed<uint64_t>(segment.data() + end + 24) != 0;
+    scan.torn_end =
+        get_fixed<uint32_t>(segment.data() + end + 16) == low && get_fixed<uint64_t>(segment.data() + end + 24) != 0;
   }
   return scan;
 }
@@ -144,9 +144,7 @@ bool decode_record(Decoder& in, Record& record) {
       record.time_ms = in.varint();
       record.bytes = in.bytes();
       break;
-    case RecordKind::kTruncateFrom:
-      record.index = in.number<LogIndexTag>();
-      break;
+    case RecordKind::kTruncateFrom: record.index = in.number<LogIndexTag>(); break;
     case RecordKind::kHardState:
       record.hard_state.term = in.number<TermTag>();
       record.hard_state.voted_for = in.number<NodeIdTag>();
@@ -165,11 +163,8 @@ bool decode_record(Decoder& in, Record& record) {
       record.replica = in.number<ReplicaIdTag>();
       record.bytes = in.bytes();
       break;
-    case RecordKind::kGroupTombstone:
-      record.replica = in.number<ReplicaIdTag>();
-      break;
-    default:
-      in.fail();
+    case RecordKind::kGroupTombstone: record.replica = in.number<ReplicaIdTag>(); break;
+    default: in.fail();
   }
   return in.ok();
 }
@@ -185,8 +180,7 @@ char* encode_record(char* at, const Record& record) {
       *at++ = static_cast<char>(record.type);
       at = write_varint(at, record.time_ms);
       return write_bytes(at, record.bytes);
-    case RecordKind::kTruncateFrom:
-      return write_varint(at, record.index.value);
+    case RecordKind::kTruncateFrom: return write_varint(at, record.index.value);
     case RecordKind::kHardState:
       at = write_varint(at, record.hard_state.term.value);
       at = write_varint(at, record.hard_state.voted_for.value);
@@ -199,13 +193,9 @@ char* encode_record(char* at, const Record& record) {
       at = write_varint(at, record.ballot.value);
       if (record.kind != RecordKind::kCompactTo) at = write_varint(at, record.snapshot_id);
       return write_bytes(at, record.bytes);
-    case RecordKind::kGroupCreate:
-      at = write_varint(at, record.replica.value);
-      return write_bytes(at, record.bytes);
-    case RecordKind::kGroupTombstone:
-      return write_varint(at, record.replica.value);
-    default:
-      return at;
+    case RecordKind::kGroupCreate: at = write_varint(at, record.replica.value); return write_bytes(at, record.bytes);
+    case RecordKind::kGroupTombstone: return write_varint(at, record.replica.value);
+    default: return at;
   }
 }
 

@@ -26,18 +26,12 @@ class Replayer {
     RecoveredGroup& result = group.result;
     result.group = record.group;
     switch (record.kind) {
-      case RecordKind::kAppend:
-        append(group, record);
-        break;
+      case RecordKind::kAppend: append(group, record); break;
       case RecordKind::kPutSlot:
         if (record.index > result.start.index) result.slots[record.index] = make_entry(record);
         break;
-      case RecordKind::kTruncateFrom:
-        truncate(group, record.index);
-        break;
-      case RecordKind::kHardState:
-        result.hard_state = record.hard_state;
-        break;
+      case RecordKind::kTruncateFrom: truncate(group, record.index); break;
+      case RecordKind::kHardState: result.hard_state = record.hard_state; break;
       case RecordKind::kSnapshotMark:
         if (record.index < result.start.index) break;
         // Entries behind the snapshot stay only if the log agrees with it at its last entry, as in raft
@@ -62,8 +56,7 @@ class Replayer {
         }
         result.tombstone = std::max(result.tombstone, record.replica);
         break;
-      default:
-        break;
+      default: break;
     }
   }
 
@@ -71,8 +64,7 @@ class Replayer {
     for (auto& [id, group] : groups_) {
       RecoveredGroup& result = group.result;
       // Entries that do not touch the start are of no use: something between is missing (damage only).
-      if (!group.entries.empty() && group.entries.front().index > result.start.index.next())
-        group.entries.clear();
+      if (!group.entries.empty() && group.entries.front().index > result.start.index.next()) group.entries.clear();
       result.entries.assign(std::make_move_iterator(group.entries.begin()),
                             std::make_move_iterator(group.entries.end()));
       recovery.groups.emplace(id, std::move(result));
@@ -197,9 +189,8 @@ class Reader {
       const uint64_t number = batch.header.sequence;
       if (expected_ != 0 && number < expected_ && !CAIRN_PLANTED("recycled-ghost")) continue;
       if (expected_ != 0 && number > expected_) {
-        damage(path(sequence) + ": batches " + std::to_string(expected_) + " to " +
-               std::to_string(number - 1) + " before offset " + std::to_string(batch.offset) +
-               " are damaged though they were synced");
+        damage(path(sequence) + ": batches " + std::to_string(expected_) + " to " + std::to_string(number - 1) +
+               " before offset " + std::to_string(batch.offset) + " are damaged though they were synced");
       }
       expected_ = number + 1;
       replay_batch(std::string_view(bytes).substr(batch.offset, batch.header.length), batch.header, sequence);
@@ -246,8 +237,7 @@ class Reader {
 
 }  // namespace
 
-Result<RecoveredStream> recover_log(FileSystem& fs, const std::string& dir, GroupTable& table,
-                                    LogRecovery& recovery) {
+Result<RecoveredStream> recover_log(FileSystem& fs, const std::string& dir, GroupTable& table, LogRecovery& recovery) {
   return Reader(fs, dir, table, recovery).run();
 }
 

@@ -25,7 +25,6 @@ struct RecoveredStream {
 
 // Changes nothing on disk, except that the tail is synced: what was read may have been in the page cache
 // only.
-Result<RecoveredStream> recover_log(FileSystem& fs, const std::string& dir, GroupTable& table,
-                                    LogRecovery& recovery);
+Result<RecoveredStream> recover_log(FileSystem& fs, const std::string& dir, GroupTable& table, LogRecovery& recovery);
 
 }  // namespace cairn::storage

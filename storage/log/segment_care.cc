@@ -78,8 +78,7 @@ void SharedLogImpl::work_ahead() {
   if (wanted_bytes_ != 0 || (!prepared_ && half_full)) {
     prepare(std::max(wanted_bytes_, options_.segment_bytes));
   } else if (!dead_.empty() && dead_.front().named_by <= durable_batch_ &&
-             (dead_.size() > options_.recycled_segments_max ||
-              dead_.front().file_bytes != options_.segment_bytes)) {
+             (dead_.size() > options_.recycled_segments_max || dead_.front().file_bytes != options_.segment_bytes)) {
     remove_dead();
   }
 }
@@ -119,18 +118,18 @@ void SharedLogImpl::remove_dead() {
   const uint64_t sequence = dead_.front().sequence;
   dead_.pop_front();
   background_busy_ = true;
-  env_.background->submit(
-      JobPriority::kLow, [fs = env_.fs, dir = dir_, sequence, loop = env_.loop, weak = std::weak_ptr(self_)] {
-        // A file that stays is found and removed by the next recovery.
-        if (fs->remove(join_path(dir, segment_name(sequence)))) (void)fs->sync_dir(dir);
-        loop->post([weak] {
-          if (const auto self = weak.lock()) {
-            (*self)->background_busy_ = false;
-            (*self)->work_ahead();
-          }
-        });
-        return false;
-      });
+  env_.background->submit(JobPriority::kLow,
+                          [fs = env_.fs, dir = dir_, sequence, loop = env_.loop, weak = std::weak_ptr(self_)] {
+                            // A file that stays is found and removed by the next recovery.
+                            if (fs->remove(join_path(dir, segment_name(sequence)))) (void)fs->sync_dir(dir);
+                            loop->post([weak] {
+                              if (const auto self = weak.lock()) {
+                                (*self)->background_busy_ = false;
+                                (*self)->work_ahead();
+                              }
+                            });
+                            return false;
+                          });
 }
 
 void SharedLogImpl::collect() {

@@ -9,8 +9,7 @@ namespace {
 constexpr uint64_t kSliceBytes = 512u << 10;
 }
 
-SegmentMaker::SegmentMaker(FileSystem& fs, std::string dir, uint64_t sequence, uint64_t bytes,
-                           uint64_t recycle)
+SegmentMaker::SegmentMaker(FileSystem& fs, std::string dir, uint64_t sequence, uint64_t bytes, uint64_t recycle)
     : fs_(fs),
       dir_(std::move(dir)),
       path_(join_path(dir_, segment_name(sequence))),

@@ -158,15 +158,13 @@ void SharedLogImpl::write_front() {
   env_.writer->write(*file_, offset, {in_flight_->data(), padded}, std::move(done));
 }
 
-void SharedLogImpl::written(uint64_t batch, LogPosition end, size_t bytes, uint64_t begun,
-                            Result<void> result) {
+void SharedLogImpl::written(uint64_t batch, LogPosition end, size_t bytes, uint64_t begun, Result<void> result) {
   if (!result) return fail(with_context(std::move(result).error(), "log " + dir_));
   metrics_.syncs.add_owned();
   metrics_.bytes_written.add_owned(bytes);
   metrics_.sync_duration.record(env_.clock->now() - begun);
   const auto buffer = std::move(in_flight_);
-  if (spare_buffers_.size() < kSpareBuffersMax &&
-      buffer->capacity() <= align_up(2 * options_.batch_bytes_max)) {
+  if (spare_buffers_.size() < kSpareBuffersMax && buffer->capacity() <= align_up(2 * options_.batch_bytes_max)) {
     // The closure that called us still refers to the buffer, so its memory moves into a fresh owner.
     spare_buffers_.push_back(std::make_unique<BatchBuffer>(std::move(*buffer)));
   }

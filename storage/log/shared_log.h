@@ -61,7 +61,7 @@ struct RecoveredGroup {
   uint64_t snapshot_id = 0;            // of the newest snapshot mark; 0 = none
   std::vector<LogEntry> entries;       // start.index + 1 .. last, dense
   std::map<LogIndex, LogEntry> slots;  // ballot-per-slot entries (Multi-Paxos window)
-  bool suspect = false;  // an acknowledged record of this stream is damaged: no vote, no acknowledgement
+  bool suspect = false;                // an acknowledged record of this stream is damaged: no vote, no acknowledgement
 };
 
 struct LogRecovery {
@@ -97,8 +97,7 @@ class SharedLog {
     BackgroundExecutor* background;
     Executor* loop;
     const Clock* clock;
-    std::function<void(LogPosition)>
-        on_durable;  // everything below this position is durable; never goes back
+    std::function<void(LogPosition)> on_durable;  // everything below this position is durable; never goes back
     std::function<void(const Error&)> on_fatal;
   };
 

@@ -36,8 +36,7 @@ class Arena {
 
   void add_chunk(size_t bytes) {
     // A large value has a chunk of its own; only its start can be referred to.
-    const size_t size =
-        std::max(bytes, std::min(kChunkMax, kChunkMin << std::min<size_t>(chunks_.size(), 8)));
+    const size_t size = std::max(bytes, std::min(kChunkMax, kChunkMin << std::min<size_t>(chunks_.size(), 8)));
     CAIRN_ASSERT(chunks_.size() < (size_t{1} << (32 - kOffsetBits)));
     chunks_.push_back(std::make_unique_for_overwrite<char[]>(size));
     open_ = chunks_.size() - 1;

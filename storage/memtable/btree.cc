@@ -96,8 +96,7 @@ BTree::Node* BTree::split(Node* node, uint32_t from) {
   Node* right = new_node(node->leaf);
   right->count = node->count - from;
   std::memcpy(right->keys, node->keys + from, right->count * sizeof(node->keys[0]));
-  if (!node->leaf)
-    std::memcpy(right->children, node->children + from, right->count * sizeof(node->children[0]));
+  if (!node->leaf) std::memcpy(right->children, node->children + from, right->count * sizeof(node->children[0]));
   node->count = from;
   if (node->leaf) {
     right->next = node->next;

@@ -20,8 +20,8 @@ const MemEntry* Memtable::find(std::string_view key, uint64_t hash) const {
   return nullptr;
 }
 
-void Memtable::write(std::string_view key, uint64_t hash, OpKind kind, std::string_view value,
-                     uint64_t sequence, uint64_t time_ms) {
+void Memtable::write(std::string_view key, uint64_t hash, OpKind kind, std::string_view value, uint64_t sequence,
+                     uint64_t time_ms) {
   if (slots_.empty() || (rows_ + 1) * 4 > slots_.size() * 3) grow_slots();
   const size_t mask = slots_.size() - 1;
   const auto tag = static_cast<uint32_t>(hash);

@@ -18,8 +18,8 @@ struct PrefixTombstone {
 
 inline size_t common_prefix(std::string_view a, std::string_view b) {
   const size_t n = std::min(a.size(), b.size());
-  return static_cast<size_t>(
-      std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), b.begin()).first - a.begin());
+  return static_cast<size_t>(std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), b.begin()).first -
+                             a.begin());
 }
 
 // Sorted. Adding a prefix swallows the older ones below it, so the longest match of a key is also the newest.
@@ -27,8 +27,7 @@ class PrefixTombstones {
  public:
   void add(std::string_view prefix, uint64_t sequence, uint64_t time_ms) {
     auto it = map_.lower_bound(prefix);
-    while (it != map_.end() && it->first.starts_with(prefix) && it->second.first <= sequence)
-      it = map_.erase(it);
+    while (it != map_.end() && it->first.starts_with(prefix) && it->second.first <= sequence) it = map_.erase(it);
     auto& entry = map_[std::string(prefix)];
     if (sequence >= entry.first) entry = {sequence, time_ms};
   }

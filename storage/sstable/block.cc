@@ -27,16 +27,11 @@ void put_width(std::string& out, uint64_t value, uint8_t width) {
 }
 uint64_t get_width(const char* in, uint8_t width) {
   switch (width) {
-    case 1:
-      return static_cast<uint8_t>(*in);
-    case 2:
-      return get_fixed<uint16_t>(in);
-    case 4:
-      return get_fixed<uint32_t>(in);
-    case 8:
-      return get_fixed<uint64_t>(in);
-    default:
-      return 0;
+    case 1: return static_cast<uint8_t>(*in);
+    case 2: return get_fixed<uint16_t>(in);
+    case 4: return get_fixed<uint32_t>(in);
+    case 8: return get_fixed<uint64_t>(in);
+    default: return 0;
   }
 }
 

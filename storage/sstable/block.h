@@ -21,8 +21,7 @@ class Block {
   size_t bytes() const { return raw_.size() + sizeof(Block); }
   uint32_t lower_bound(std::string_view key) const;  // first row with a key >= `key`; rows() = none
   bool key_equals(uint32_t row, std::string_view key) const {
-    return key.size() == prefix_.size() + suffix(row).size() && key.starts_with(prefix_) &&
-           key.ends_with(suffix(row));
+    return key.size() == prefix_.size() + suffix(row).size() && key.starts_with(prefix_) && key.ends_with(suffix(row));
   }
   // Everything but the key, which is in two pieces.
   Row row(uint32_t row) const;

@@ -79,8 +79,8 @@ Result<Footer> parse_footer(std::string_view bytes, const std::string& path) {
   const uint32_t version = in.u32();
   const uint32_t incompatible = in.u32();
   if (version != kSstVersion || (incompatible & ~kSstIncompatibleKnown) != 0) {
-    return Error{ErrorCode::kUnsupported, path + ": version " + std::to_string(version) + ", features " +
-                                              std::to_string(incompatible)};
+    return Error{ErrorCode::kUnsupported,
+                 path + ": version " + std::to_string(version) + ", features " + std::to_string(incompatible)};
   }
   in.u32();
   Footer footer;
@@ -113,13 +113,11 @@ std::string seal_block(std::string_view raw, bool compress, uint64_t seed, uint6
   return out;
 }
 
-Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset,
-                               const std::string& path) {
+Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path) {
   const std::string place = "block at offset " + std::to_string(offset);
   if (stored.size() < kTrailerBytes) return corrupt(path, place + " is cut off");
   const char* trailer = stored.data() + stored.size() - kTrailerBytes;
-  if (get_fixed<uint64_t>(trailer + 8) !=
-      hash64(stored.substr(0, stored.size() - 8), block_seed(seed, offset))) {
+  if (get_fixed<uint64_t>(trailer + 8) != hash64(stored.substr(0, stored.size() - 8), block_seed(seed, offset))) {
     return corrupt(path, place + ": checksum differs");
   }
   const auto kind = static_cast<Compression>(trailer[0]);
@@ -134,8 +132,8 @@ Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t 
     return corrupt(path, place + ": unknown compression or length");
   }
   std::string raw(raw_length, '\0');
-  const int n = LZ4_decompress_safe(payload.data(), raw.data(), static_cast<int>(payload.size()),
-                                    static_cast<int>(raw_length));
+  const int n =
+      LZ4_decompress_safe(payload.data(), raw.data(), static_cast<int>(payload.size()), static_cast<int>(raw_length));
   if (n != static_cast<int>(raw_length)) return corrupt(path, place + ": does not unpack");
   return raw;
 }
@@ -170,48 +168,20 @@ Result<TableProperties> parse_properties(std::string_view bytes, const std::stri
     const std::string_view field = in.bytes();
     Decoder value(field);
     switch (tag) {
-      case kId:
-        p.info.id = value.varint();
-        break;
-      case kRun:
-        p.info.run = value.varint();
-        break;
-      case kLevel:
-        p.info.level = static_cast<uint32_t>(value.varint());
-        break;
-      case kSmallest:
-        p.info.smallest = field;
-        break;
-      case kLargest:
-        p.info.largest = field;
-        break;
-      case kEntries:
-        p.info.entries = value.varint();
-        break;
-      case kPointTombstones:
-        p.point_tombstones = value.varint();
-        break;
-      case kPrefixTombstoneCount:
-        prefix_count = value.varint();
-        break;
-      case kMinSequence:
-        p.info.min_sequence = value.number<SequenceNumberTag>();
-        break;
-      case kMaxSequence:
-        p.info.max_sequence = value.number<SequenceNumberTag>();
-        break;
-      case kMinTime:
-        p.info.min_time_ms = value.varint();
-        break;
-      case kMaxTime:
-        p.info.max_time_ms = value.varint();
-        break;
-      case kRawBytes:
-        p.raw_bytes = value.varint();
-        break;
-      case kBlocks:
-        p.blocks = static_cast<uint32_t>(value.varint());
-        break;
+      case kId: p.info.id = value.varint(); break;
+      case kRun: p.info.run = value.varint(); break;
+      case kLevel: p.info.level = static_cast<uint32_t>(value.varint()); break;
+      case kSmallest: p.info.smallest = field; break;
+      case kLargest: p.info.largest = field; break;
+      case kEntries: p.info.entries = value.varint(); break;
+      case kPointTombstones: p.point_tombstones = value.varint(); break;
+      case kPrefixTombstoneCount: prefix_count = value.varint(); break;
+      case kMinSequence: p.info.min_sequence = value.number<SequenceNumberTag>(); break;
+      case kMaxSequence: p.info.max_sequence = value.number<SequenceNumberTag>(); break;
+      case kMinTime: p.info.min_time_ms = value.varint(); break;
+      case kMaxTime: p.info.max_time_ms = value.varint(); break;
+      case kRawBytes: p.raw_bytes = value.varint(); break;
+      case kBlocks: p.blocks = static_cast<uint32_t>(value.varint()); break;
       case kFilter:
       case kPrefixTombstones: {
         BlockHandle& handle = tag == kFilter ? p.filter : p.prefix_tombstones;
@@ -219,8 +189,7 @@ Result<TableProperties> parse_properties(std::string_view bytes, const std::stri
         handle.size = static_cast<uint32_t>(value.varint());
         break;
       }
-      default:
-        break;
+      default: break;
     }
     if (!value.ok()) return corrupt(path, "malformed property " + std::to_string(tag));
   }

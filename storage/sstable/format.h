@@ -40,8 +40,7 @@ Result<Footer> parse_footer(std::string_view bytes, const std::string& path);
 // offset.
 std::string seal_block(std::string_view raw, bool compress, uint64_t seed, uint64_t offset);
 // Checks and unpacks. `path` is for the message.
-Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset,
-                               const std::string& path);
+Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path);
 
 struct TableProperties {
   SstableInfo info;  // id, run and level are those at writing time; the manifest has the present ones

@@ -16,8 +16,7 @@ Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string
 
 Sstable::~Sstable() {
   file_.reset();
-  if (retired_.load(std::memory_order_relaxed))
-    (void)fs_.remove(path_);  // garbage collection finds it otherwise
+  if (retired_.load(std::memory_order_relaxed)) (void)fs_.remove(path_);  // garbage collection finds it otherwise
 }
 
 Result<void> Sstable::load() {
@@ -49,8 +48,7 @@ Result<std::string> Sstable::read_meta(const BlockHandle& handle) const {
   }
   std::string stored(handle.size, '\0');
   CAIRN_TRY(const size_t got, file_->read_at(handle.offset, stored));
-  if (got != handle.size)
-    return corrupt(path_, "block at offset " + std::to_string(handle.offset) + " is cut off");
+  if (got != handle.size) return corrupt(path_, "block at offset " + std::to_string(handle.offset) + " is cut off");
   return open_block(stored, seed_, handle.offset, path_);
 }
 
@@ -58,8 +56,7 @@ Result<std::string> Sstable::read_meta(const BlockHandle& handle) const {
 Result<void> Sstable::parse_index(std::string_view bytes) {
   Decoder in(bytes);
   const uint64_t count = in.varint();
-  if (count != properties_.blocks || count > bytes.size())
-    return corrupt(path_, "index does not fit the properties");
+  if (count != properties_.blocks || count > bytes.size()) return corrupt(path_, "index does not fit the properties");
   index_.reserve(count);
   for (uint64_t i = 0; i < count; ++i) {
     const std::string_view key = in.bytes();

@@ -41,8 +41,7 @@ class Sstable {
     uint32_t key_at, key_size;  // last key of the block, in keys_
     BlockHandle handle;
   };
-  Sstable(FileSystem& fs, std::string path, uint64_t number)
-      : fs_(fs), path_(std::move(path)), number_(number) {}
+  Sstable(FileSystem& fs, std::string path, uint64_t number) : fs_(fs), path_(std::move(path)), number_(number) {}
   Result<void> load();
   Result<void> parse_index(std::string_view bytes);
   Result<std::string> read_meta(const BlockHandle& handle) const;
@@ -74,8 +73,8 @@ struct SstableWriterOptions {
 // worthless.
 class SstableWriter {
  public:
-  static Result<std::unique_ptr<SstableWriter>> create(FileSystem& fs, const std::string& path,
-                                                       uint64_t number, const SstableWriterOptions& options);
+  static Result<std::unique_ptr<SstableWriter>> create(FileSystem& fs, const std::string& path, uint64_t number,
+                                                       const SstableWriterOptions& options);
   Result<void> add(const Row& row);
   void add_prefix_tombstone(const PrefixTombstone& tombstone) { prefixes_.push_back(tombstone); }
   uint64_t bytes() const { return offset_ + buffer_.size() + block_.raw_bytes(); }

@@ -10,8 +10,7 @@ namespace {
 constexpr size_t kWriteBytes = 256u << 10;  // one write call
 }
 
-Result<std::unique_ptr<SstableWriter>> SstableWriter::create(FileSystem& fs, const std::string& path,
-                                                             uint64_t number,
+Result<std::unique_ptr<SstableWriter>> SstableWriter::create(FileSystem& fs, const std::string& path, uint64_t number,
                                                              const SstableWriterOptions& options) {
   CAIRN_TRY(auto file, fs.open(path, OpenMode::kCreateNew));
   return std::unique_ptr<SstableWriter>(new SstableWriter(std::move(file), number, options));
@@ -78,8 +77,7 @@ Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
     cover(tombstone.sequence, tombstone.time_ms);
   }
   if (!prefixes_.empty()) {
-    CAIRN_TRY(properties_.prefix_tombstones,
-              write_block(encode_prefix_tombstones(prefixes_), options_.compress));
+    CAIRN_TRY(properties_.prefix_tombstones, write_block(encode_prefix_tombstones(prefixes_), options_.compress));
   }
   const std::string filter = build_filter(hashes_, options_.filter_bits_per_key);
   if (!filter.empty()) {

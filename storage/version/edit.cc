@@ -4,15 +4,7 @@
 
 namespace cairn::storage {
 namespace {
-enum Field : uint8_t {
-  kEnd = 0,
-  kCreated = 1,
-  kDropped = 2,
-  kRemoved = 3,
-  kAdded = 4,
-  kFlushed = 5,
-  kClear = 6
-};
+enum Field : uint8_t { kEnd = 0, kCreated = 1, kDropped = 2, kRemoved = 3, kAdded = 4, kFlushed = 5, kClear = 6 };
 }
 
 bool ManifestState::fits(const std::vector<TabletEdit>& edits) const {
@@ -37,8 +29,7 @@ bool ManifestState::apply(const std::vector<TabletEdit>& edits) {
     TabletState& tablet = tablets[edit.life];
     if (edit.created) tablet.range = *edit.created;
     for (const uint64_t id : edit.removed) tablet.tables.erase(id);
-    std::erase_if(tablet.tables,
-                  [&](const auto& t) { return t.second.max_sequence.value < edit.clear_sequence; });
+    std::erase_if(tablet.tables, [&](const auto& t) { return t.second.max_sequence.value < edit.clear_sequence; });
     for (const auto& info : edit.added) {
       tablet.tables[info.id] = info;
       last_table = std::max(last_table, info.id);
@@ -145,26 +136,13 @@ std::optional<std::vector<TabletEdit>> decode_edits(std::string_view bytes) {
     edit.life = in.varint();
     for (uint8_t field = in.u8(); in.ok() && field != kEnd; field = in.u8()) {
       switch (field) {
-        case kCreated:
-          edit.created = in.number<RangeIdTag>();
-          break;
-        case kDropped:
-          edit.dropped = true;
-          break;
-        case kRemoved:
-          edit.removed.push_back(in.varint());
-          break;
-        case kAdded:
-          edit.added.push_back(get_info(in));
-          break;
-        case kFlushed:
-          edit.flushed = get_position(in);
-          break;
-        case kClear:
-          edit.clear_sequence = in.varint();
-          break;
-        default:
-          in.fail();
+        case kCreated: edit.created = in.number<RangeIdTag>(); break;
+        case kDropped: edit.dropped = true; break;
+        case kRemoved: edit.removed.push_back(in.varint()); break;
+        case kAdded: edit.added.push_back(get_info(in)); break;
+        case kFlushed: edit.flushed = get_position(in); break;
+        case kClear: edit.clear_sequence = in.varint(); break;
+        default: in.fail();
       }
     }
   }
@@ -178,8 +156,8 @@ std::string describe(const TabletEdit& edit) {
   if (edit.dropped) out += " dropped";
   for (const uint64_t id : edit.removed) out += " -" + std::to_string(id);
   for (const auto& info : edit.added) {
-    out += " +" + std::to_string(info.id) + " (run " + std::to_string(info.run) + ", " +
-           std::to_string(info.entries) + " rows, " + std::to_string(info.bytes) + " bytes)";
+    out += " +" + std::to_string(info.id) + " (run " + std::to_string(info.run) + ", " + std::to_string(info.entries) +
+           " rows, " + std::to_string(info.bytes) + " bytes)";
   }
   if (edit.flushed) {
     out += " flushed index " + std::to_string(edit.flushed->index.value) + " term " +

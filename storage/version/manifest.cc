@@ -32,8 +32,7 @@ std::optional<std::string_view> record_at(std::string_view bytes, size_t at, uin
   const auto length = get_fixed<uint32_t>(bytes.data() + at);
   if (length > bytes.size() - at - kRecordHeader || get_fixed<uint64_t>(bytes.data() + at + 8) != number)
     return std::nullopt;
-  if (get_fixed<uint32_t>(bytes.data() + at + 4) != crc32c(bytes.substr(at + 8, 8 + length)))
-    return std::nullopt;
+  if (get_fixed<uint32_t>(bytes.data() + at + 4) != crc32c(bytes.substr(at + 8, 8 + length))) return std::nullopt;
   return bytes.substr(at + kRecordHeader, length);
 }
 
@@ -74,8 +73,7 @@ Result<size_t> read_records(std::string_view bytes, const std::string& path,
     const auto found = get_fixed<uint64_t>(bytes.data() + later + 8);
     if (found < number || found > number + bytes.size() / kRecordHeader) continue;
     if (record_at(bytes, later, found)) {
-      return corrupt(path,
-                     "record " + std::to_string(number) + " at offset " + std::to_string(at) + " is damaged");
+      return corrupt(path, "record " + std::to_string(number) + " at offset " + std::to_string(at) + " is damaged");
     }
   }
   return bytes.size() - at;
@@ -108,8 +106,7 @@ Result<void> Manifest::load() {
   file_name_ = name;
   const std::string path = join_path(dir_, name);
   auto bytes = read_file(fs_, path);
-  if (!bytes && bytes.error().code == ErrorCode::kNotFound)
-    return corrupt(path, "is missing though CURRENT names it");
+  if (!bytes && bytes.error().code == ErrorCode::kNotFound) return corrupt(path, "is missing though CURRENT names it");
   if (!bytes) return std::move(bytes).error();
   auto tail = read_records(*bytes, path, [&](const std::vector<TabletEdit>& edits) -> Result<void> {
     if (!state_.apply(edits)) return corrupt(path, "an edit does not fit the ones before it");
@@ -137,8 +134,7 @@ Result<void> Manifest::roll() {
   CAIRN_TRY_VOID(file->sync());
   CAIRN_TRY_VOID(fs_.sync_dir(dir_));
   CAIRN_TRY_VOID(write_file_atomic(fs_, join_path(dir_, "CURRENT"), std::string(name) + "\n"));
-  if (!file_name_.empty())
-    (void)fs_.remove(join_path(dir_, file_name_));  // of no use any more, harmless if it stays
+  if (!file_name_.empty()) (void)fs_.remove(join_path(dir_, file_name_));  // of no use any more, harmless if it stays
   file_ = std::move(file);
   file_name_ = name;
   file_bytes_ = snapshot_bytes_ = bytes.size();

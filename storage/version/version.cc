@@ -6,8 +6,7 @@
 
 namespace cairn::storage {
 
-std::shared_ptr<const Version> make_version(
-    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables) {
+std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables) {
   std::ranges::sort(tables, [](const auto& a, const auto& b) {
     if (a.first.run != b.first.run) return a.first.run > b.first.run;
     return std::tie(a.first.smallest, a.first.id) < std::tie(b.first.smallest, b.first.id);
@@ -55,8 +54,7 @@ MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uin
                                 std::string_view& value) {
   if (!table.prefixes().empty()) covered = std::max(covered, table.prefixes().covering(key));
   if (const MemEntry* entry = table.find(key, hash)) {
-    if (entry->sequence < covered || static_cast<OpKind>(entry->kind) == OpKind::kDelete)
-      return MemtableAnswer::kGone;
+    if (entry->sequence < covered || static_cast<OpKind>(entry->kind) == OpKind::kDelete) return MemtableAnswer::kGone;
     value = {entry->value, entry->value_size};
     return MemtableAnswer::kFound;
   }

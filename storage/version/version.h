@@ -28,8 +28,7 @@ struct Version {
   std::vector<Run> runs;  // newest first
 };
 
-std::shared_ptr<const Version> make_version(
-    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables);
+std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables);
 std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Version& version);
 
 // Where blocks come from.
@@ -98,8 +97,7 @@ std::unique_ptr<RowCursor> run_cursor(const Run& run, BlockSource& source);  // 
 // it.
 class MergeCursor final : public RowCursor {
  public:
-  MergeCursor(std::vector<std::unique_ptr<RowCursor>> children,
-              std::vector<const PrefixTombstones*> prefixes);
+  MergeCursor(std::vector<std::unique_ptr<RowCursor>> children, std::vector<const PrefixTombstones*> prefixes);
   CursorState seek(std::string_view lower) override;
   CursorState next() override;
   const Row& row() const override { return children_[winner_].cursor->row(); }

@@ -69,8 +69,8 @@ Outcome feed(std::string_view input, uint8_t variant, Random* cuts) {
 bool shows_buffers(std::string_view input) {
   for (size_t i = 0; i + 6 <= input.size(); ++i) {
     const char* p = input.data() + i;
-    if ((p[0] | 32) == 'c' && (p[1] | 32) == 'l' && (p[2] | 32) == 'i' && (p[3] | 32) == 'e' &&
-        (p[4] | 32) == 'n' && (p[5] | 32) == 't') {
+    if ((p[0] | 32) == 'c' && (p[1] | 32) == 'l' && (p[2] | 32) == 'i' && (p[3] | 32) == 'e' && (p[4] | 32) == 'n' &&
+        (p[5] | 32) == 't') {
       return true;
     }
   }

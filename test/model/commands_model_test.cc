@@ -38,8 +38,7 @@ class Model {
   void erase(const std::string& key) { keys_.erase(key); }
   Value& operator[](const std::string& key) { return keys_[key]; }
   size_t size() {
-    std::erase_if(
-        keys_, [&](const auto& entry) { return entry.second.expire_ms && *entry.second.expire_ms <= now; });
+    std::erase_if(keys_, [&](const auto& entry) { return entry.second.expire_ms && *entry.second.expire_ms <= now; });
     return keys_.size();
   }
 
@@ -89,14 +88,10 @@ class Runner {
   std::string field() { return "f" + std::to_string(random_.below(random_.below(3) == 0 ? 300 : 8)); }
   std::string value() {
     switch (random_.below(4)) {
-      case 0:
-        return std::to_string(random_.below(100));
-      case 1:
-        return std::string(random_.below(90), 'v');
-      case 2:
-        return std::string("\0\r\n", 3);
-      default:
-        return "v";
+      case 0: return std::to_string(random_.below(100));
+      case 1: return std::string(random_.below(90), 'v');
+      case 2: return std::string("\0\r\n", 3);
+      default: return "v";
     }
   }
 
@@ -146,9 +141,7 @@ class Runner {
         }
         break;
       }
-      case 4:
-        expect({"GET", k}, hash ? kWrong : text ? bulk(*text) : kNil);
-        break;
+      case 4: expect({"GET", k}, hash ? kWrong : text ? bulk(*text) : kNil); break;
       case 5: {
         const std::string other = key();
         const int64_t count = (v ? 1 : 0) + (other != k && model_.find(other) ? 1 : 0);
@@ -260,9 +253,7 @@ class Runner {
         break;
       }
       case 15: {
-        expect({"PTTL", k}, number(!v              ? -2
-                                   : !v->expire_ms ? -1
-                                                   : static_cast<int64_t>(*v->expire_ms - model_.now)));
+        expect({"PTTL", k}, number(!v ? -2 : !v->expire_ms ? -1 : static_cast<int64_t>(*v->expire_ms - model_.now)));
         expect({"PERSIST", k}, number(v && v->expire_ms ? 1 : 0));
         if (v) v->expire_ms.reset();
         break;

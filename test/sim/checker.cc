@@ -24,8 +24,7 @@ std::optional<int64_t> integer(const std::string& text) {
 std::optional<State> state_after(const Operation& op, const State& state) {
   const bool known = op.outcome == Outcome::kOk;
   switch (op.kind) {
-    case OpKind::kWrite:
-      return State(op.argument);
+    case OpKind::kWrite: return State(op.argument);
     case OpKind::kRead:
       if (known && op.result != state) return std::nullopt;
       return state;
@@ -103,9 +102,9 @@ class KeySearch {
 
   uint64_t steps() const { return steps_; }
   std::string explanation() const {
-    std::string text = "no order explains more than " + std::to_string(ops_.size() - blocked_.size()) +
-                       " of " + std::to_string(ops_.size()) + " operations; there the value is " +
-                       describe(blocked_state_) + ", and none of these can come next:";
+    std::string text = "no order explains more than " + std::to_string(ops_.size() - blocked_.size()) + " of " +
+                       std::to_string(ops_.size()) + " operations; there the value is " + describe(blocked_state_) +
+                       ", and none of these can come next:";
     size_t shown = 0;
     for (const size_t op : next_candidates_) {
       text += "\n  " + to_string(ops_[op]);
@@ -289,12 +288,8 @@ std::string to_string(const Operation& op) {
     case Outcome::kOk:
       text += " -> " + (op.result ? *op.result : std::string(op.kind == OpKind::kRead ? "nil" : "ok"));
       break;
-    case Outcome::kNotApplied:
-      text += " -> not applied";
-      break;
-    case Outcome::kUnknown:
-      text += " -> unknown";
-      break;
+    case Outcome::kNotApplied: text += " -> not applied"; break;
+    case Outcome::kUnknown: text += " -> unknown"; break;
   }
   return text + " [" + std::to_string(op.invoked) + ", " +
          (op.outcome == Outcome::kUnknown ? "?" : std::to_string(op.returned)) + "]";
@@ -316,8 +311,7 @@ CheckResult check_linearizable(const std::vector<Operation>& history, uint64_t s
     result.verdict = verdict;
     result.key = key;
     result.explanation = "key " + key + ": " + search.explanation();
-    if (verdict == Verdict::kViolation)
-      return result;  // certain; an undecided key may still be followed by one
+    if (verdict == Verdict::kViolation) return result;  // certain; an undecided key may still be followed by one
   }
   return result;
 }
@@ -345,8 +339,8 @@ std::optional<std::string> check_counter(const std::string& key, const std::vect
   }
   const auto number = value ? integer(*value) : std::optional<int64_t>(0);
   if (number && *number >= low && *number <= high) return std::nullopt;
-  return "key " + key + ": the counter ends at " + describe(value) + ", the increments allow " +
-         std::to_string(low) + " to " + std::to_string(high);
+  return "key " + key + ": the counter ends at " + describe(value) + ", the increments allow " + std::to_string(low) +
+         " to " + std::to_string(high);
 }
 
 }  // namespace

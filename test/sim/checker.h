@@ -16,9 +16,9 @@
 namespace cairn::sim {
 
 enum class OpKind : uint8_t {
-  kWrite,   // SET key argument
-  kRead,    // GET key; result: the value, or none for nil
-  kDelete,  // DEL key; result: "1" if it existed, "0" if not, none if the reply is not known to the checker
+  kWrite,        // SET key argument
+  kRead,         // GET key; result: the value, or none for nil
+  kDelete,       // DEL key; result: "1" if it existed, "0" if not, none if the reply is not known to the checker
   kIncrement,    // INCRBY key argument; result: the new value. An absent key counts as 0
   kSetIfAbsent,  // SET key argument NX; result: "1" if set, "0" if the key existed
 };
@@ -38,8 +38,7 @@ struct Operation {
   Outcome outcome = Outcome::kOk;
   std::optional<std::string> result;  // meaningful for kOk only
   Instant invoked = 0;
-  Instant returned =
-      0;  // ignored for kUnknown. An operation precedes another if it returned before that was invoked
+  Instant returned = 0;  // ignored for kUnknown. An operation precedes another if it returned before that was invoked
 };
 
 // "42 client 3 SET k v -> ok [100, 200]"

@@ -29,8 +29,7 @@ Operation del(std::optional<std::string> result, Instant from, Instant to, Outco
 Operation incr(std::string result, Instant from, Instant to, Outcome outcome = Outcome::kOk) {
   return op(OpKind::kIncrement, "1", std::move(result), from, to, outcome);
 }
-Operation setnx(std::string value, std::string result, Instant from, Instant to,
-                Outcome outcome = Outcome::kOk) {
+Operation setnx(std::string value, std::string result, Instant from, Instant to, Outcome outcome = Outcome::kOk) {
   return op(OpKind::kSetIfAbsent, std::move(value), std::move(result), from, to, outcome);
 }
 Verdict verdict(const std::vector<Operation>& history) { return check_linearizable(history).verdict; }
@@ -44,11 +43,10 @@ TEST_CASE("histories that are linearizable are accepted") {
   CHECK(verdict({get({}, 0, 1), set("a", 2, 3), get("a", 4, 5)}) == kGood);
   CHECK(verdict({set("a", 0, 10), get({}, 1, 2), get("a", 3, 4)}) == kGood);
   CHECK(verdict({set("a", 0, 10), set("b", 0, 10), get("b", 11, 12), get("b", 13, 14)}) == kGood);
-  CHECK(verdict({set("a", 0, 10), set("b", 0, 10), get("a", 3, 4), get("b", 5, 6), get("b", 11, 12)}) ==
-        kGood);
+  CHECK(verdict({set("a", 0, 10), set("b", 0, 10), get("a", 3, 4), get("b", 5, 6), get("b", 11, 12)}) == kGood);
   CHECK(verdict({incr("2", 0, 9), incr("1", 0, 9), get("2", 10, 11)}) == kGood);
-  CHECK(verdict({setnx("a", "1", 0, 9), setnx("b", "0", 0, 9), get("a", 10, 11), del("1", 12, 13),
-                 get({}, 14, 15)}) == kGood);
+  CHECK(verdict({setnx("a", "1", 0, 9), setnx("b", "0", 0, 9), get("a", 10, 11), del("1", 12, 13), get({}, 14, 15)}) ==
+        kGood);
   // An operation that returned at the instant another was invoked does not precede it.
   CHECK(verdict({set("a", 0, 5), get({}, 5, 6)}) == kGood);
 }
@@ -88,9 +86,7 @@ TEST_CASE("bad: a resurrection") {
   CHECK(verdict({set("a", 0, 1), del("1", 2, 3), get("a", 4, 5)}) == kBad);
   CHECK(verdict({set("a", 0, 1), del("1", 2, 3), setnx("b", "0", 4, 5)}) == kBad);
 }
-TEST_CASE("bad: two winners of SET NX") {
-  CHECK(verdict({setnx("a", "1", 0, 9), setnx("b", "1", 0, 9)}) == kBad);
-}
+TEST_CASE("bad: two winners of SET NX") { CHECK(verdict({setnx("a", "1", 0, 9), setnx("b", "1", 0, 9)}) == kBad); }
 
 TEST_CASE("a violation is explained by what does not fit") {
   const auto result = check_linearizable({set("a", 0, 1), set("b", 2, 3), get("a", 4, 5)});
@@ -144,12 +140,8 @@ std::vector<Operation> valid_history(SeededRandom& random, size_t count, uint64_
     if (!p.takes_effect) continue;
     auto& value = store[p.op.key];
     switch (p.op.kind) {
-      case OpKind::kWrite:
-        value = p.op.argument;
-        break;
-      case OpKind::kRead:
-        p.op.result = value;
-        break;
+      case OpKind::kWrite: value = p.op.argument; break;
+      case OpKind::kRead: p.op.result = value; break;
       case OpKind::kDelete:
         p.op.result = value ? "1" : "0";
         value.reset();
@@ -189,8 +181,7 @@ namespace {
 // The definition itself: some order of the answered and of any of the unknown operations that keeps
 // precedence.
 bool brute_force(std::vector<Operation> left, std::optional<std::string> value) {
-  if (std::none_of(left.begin(), left.end(), [](const Operation& o) { return o.outcome == Outcome::kOk; }))
-    return true;
+  if (std::none_of(left.begin(), left.end(), [](const Operation& o) { return o.outcome == Outcome::kOk; })) return true;
   for (size_t i = 0; i < left.size(); ++i) {
     const Operation& next = left[i];
     const bool preceded = std::any_of(left.begin(), left.end(), [&](const Operation& o) {
@@ -229,9 +220,8 @@ TEST_CASE("small histories, valid or with one result changed, are judged as the 
     Operation& changed = history[random.below(history.size())];
     if (changed.outcome == Outcome::kOk && random.below(3) != 0) {
       if (changed.kind == OpKind::kRead) {
-        changed.result = random.below(3) == 0
-                             ? std::nullopt
-                             : std::optional(std::to_string(1000 * random.below(history.size())));
+        changed.result =
+            random.below(3) == 0 ? std::nullopt : std::optional(std::to_string(1000 * random.below(history.size())));
       } else if (changed.result) {
         changed.result = changed.kind == OpKind::kIncrement ? std::to_string(std::stoll(*changed.result) + 1)
                          : *changed.result == "0"           ? "1"
@@ -266,8 +256,7 @@ TEST_CASE("thousands of operations on one key are judged quickly, good or bad") 
   }
   const auto bad = check_linearizable(history);
   CHECK(bad.verdict == kBad);
-  const auto took =
-      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
   INFO("steps " << good.steps << " and " << bad.steps << ", " << took.count() << " ms");
   CHECK(took.count() < 10000);
 }
@@ -284,12 +273,12 @@ TEST_CASE("acknowledged writes: the final value must be left by something not ce
   CHECK(!check({set("a", 0, 1), del({}, 2, 3)}, {}));
   CHECK(!check({incr("1", 0, 1), incr("", 2, 0, Outcome::kUnknown)}, "2"));
   CHECK(!check({set("a", 0, 1), setnx("b", "0", 2, 3)}, "a"));
-  CHECK(check({set("a", 0, 1)}, {}));                         // lost
-  CHECK(check({set("a", 0, 1), set("b", 2, 3)}, "a"));        // lost update
-  CHECK(check({set("a", 0, 1), del({}, 2, 3)}, "a"));         // resurrection
-  CHECK(check({set("a", 0, 1)}, "x"));                        // invented
-  CHECK(check({set("x", 0, 1, Outcome::kNotApplied)}, "x"));  // refused, and applied all the same
-  CHECK(check({incr("1", 0, 1), incr("2", 2, 3)}, "1"));      // lost increment
+  CHECK(check({set("a", 0, 1)}, {}));                                       // lost
+  CHECK(check({set("a", 0, 1), set("b", 2, 3)}, "a"));                      // lost update
+  CHECK(check({set("a", 0, 1), del({}, 2, 3)}, "a"));                       // resurrection
+  CHECK(check({set("a", 0, 1)}, "x"));                                      // invented
+  CHECK(check({set("x", 0, 1, Outcome::kNotApplied)}, "x"));                // refused, and applied all the same
+  CHECK(check({incr("1", 0, 1), incr("2", 2, 3)}, "1"));                    // lost increment
   CHECK(check({incr("1", 0, 1), incr("", 2, 0, Outcome::kUnknown)}, "3"));  // twice
   CHECK(check({}, "x"));
 }

@@ -16,10 +16,10 @@ namespace cairn::sim {
 struct WorkloadOptions {
   uint32_t registers = 8;
   uint32_t counters = 2;
-  uint32_t hashes = 2;         // each with few fields; values long enough to explode them in some seeds
+  uint32_t hashes = 2;  // each with few fields; values long enough to explode them in some seeds
   bool exploded = false;
-  double flush_all = 0;        // FLUSHALL instead of a command
-  double large_value = 0;      // a value of some hundred KB
+  double flush_all = 0;    // FLUSHALL instead of a command
+  double large_value = 0;  // a value of some hundred KB
   Duration think_mean = 40 * kMillisecond;
   Duration timeout = 4 * kSecond;
   uint32_t pipeline_max = 3;
@@ -27,10 +27,10 @@ struct WorkloadOptions {
 
 class SimClient {
  public:
-  SimClient(World& world, uint64_t id, std::vector<std::unique_ptr<SimMachine>>& machines, const WorkloadOptions& options,
-            std::vector<Operation>& history);
+  SimClient(World& world, uint64_t id, std::vector<std::unique_ptr<SimMachine>>& machines,
+            const WorkloadOptions& options, std::vector<Operation>& history);
 
-  void start();                 // until stop()
+  void start();  // until stop()
   void stop() { stopping_ = true; }
   bool idle() const { return outstanding_.empty(); }
   // The process on `machine` is about to go: the connection breaks.

@@ -16,9 +16,12 @@ void Invariants::after_turn(SimMachine& machine) {
     const auto& tablet = replica->tablet();
     Seen& seen = seen_[{&machine, id}];
     if (core.term() < seen.term) fail(fmt::format("{}: term of range {} went back", machine.address(), id.value));
-    if (core.commit_index() < seen.commit) fail(fmt::format("{}: commit index of range {} went back", machine.address(), id.value));
-    if (tablet.applied().index < seen.applied) fail(fmt::format("{}: applied index of range {} went back", machine.address(), id.value));
-    if (tablet.flushed().index > tablet.applied().index) fail(fmt::format("{}: flushed > applied in range {}", machine.address(), id.value));
+    if (core.commit_index() < seen.commit)
+      fail(fmt::format("{}: commit index of range {} went back", machine.address(), id.value));
+    if (tablet.applied().index < seen.applied)
+      fail(fmt::format("{}: applied index of range {} went back", machine.address(), id.value));
+    if (tablet.flushed().index > tablet.applied().index)
+      fail(fmt::format("{}: flushed > applied in range {}", machine.address(), id.value));
     seen = {core.term(), core.commit_index(), tablet.applied().index, tablet.flushed().index};
     if (core.role() != consensus::Role::kLeader) continue;
     const auto [at, fresh] = leaders_.try_emplace({id, core.term()}, machine.address());

@@ -31,8 +31,8 @@ class Invariants {
 
   World& world_;
   std::vector<std::unique_ptr<SimMachine>>& machines_;
-  std::map<std::pair<RangeId, Term>, std::string> leaders_;        // election safety, raft 5.2
-  std::map<std::pair<const SimMachine*, RangeId>, Seen> seen_;     // of one life
+  std::map<std::pair<RangeId, Term>, std::string> leaders_;     // election safety, raft 5.2
+  std::map<std::pair<const SimMachine*, RangeId>, Seen> seen_;  // of one life
   std::string what_;
 };
 

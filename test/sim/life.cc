@@ -104,9 +104,8 @@ class Life {
       });
     }
     const bool up = run_until(world_.now() + kStartLimit, [&] {
-      return std::all_of(machines_.begin(), machines_.end(), [](const auto& m) {
-        return m->running() && m->node()->cluster_ready(nullptr);
-      });
+      return std::all_of(machines_.begin(), machines_.end(),
+                         [](const auto& m) { return m->running() && m->node()->cluster_ready(nullptr); });
     });
     if (!up) {
       std::string why = "nothing";
@@ -176,12 +175,14 @@ class Life {
         if (m->running() && world_.verbose) {
           for (const auto& [id, replica] : m->node()->replicas()) {
             const auto s = replica->core().status();
-            std::printf("%s range %llu: %s term %llu leader %llu last %llu commit %llu applied %llu suspect %d deadline %.3f now %.3f voters %zu\n",
-                        m->address().c_str(), (unsigned long long)id.value, std::string(to_string(s.role)).c_str(),
-                        (unsigned long long)s.term.value, (unsigned long long)s.leader.value,
-                        (unsigned long long)s.last_index.value, (unsigned long long)s.commit.value,
-                        (unsigned long long)s.applied.value, s.suspect, (double)replica->core().next_deadline() * 1e-9,
-                        (double)m->clock().now() * 1e-9, s.configuration.voters.size());
+            std::printf(
+                "%s range %llu: %s term %llu leader %llu last %llu commit %llu applied %llu suspect %d deadline %.3f "
+                "now %.3f voters %zu\n",
+                m->address().c_str(), (unsigned long long)id.value, std::string(to_string(s.role)).c_str(),
+                (unsigned long long)s.term.value, (unsigned long long)s.leader.value,
+                (unsigned long long)s.last_index.value, (unsigned long long)s.commit.value,
+                (unsigned long long)s.applied.value, s.suspect, (double)replica->core().next_deadline() * 1e-9,
+                (double)m->clock().now() * 1e-9, s.configuration.voters.size());
           }
         }
       }
@@ -206,9 +207,8 @@ class Life {
       }
     }
     if (!invariants_->broken()) {
-      for (std::string& problem : invariants_->compare_replicas([&](Instant limit, const std::function<bool()>& done) {
-             return run_until(limit, done);
-           })) {
+      for (std::string& problem : invariants_->compare_replicas(
+               [&](Instant limit, const std::function<bool()>&done) { return run_until(limit, done); })) {
         violation(std::move(problem));
       }
     }

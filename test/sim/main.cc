@@ -68,9 +68,7 @@ bool parse(int argc, char** argv, Arguments& a) {
   return a.first <= a.last;
 }
 
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 struct Totals {
   uint64_t seeds = 0, violations = 0, operations = 0, acknowledged = 0, events = 0;
@@ -114,9 +112,9 @@ void work(const char* name, const Arguments& a, unsigned worker, double deadline
                    static_cast<unsigned long long>(report.trace_hash));
     }
     std::fprintf(out, "end %llu %llu %llu %llu %.3f %d\n", static_cast<unsigned long long>(seed),
-                 static_cast<unsigned long long>(report.operations), static_cast<unsigned long long>(report.acknowledged),
-                 static_cast<unsigned long long>(report.events), static_cast<double>(report.simulated) * 1e-9,
-                 report.violations.empty() ? 0 : 1);
+                 static_cast<unsigned long long>(report.operations),
+                 static_cast<unsigned long long>(report.acknowledged), static_cast<unsigned long long>(report.events),
+                 static_cast<double>(report.simulated) * 1e-9, report.violations.empty() ? 0 : 1);
     for (const auto& [kind, count] : report.faults) {
       std::fprintf(out, "fault %llu %s\n", static_cast<unsigned long long>(count), kind.c_str());
     }

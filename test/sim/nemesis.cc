@@ -10,17 +10,49 @@
 namespace cairn::sim {
 
 const std::vector<std::string>& fault_kinds() {
-  static const std::vector<std::string> kKinds = {
-      "1 drop", "2 duplicate", "3 reorder", "4 delay", "5 corrupt", "6 truncate", "7 large frame", "8 partition",
-      "9 one-way", "10 isolate", "11 ring", "12 bridge", "13 clog", "14 swizzle-clog", "15 slow link", "16 reset storm",
-      "17 kill", "18 kill all", "19 pause", "20 pause across lease end", "21 crash at operation", "23 slow cpu",
-      "24 start twice", "25 clock jump", "26 clock drift", "27 clock freeze", "28 clock strobe", "29 clocks differ",
-      "30 torn write", "31 lost write", "32 reordered write", "34 write error", "35 disk full", "36 sync error",
-      "37 slow disk", "38 hung disk", "42 read error", "43 short read"};
+  static const std::vector<std::string> kKinds = {"1 drop",
+                                                  "2 duplicate",
+                                                  "3 reorder",
+                                                  "4 delay",
+                                                  "5 corrupt",
+                                                  "6 truncate",
+                                                  "7 large frame",
+                                                  "8 partition",
+                                                  "9 one-way",
+                                                  "10 isolate",
+                                                  "11 ring",
+                                                  "12 bridge",
+                                                  "13 clog",
+                                                  "14 swizzle-clog",
+                                                  "15 slow link",
+                                                  "16 reset storm",
+                                                  "17 kill",
+                                                  "18 kill all",
+                                                  "19 pause",
+                                                  "20 pause across lease end",
+                                                  "21 crash at operation",
+                                                  "23 slow cpu",
+                                                  "24 start twice",
+                                                  "25 clock jump",
+                                                  "26 clock drift",
+                                                  "27 clock freeze",
+                                                  "28 clock strobe",
+                                                  "29 clocks differ",
+                                                  "30 torn write",
+                                                  "31 lost write",
+                                                  "32 reordered write",
+                                                  "34 write error",
+                                                  "35 disk full",
+                                                  "36 sync error",
+                                                  "37 slow disk",
+                                                  "38 hung disk",
+                                                  "42 read error",
+                                                  "43 short read"};
   return kKinds;
 }
 
-Nemesis::Nemesis(World& world, Network& network, std::vector<std::unique_ptr<SimMachine>>& machines, const std::string& mode)
+Nemesis::Nemesis(World& world, Network& network, std::vector<std::unique_ptr<SimMachine>>& machines,
+                 const std::string& mode)
     : world_(world), network_(network), machines_(machines) {
   std::vector<Kind> kinds = all_kinds();
   std::vector<Kind> chosen;
@@ -161,7 +193,8 @@ std::vector<Nemesis::Kind> Nemesis::all_kinds() {
     if (n < 4) return false;
     for (size_t i = 0; i < n; ++i) {
       for (size_t k = 0; k < n; ++k) {
-        if (i != k && (i + 1) % n != k && (k + 1) % n != i) network_.cut(machines_[i]->address(), machines_[k]->address());
+        if (i != k && (i + 1) % n != k && (k + 1) % n != i)
+          network_.cut(machines_[i]->address(), machines_[k]->address());
       }
     }
     for_a_while(2 * kSecond, [this] { network_.heal_all(); });
@@ -296,12 +329,14 @@ std::vector<Nemesis::Kind> Nemesis::all_kinds() {
   add("28 clock strobe", "clock", [this] {
     SimMachine& m = any();
     for (int i = 0; i < 20; ++i) {
-      world_.after(static_cast<Duration>(i) * 20 * kMillisecond, [&m, i] { m.clock().jump_wall(i % 2 == 0 ? 60'000 : -60'000); });
+      world_.after(static_cast<Duration>(i) * 20 * kMillisecond,
+                   [&m, i] { m.clock().jump_wall(i % 2 == 0 ? 60'000 : -60'000); });
     }
     return true;
   });
   add("29 clocks differ", "clock", [this] {
-    for (const auto& m : machines_) m->clock().set_wall_offset(static_cast<int64_t>(world_.random.between(0, 600'000)) - 300'000);
+    for (const auto& m : machines_)
+      m->clock().set_wall_offset(static_cast<int64_t>(world_.random.between(0, 600'000)) - 300'000);
     return true;
   });
 

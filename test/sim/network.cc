@@ -1,7 +1,7 @@
 #include "test/sim/network.h"
 
-#include "server/cluster/peer_frames.h"
 #include "base/assert.h"
+#include "server/cluster/peer_frames.h"
 #include "server/net/peer_wire.h"
 
 namespace cairn::sim {
@@ -77,7 +77,8 @@ void Network::reset(const std::string& a, const std::string& b) {
 Duration Network::delay(const std::string& from, const std::string& to, bool link) {
   Duration d = 20 * kMicrosecond + world_.exponential(faults.delay_mean);
   if (const auto slow = slow_.find({from, to}); slow != slow_.end()) d += world_.exponential(slow->second);
-  if (const auto slow = slow_data_.find({from, to}); !link && slow != slow_data_.end()) d += world_.exponential(slow->second);
+  if (const auto slow = slow_data_.find({from, to}); !link && slow != slow_data_.end())
+    d += world_.exponential(slow->second);
   return std::min(d, 5 * kSecond);
 }
 
@@ -136,7 +137,8 @@ void Network::send(SimTransport& from, NodeId to, Channel channel, std::string f
     }
     if (world_.random.chance(faults.duplicate)) {
       ++fired["duplicate"];
-      deliver(key, connection.generation, self->second.life, from.self_, to, frame, at + world_.exponential(5 * kMillisecond));
+      deliver(key, connection.generation, self->second.life, from.self_, to, frame,
+              at + world_.exponential(5 * kMillisecond));
     }
     if (!survives_wire(frame)) {
       world_.after(1, [this, key] { break_connection(key, false); });
@@ -158,7 +160,8 @@ void Network::send(SimTransport& from, NodeId to, Channel channel, std::string f
     world_.after(1, [this, key] { break_connection(key, false); });
     return;
   }
-  const Instant at = connection.last_delivery = std::max(connection.last_delivery + 1, world_.now() + delay(key.from, key.to, channel == Channel::kLink));
+  const Instant at = connection.last_delivery =
+      std::max(connection.last_delivery + 1, world_.now() + delay(key.from, key.to, channel == Channel::kLink));
   deliver(key, connection.generation, self->second.life, from.self_, to, std::move(frame), at);
 }
 

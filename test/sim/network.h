@@ -1,5 +1,5 @@
-// The simulated network: connections between nodes with delays, cuts, resets, and datagram-like faults for messages that
-// have to stand them.
+// The simulated network: connections between nodes with delays, cuts, resets, and datagram-like faults for messages
+// that have to stand them.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,11 @@ using server::Channel;
 using server::PeerIdentity;
 
 struct NetworkFaults {
-  double drop = 0;        // of link and consensus messages
+  double drop = 0;  // of link and consensus messages
   double duplicate = 0;
-  double reorder = 0;     // delivered later than what follows
-  double corrupt = 0;     // one bit of the frame on the wire
-  double truncate = 0;    // the stream ends inside the frame
+  double reorder = 0;   // delivered later than what follows
+  double corrupt = 0;   // one bit of the frame on the wire
+  double truncate = 0;  // the stream ends inside the frame
   Duration delay_mean = 200 * kMicrosecond;
 };
 
@@ -91,8 +91,8 @@ class Network {
   struct Connection {
     uint64_t generation = 0;
     Instant last_delivery = 0;
-    Instant stuck_since = 0;             // 0 = flowing
-    std::deque<std::string> held;        // cut: TCP would send these again
+    Instant stuck_since = 0;       // 0 = flowing
+    std::deque<std::string> held;  // cut: TCP would send these again
     NodeId to_node, from_node;
   };
   struct Host {
@@ -108,7 +108,9 @@ class Network {
   void check_stuck(const Key& key, uint64_t generation);
   bool survives_wire(const std::string& frame);
   Duration delay(const std::string& from, const std::string& to, bool link = true);
-  SimTransport* transport(const Host& host, Channel channel) { return channel == Channel::kLink ? host.link : host.data; }
+  SimTransport* transport(const Host& host, Channel channel) {
+    return channel == Channel::kLink ? host.link : host.data;
+  }
 
   World& world_;
   std::map<std::string, Host> hosts_;

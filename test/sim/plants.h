@@ -11,13 +11,21 @@ namespace cairn::sim {
 #if defined(CAIRN_ZOO)
 inline constexpr bool kHasPlants = true;
 inline std::vector<std::string_view> plants() {
-  return {"append-ack-before-sync", "read-without-lease-check",        "serve-before-noop-applied",
-          "vote-twice",             "lease-counts-restarted-follower", "vote-while-supporting",
-          "stale-log-elected",      "log-ack-before-sync",             "flush-edit-without-index",
-          "recycled-ghost",         "uncommitted-read",                "fetched-row-survives-clear"};
+  return {"append-ack-before-sync",
+          "read-without-lease-check",
+          "serve-before-noop-applied",
+          "vote-twice",
+          "lease-counts-restarted-follower",
+          "vote-while-supporting",
+          "stale-log-elected",
+          "log-ack-before-sync",
+          "flush-edit-without-index",
+          "recycled-ghost",
+          "uncommitted-read",
+          "fetched-row-survives-clear"};
 }
-// Planted as well, but not found within the seeds of a test run: rare crossings that need more lives or a fault aimed at
-// them.
+// Planted as well, but not found within the seeds of a test run: rare crossings that need more lives or a fault aimed
+// at them.
 inline std::vector<std::string_view> rare_plants() {
   return {"vote-before-sync",        "commit-old-term",         "joint-one-majority",
           "readindex-without-round", "sst-above-durable-index", "torn-batch-accepted"};

@@ -36,7 +36,12 @@ void SimWriter::write(storage::File& file, uint64_t offset, std::string_view dat
 }
 
 SimMachine::SimMachine(World& world, Network& network, std::string address, server::NodeOptions options)
-    : world_(world), network_(network), address_(std::move(address)), options_(std::move(options)), clock_(world), faulty_(fs_) {
+    : world_(world),
+      network_(network),
+      address_(std::move(address)),
+      options_(std::move(options)),
+      clock_(world),
+      faulty_(fs_) {
   storage::FaultPolicy policy;
   policy.fail = [this](FileOp op, const std::string& path) { return fault(op, path); };
   policy.after_read = [this](const std::string&, uint64_t, std::span<char>, size_t& got) {
@@ -74,7 +79,8 @@ std::optional<Error> SimMachine::fault(FileOp op, const std::string& path) {
     ++fired["write error"];
     return Error{ErrorCode::kIoError, path + ": injected EIO"};
   }
-  if ((op == FileOp::kSync || op == FileOp::kSyncDir) && faults_.sync_error > 0 && world_.random.chance(faults_.sync_error)) {
+  if ((op == FileOp::kSync || op == FileOp::kSyncDir) && faults_.sync_error > 0 &&
+      world_.random.chance(faults_.sync_error)) {
     ++fired["sync error"];
     return Error{ErrorCode::kIoError, path + ": injected failed sync"};
   }
@@ -128,8 +134,9 @@ bool SimMachine::start() {
   env.links = life.link.get();
   env.log = [this](server::LogLevel, std::string_view text) {
     world_.trace(address_, hash64(text));
-    if (world_.verbose) std::printf("%10.6f %s: %.*s\n", static_cast<double>(world_.now()) * 1e-9, address_.c_str(),
-                                    static_cast<int>(text.size()), text.data());
+    if (world_.verbose)
+      std::printf("%10.6f %s: %.*s\n", static_cast<double>(world_.now()) * 1e-9, address_.c_str(),
+                  static_cast<int>(text.size()), text.data());
   };
   env.fatal = [this, process](const Error& error) {
     if (!process->alive || died_) return;

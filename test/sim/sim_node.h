@@ -27,9 +27,9 @@ class SimWriter final : public storage::DurableWriter {
 };
 
 struct DiskFaults {
-  double read_error = 0;    // EIO
-  double write_error = 0;   // EIO on a write
-  double sync_error = 0;    // failed sync: fatal to the process
+  double read_error = 0;   // EIO
+  double write_error = 0;  // EIO on a write
+  double sync_error = 0;   // failed sync: fatal to the process
   double short_read = 0;
 };
 
@@ -45,7 +45,7 @@ class SimMachine {
   void kill(bool power, const storage::CrashOptions& crash = {});
   void pause(Duration d);
   bool paused() const;
-  void set_slowness(uint64_t slowness);       // CPU
+  void set_slowness(uint64_t slowness);  // CPU
   void set_disk_slowness(uint64_t slowness);
   void hang_disk(Duration d);
   void set_faults(const DiskFaults& faults) { faults_ = faults; }
@@ -66,7 +66,7 @@ class SimMachine {
   SimClock& clock() { return clock_; }
   const Error& error() const { return error_; }
   storage::MemoryFileSystem& disk() { return fs_; }
-  std::map<std::string, uint64_t> fired;      // disk faults by name
+  std::map<std::string, uint64_t> fired;  // disk faults by name
 
   // A process that found its data not to be trusted and ended itself.
   bool died() const { return died_; }

@@ -1,4 +1,5 @@
-// Virtual time: one queue of events, one source of chance, one trace hash. Everything of a simulated cluster hangs on it.
+// Virtual time: one queue of events, one source of chance, one trace hash. Everything of a simulated cluster hangs on
+// it.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +44,9 @@ class World {
   // What happened, in order: two runs of one seed must agree.
   void trace(std::string_view what, uint64_t a = 0, uint64_t b = 0) {
     hash_ = hash64(what, hash_ ^ (now_ * 0x9E3779B97F4A7C15ull) ^ (a << 32) ^ b);
-    if (verbose) std::printf("%10.6f %.*s %llu %llu\n", static_cast<double>(now_) * 1e-9, static_cast<int>(what.size()),
-                             what.data(), static_cast<unsigned long long>(a), static_cast<unsigned long long>(b));
+    if (verbose)
+      std::printf("%10.6f %.*s %llu %llu\n", static_cast<double>(now_) * 1e-9, static_cast<int>(what.size()),
+                  what.data(), static_cast<unsigned long long>(a), static_cast<unsigned long long>(b));
   }
   uint64_t hash() const { return hash_; }
 

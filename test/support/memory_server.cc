@@ -104,8 +104,7 @@ class Server {
       }
     }
     if (!gone && !session.output().empty()) {
-      const ssize_t n =
-          send(fd, session.output().data(), session.output().size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      const ssize_t n = send(fd, session.output().data(), session.output().size(), MSG_DONTWAIT | MSG_NOSIGNAL);
       if (n > 0) {
         session.output().erase(0, static_cast<size_t>(n));
         session.on_output_sent();

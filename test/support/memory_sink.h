@@ -37,8 +37,8 @@ class MemorySink final : public server::CommandSink {
   std::vector<std::string> clients;
   uint64_t executed = 0;
 
-  bool execute(const server::CommandSpec& spec, server::Argv argv, uint16_t slot, server::ReplySlot where,
-               int proto, server::RespWriter& reply) override {
+  bool execute(const server::CommandSpec& spec, server::Argv argv, uint16_t slot, server::ReplySlot where, int proto,
+               server::RespWriter& reply) override {
     if (!late) {
       run(spec, argv, slot, reply);
       return true;
@@ -98,12 +98,11 @@ class MemorySink final : public server::CommandSink {
   Instant now() const override { return clock; }
   uint64_t wall_us() const override { return wall; }
   server::InfoSections info_sections() const override {
-    return {
-        {"server", {{"redis_version", "7.0.15"}, {"process_id", "1"}, {"tcp_port", std::to_string(port)}}},
-        {"clients", {{"connected_clients", std::to_string(clients.size())}}},
-        {"memory", {{"used_memory", "1"}}},
-        {"consensus", {{"groups", "1"}}},
-        {"keyspace", {}}};
+    return {{"server", {{"redis_version", "7.0.15"}, {"process_id", "1"}, {"tcp_port", std::to_string(port)}}},
+            {"clients", {{"connected_clients", std::to_string(clients.size())}}},
+            {"memory", {{"used_memory", "1"}}},
+            {"consensus", {{"groups", "1"}}},
+            {"keyspace", {}}};
   }
   const std::map<std::string, std::string>& config_parameters() const override { return parameters; }
   std::string_view requirepass() const override { return password; }

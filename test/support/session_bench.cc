@@ -44,8 +44,7 @@ void measure(const char* name, const std::string& batch, size_t commands, double
   server::Session session(1, sink, options);
   for (int i = 0; i < 1000; ++i) {
     session.on_input(command({"SET", "key:" + std::to_string(i), std::string(64, 'v')}));
-    if (named)
-      session.on_input(command({"HSET", "hash:" + std::to_string(i), "f1", "v1", "f2", "v2", "f3", "v3"}));
+    if (named) session.on_input(command({"HSET", "hash:" + std::to_string(i), "f1", "v1", "f2", "v2", "f3", "v3"}));
   }
   session.output().clear();
   session.on_input(batch);
@@ -62,8 +61,7 @@ void measure(const char* name, const std::string& batch, size_t commands, double
     done += 100 * commands;
     elapsed = now_s() - start;
   } while (elapsed < seconds);
-  std::printf("%s,%lu,%.1f,%.3f\n", name, static_cast<unsigned long>(done),
-              elapsed * 1e9 / static_cast<double>(done),
+  std::printf("%s,%lu,%.1f,%.3f\n", name, static_cast<unsigned long>(done), elapsed * 1e9 / static_cast<double>(done),
               static_cast<double>(allocations - allocations_before) / static_cast<double>(done));
 }
 }  // namespace

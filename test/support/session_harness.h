@@ -14,8 +14,7 @@ namespace cairn::test {
 // A command as a client library sends it.
 inline std::string request(const std::vector<std::string>& argv) {
   std::string out = "*" + std::to_string(argv.size()) + "\r\n";
-  for (const std::string& argument : argv)
-    out += "$" + std::to_string(argument.size()) + "\r\n" + argument + "\r\n";
+  for (const std::string& argument : argv) out += "$" + std::to_string(argument.size()) + "\r\n" + argument + "\r\n";
   return out;
 }
 inline std::string bulk(std::string_view bytes) {

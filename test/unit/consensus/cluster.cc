@@ -16,8 +16,7 @@ void LogImage::apply(const LogOp& op) {
   } else if (const auto* compact = std::get_if<CompactOp>(&op)) {
     const Entry* last = find(compact->index);
     if (last != nullptr && last->term == compact->term) {
-      entries.erase(entries.begin(),
-                    entries.begin() + static_cast<long>(compact->index.value - start_index.value));
+      entries.erase(entries.begin(), entries.begin() + static_cast<long>(compact->index.value - start_index.value));
     } else if (!(compact->index == start_index && compact->term == start_term)) {
       entries.clear();
     }
@@ -42,14 +41,12 @@ void Cluster::boot(Node& node, LogIndex applied) {
   state.applied = applied;
   state.suspect = node.suspect;
   if (!node.machine.empty()) state.time_ms = node.machine.back().time_ms;
-  node.random =
-      std::make_unique<SeededRandom>(seed_ * 1000003 + node.id.value * 101 + node.incarnation.value);
+  node.random = std::make_unique<SeededRandom>(seed_ * 1000003 + node.id.value * 101 + node.incarnation.value);
   node.written = node.durable;
   node.pending.clear();
   node.gated.clear();
   node.durable_seq = {};
-  node.core = make_raft(node.id, {node.id.value * 10}, node.incarnation, options, node.links, *node.random,
-                        now, state);
+  node.core = make_raft(node.id, {node.id.value * 10}, node.incarnation, options, node.links, *node.random, now, state);
 }
 
 void Cluster::add(NodeId id, const Configuration& start) {
@@ -221,8 +218,8 @@ std::string describe(const Message& message) {
     text = std::string(m->pre ? "pre-vote " : "vote ") + (m->granted ? "granted" : "refused") + " term " +
            std::to_string(m->term.value);
   } else if (const auto* m = std::get_if<AppendRequest>(&message)) {
-    text = "append term " + std::to_string(m->term.value) + " after " +
-           position(m->prev_term, m->prev_index) + " commit " + std::to_string(m->commit.value);
+    text = "append term " + std::to_string(m->term.value) + " after " + position(m->prev_term, m->prev_index) +
+           " commit " + std::to_string(m->commit.value);
     if (m->read_seq > 0) text += " round " + std::to_string(m->read_seq);
     if (!m->entries.empty()) text += " [";
     for (size_t i = 0; i < m->entries.size(); ++i) text += (i > 0 ? ", " : "") + describe(m->entries[i]);

@@ -15,8 +15,7 @@ Message random_message(SeededRandom& random) {
     case 0:
       return VoteRequest{{any(random)}, {any(random)},        {any(random)},
                          {any(random)}, random.below(2) == 0, random.below(2) == 0};
-    case 1:
-      return VoteReply{{any(random)}, random.below(2) == 0, random.below(2) == 0};
+    case 1: return VoteReply{{any(random)}, random.below(2) == 0, random.below(2) == 0};
     case 2: {
       AppendRequest m{{any(random)}, {any(random)}, {any(random)}, {any(random)}, any(random), {}};
       const uint64_t count = random.below(5);
@@ -32,8 +31,7 @@ Message random_message(SeededRandom& random) {
     case 3:
       return AppendReply{{any(random)}, random.below(2) == 0, {any(random)}, {any(random)},
                          {any(random)}, any(random),          {any(random)}, {any(random)}};
-    default:
-      return TimeoutNow{{any(random)}};
+    default: return TimeoutNow{{any(random)}};
   }
 }
 

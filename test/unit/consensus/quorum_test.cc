@@ -93,8 +93,7 @@ TEST_CASE("any two quorums of a configuration, and of a change's neighbours, sha
   }
 }
 
-TEST_CASE(
-    "the leader sets no limit to its lease, learners do not count, both halves of a joint configuration do") {
+TEST_CASE("the leader sets no limit to its lease, learners do not count, both halves of a joint configuration do") {
   const Configuration three{{{{1}, {1}}, {{2}, {2}}, {{3}, {3}}}, {}, {{{4}, {4}}}};
   auto bound = [](NodeId node) -> Instant { return node.value * 100; };
   CHECK(lease_end(three, {1}, bound) == 300);

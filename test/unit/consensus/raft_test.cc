@@ -47,8 +47,7 @@ TEST_CASE("a recovered replica hands out what is committed and not applied, at o
   RecoveredState state;
   state.start_configuration = voters(3);
   state.hard_state = {{2}, {1}, {1}, {3}};
-  for (uint64_t i = 1; i <= 4; ++i)
-    state.entries.push_back({{i}, {2}, EntryType::kData, i, SharedBytes("x")});
+  for (uint64_t i = 1; i <= 4; ++i) state.entries.push_back({{i}, {2}, EntryType::kData, i, SharedBytes("x")});
   state.applied = {1};
   auto core = make(state, links, random);
   CHECK(core->next_deadline() == 0);
@@ -59,8 +58,7 @@ TEST_CASE("a recovered replica hands out what is committed and not applied, at o
   CHECK(core->next_deadline() > 0);
 }
 
-TEST_CASE(
-    "a recovered log with a hole, a bad configuration or less than it applied is suspect and stays passive") {
+TEST_CASE("a recovered log with a hole, a bad configuration or less than it applied is suspect and stays passive") {
   Links links;
   SeededRandom random(1);
   RecoveredState hole;
@@ -103,19 +101,13 @@ TEST_CASE("no sequence of arbitrary inputs breaks a core") {
       const NodeId peer{random.below(5)};
       Input input;
       switch (random.below(19)) {
-        case 0:
-          input = TimeReached{};
-          break;
+        case 0: input = TimeReached{}; break;
         case 1:
           input = Received{
-              peer,
-              VoteRequest{
-                  {small()}, {wild()}, {wild()}, {small()}, random.below(2) == 0, random.below(2) == 0}};
+              peer, VoteRequest{{small()}, {wild()}, {wild()}, {small()}, random.below(2) == 0, random.below(2) == 0}};
           break;
         case 2:
-        case 3:
-          input = Received{peer, VoteReply{{small()}, random.below(2) == 0, random.below(2) == 0}};
-          break;
+        case 3: input = Received{peer, VoteReply{{small()}, random.below(2) == 0, random.below(2) == 0}}; break;
         case 4:
         case 5: {
           AppendRequest m{{small()}, {wild()}, {small()}, {wild()}, wild(), {}};
@@ -128,50 +120,26 @@ TEST_CASE("no sequence of arbitrary inputs breaks a core") {
                  {small()},
                  type,
                  wild(),
-                 SharedBytes(type == EntryType::kConfiguration ? voters(1 + random.below(4)).encode()
-                                                               : "p")});
+                 SharedBytes(type == EntryType::kConfiguration ? voters(1 + random.below(4)).encode() : "p")});
           }
           input = Received{peer, m};
           break;
         }
         case 6:
         case 7:
-          input = Received{peer, AppendReply{{small()},
-                                             random.below(2) == 0,
-                                             {wild()},
-                                             {wild()},
-                                             {small()},
-                                             wild(),
-                                             {small()},
-                                             {small()}}};
+          input = Received{
+              peer, AppendReply{
+                        {small()}, random.below(2) == 0, {wild()}, {wild()}, {small()}, wild(), {small()}, {small()}}};
           break;
-        case 8:
-          input = Received{peer, TimeoutNow{{small()}}};
-          break;
-        case 9:
-          input = Propose{{EntryType::kData, wild(), SharedBytes("x")}};
-          break;
-        case 10:
-          input = StorageDone{{random.below(4) == 0 ? wild() : out.writes_up_to.value}};
-          break;
-        case 11:
-          input = Applied{{random.below(2) == 0 ? wild() : core->commit_index().value}};
-          break;
-        case 12:
-          input = Compact{{wild()}};
-          break;
-        case 13:
-          input = Read{wild()};
-          break;
-        case 14:
-          input = ChangeConfig{voters(1 + random.below(4)).voters, {}};
-          break;
-        case 15:
-          input = Transfer{peer};
-          break;
-        case 16:
-          input = SnapshotSent{peer, random.below(2) == 0, {wild()}};
-          break;
+        case 8: input = Received{peer, TimeoutNow{{small()}}}; break;
+        case 9: input = Propose{{EntryType::kData, wild(), SharedBytes("x")}}; break;
+        case 10: input = StorageDone{{random.below(4) == 0 ? wild() : out.writes_up_to.value}}; break;
+        case 11: input = Applied{{random.below(2) == 0 ? wild() : core->commit_index().value}}; break;
+        case 12: input = Compact{{wild()}}; break;
+        case 13: input = Read{wild()}; break;
+        case 14: input = ChangeConfig{voters(1 + random.below(4)).voters, {}}; break;
+        case 15: input = Transfer{peer}; break;
+        case 16: input = SnapshotSent{peer, random.below(2) == 0, {wild()}}; break;
         case 17:
           links.peers[peer] = {{small()}, {small()}, {small()}, now + small(), random.below(2) == 0};
           input = LivenessChanged{peer};
@@ -223,8 +191,7 @@ TEST_CASE("a proposal costs about a microsecond", "[.bench]") {
     ok.incarnation = {1};
     ok.support_epoch = {1};
     const Input first = Received{{2}, ok}, second = Received{{3}, ok};
-    const Input done = StorageDone{out.writes_up_to}, applied = Applied{index},
-                compact = Compact{index.prev()};
+    const Input done = StorageDone{out.writes_up_to}, applied = Applied{index}, compact = Compact{index.prev()};
     out.clear();
     const auto c = std::chrono::steady_clock::now();
     core->step(3, first, out);
@@ -239,7 +206,6 @@ TEST_CASE("a proposal costs about a microsecond", "[.bench]") {
     if (i % 1000 == 0) core->step(3, compact, out);
   }
   CHECK(served);
-  WARN("step(Propose) " << proposing.count() / rounds << " ns, commit (4 steps) "
-                        << acknowledging.count() / rounds << " ns, may_serve " << serving.count() / rounds
-                        << " ns (each with one clock read)");
+  WARN("step(Propose) " << proposing.count() / rounds << " ns, commit (4 steps) " << acknowledging.count() / rounds
+                        << " ns, may_serve " << serving.count() / rounds << " ns (each with one clock read)");
 }

@@ -68,12 +68,11 @@ class World final : public Cluster {
               std::to_string(s.first_index.value) + ".." + std::to_string(s.last_index.value) + " commit " +
               std::to_string(s.commit.value) + " applied " + std::to_string(s.applied.value) + " " +
               describe(s.configuration) + " deadline in " +
-              std::to_string(static_cast<int64_t>(node->core->next_deadline() - now) / 1000000) +
-              " ms pending " + std::to_string(node->pending.size()) + "\n";
+              std::to_string(static_cast<int64_t>(node->core->next_deadline() - now) / 1000000) + " ms pending " +
+              std::to_string(node->pending.size()) + "\n";
       for (const PeerStatus& p : s.peers) {
-        text += "    peer " + std::to_string(p.member.node.value) + " match " +
-                std::to_string(p.match.value) + " next " + std::to_string(p.next.value) +
-                (p.snapshotting ? " snapshot" : "") + "\n";
+        text += "    peer " + std::to_string(p.member.node.value) + " match " + std::to_string(p.match.value) +
+                " next " + std::to_string(p.next.value) + (p.snapshotting ? " snapshot" : "") + "\n";
       }
     }
     return text + "packets " + std::to_string(network.size()) + "\n";
@@ -364,11 +363,11 @@ TEST_CASE("random lives of a group keep the safety properties of Raft, and go on
   const uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 600;
   uint64_t totals[6] = {};
   for (uint64_t seed = first; seed < first + seeds; ++seed) live(seed, seed % 2 == 0, totals);
-  INFO("entries " << totals[0] << " leaders " << totals[1] << " served " << totals[2] << " reads "
-                  << totals[3] << " snapshots " << totals[4] << " changes " << totals[5]);
+  INFO("entries " << totals[0] << " leaders " << totals[1] << " served " << totals[2] << " reads " << totals[3]
+                  << " snapshots " << totals[4] << " changes " << totals[5]);
   if (std::getenv("CAIRN_VERBOSE") != nullptr) {
-    WARN("entries " << totals[0] << " leaders " << totals[1] << " served " << totals[2] << " reads "
-                    << totals[3] << " snapshots " << totals[4] << " changes " << totals[5]);
+    WARN("entries " << totals[0] << " leaders " << totals[1] << " served " << totals[2] << " reads " << totals[3]
+                    << " snapshots " << totals[4] << " changes " << totals[5]);
   }
   // The run must have reached what it is meant to check.
   if (seeds >= 20) {

@@ -75,15 +75,12 @@ class Script final : public Cluster {
 
  private:
   void say(const std::string& line) { text_ += line + "\n"; }
-  static std::string arrow(NodeId a, NodeId b) {
-    return std::to_string(a.value) + "->" + std::to_string(b.value);
-  }
+  static std::string arrow(NodeId a, NodeId b) { return std::to_string(a.value) + "->" + std::to_string(b.value); }
   static std::string written(const LogOp& op) {
     if (const auto* m = std::get_if<AppendOp>(&op)) return describe(m->entry);
     if (const auto* m = std::get_if<HardStateOp>(&op)) {
-      return "term " + std::to_string(m->state.term.value) + " vote " +
-             std::to_string(m->state.voted_for.value) + " commit " + std::to_string(m->state.commit.value) +
-             (m->urgent ? "" : " (lazy)");
+      return "term " + std::to_string(m->state.term.value) + " vote " + std::to_string(m->state.voted_for.value) +
+             " commit " + std::to_string(m->state.commit.value) + (m->urgent ? "" : " (lazy)");
     }
     const auto& m = std::get<CompactOp>(op);
     return "compaction to " + std::to_string(m.term.value) + "/" + std::to_string(m.index.value) + " " +
@@ -97,8 +94,7 @@ class Script final : public Cluster {
   static std::vector<Member> list(const std::string& text) {
     std::vector<Member> members;
     std::istringstream in(text);
-    for (std::string word; std::getline(in, word, ',');)
-      members.push_back({{number(word)}, {number(word) * 10}});
+    for (std::string word; std::getline(in, word, ',');) members.push_back({{number(word)}, {number(word) * 10}});
     return members;
   }
   static std::string option(const Words& words, const std::string& name, const std::string& otherwise) {
@@ -137,8 +133,8 @@ class Script final : public Cluster {
   }
 
   bool matches(const Packet& packet, const Words& w) const {
-    return w.size() < 2 || w[1] == arrow(packet.from, packet.to) ||
-           w[1] == "->" + std::to_string(packet.to.value) || w[1] == std::to_string(packet.from.value) + "->";
+    return w.size() < 2 || w[1] == arrow(packet.from, packet.to) || w[1] == "->" + std::to_string(packet.to.value) ||
+           w[1] == std::to_string(packet.from.value) + "->";
   }
   void deliver_all(const Words& w) {
     std::vector<Packet> chosen, rest;
@@ -170,8 +166,7 @@ class Script final : public Cluster {
     for (auto& [other, n] : nodes) {
       if (other == id) continue;
       PeerLiveness& seen = n->links.peers[id];
-      if (n->running)
-        seen = {node(id).incarnation, {}, {}, 0, true};  // a new life: nothing of the old one binds
+      if (n->running) seen = {node(id).incarnation, {}, {}, 0, true};  // a new life: nothing of the old one binds
       node(id).links.peers[other] = {n->incarnation, {}, {}, 0, n->running};
     }
     for (auto& [other, n] : nodes) {
@@ -223,17 +218,16 @@ class Script final : public Cluster {
       }
       const Status s = n->core->status();
       std::string line = std::to_string(id.value) + " " + std::string(to_string(s.role)) + " term " +
-                         std::to_string(s.term.value) + " leader " + std::to_string(s.leader.value) +
-                         " log " + std::to_string(s.first_index.value) + ".." +
-                         std::to_string(s.last_index.value) + " commit " + std::to_string(s.commit.value) +
-                         " applied " + std::to_string(s.applied.value) + " " + describe(s.configuration);
+                         std::to_string(s.term.value) + " leader " + std::to_string(s.leader.value) + " log " +
+                         std::to_string(s.first_index.value) + ".." + std::to_string(s.last_index.value) + " commit " +
+                         std::to_string(s.commit.value) + " applied " + std::to_string(s.applied.value) + " " +
+                         describe(s.configuration);
       if (s.suspect) line += " suspect";
       if (s.transferring_to.value > 0) line += " handing over to " + std::to_string(s.transferring_to.value);
       say(line);
       for (const PeerStatus& p : s.peers) {
-        say("  peer " + std::to_string(p.member.node.value) + " match " + std::to_string(p.match.value) +
-            " next " + std::to_string(p.next.value) + (p.voter ? "" : " no vote") +
-            (p.snapshotting ? " snapshot" : ""));
+        say("  peer " + std::to_string(p.member.node.value) + " match " + std::to_string(p.match.value) + " next " +
+            std::to_string(p.next.value) + (p.voter ? "" : " no vote") + (p.snapshotting ? " snapshot" : ""));
       }
     }
   }
@@ -284,8 +278,7 @@ class Script final : public Cluster {
       return;
     }
     if (name == "net") {
-      for (const Packet& packet : network)
-        say(arrow(packet.from, packet.to) + " " + describe(packet.message));
+      for (const Packet& packet : network) say(arrow(packet.from, packet.to) + " " + describe(packet.message));
       return;
     }
     if (name == "deliver") return deliver_all(w);

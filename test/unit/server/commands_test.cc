@@ -42,14 +42,13 @@ TEST_CASE("SET with its options") {
   CHECK(h({"PTTL", "a"}) == ":7\r\n");
   CHECK(h({"SET", "a", "b", "PXAT", "1"}) == kOk);
   CHECK(rows_of(h) == 1);  // set and expired at once: only b is left
-  for (const std::vector<std::string>& options :
-       std::vector<std::vector<std::string>>{{"c"},
-                                             {"NX", "XX"},
-                                             {"EX"},
-                                             {"EX", "10", "PX", "10"},
-                                             {"EX", "10", "KEEPTTL"},
-                                             {"KEEPTTL", "EX", "10"},
-                                             {"PERSIST"}}) {
+  for (const std::vector<std::string>& options : std::vector<std::vector<std::string>>{{"c"},
+                                                                                       {"NX", "XX"},
+                                                                                       {"EX"},
+                                                                                       {"EX", "10", "PX", "10"},
+                                                                                       {"EX", "10", "KEEPTTL"},
+                                                                                       {"KEEPTTL", "EX", "10"},
+                                                                                       {"PERSIST"}}) {
     std::vector<std::string> argv{"SET", "a", "b"};
     argv.insert(argv.end(), options.begin(), options.end());
     CHECK(h(argv) == kSyntax);
@@ -104,8 +103,8 @@ TEST_CASE("APPEND, STRLEN, MGET") {
   CHECK(h({"STRLEN", "a"}) == ":7\r\n");
   CHECK(h({"STRLEN", "x"}) == ":0\r\n");
   h({"HSET", "h", "f", "v"});
-  CHECK(h({"MGET", "a", "h", "x", "a"}) == "*4\r\n" + bulk(std::string_view("foo\0bar", 7)) + kNil + kNil +
-                                               bulk(std::string_view("foo\0bar", 7)));
+  CHECK(h({"MGET", "a", "h", "x", "a"}) ==
+        "*4\r\n" + bulk(std::string_view("foo\0bar", 7)) + kNil + kNil + bulk(std::string_view("foo\0bar", 7)));
 }
 
 TEST_CASE("wrong types answer WRONGTYPE and change nothing") {
@@ -136,8 +135,7 @@ TEST_CASE("a small hash is one row, in order of insertion") {
   CHECK(h({"HSET", "h", "a", "1", "b", "2", "a", "3"}) == ":2\r\n");
   CHECK(h({"HSET", "h", "c", "", "b", "22"}) == ":1\r\n");
   CHECK(rows_of(h) == 1);
-  CHECK(h({"HGETALL", "h"}) ==
-        "*6\r\n" + bulk("a") + bulk("3") + bulk("b") + bulk("22") + bulk("c") + bulk(""));
+  CHECK(h({"HGETALL", "h"}) == "*6\r\n" + bulk("a") + bulk("3") + bulk("b") + bulk("22") + bulk("c") + bulk(""));
   CHECK(h({"HGET", "h", "b"}) == bulk("22"));
   CHECK(h({"HGET", "h", "x"}) == kNil);
   CHECK(h({"HLEN", "h"}) == ":3\r\n");
@@ -227,8 +225,7 @@ TEST_CASE("EXPIRE and relatives") {
   CHECK(h({"EXPIRE", "a", "abc", "foo"}) == "-ERR Unsupported option foo\r\n");
   CHECK(h({"EXPIRE", "a", "10", "NX", "XX"}) ==
         "-ERR NX and XX, GT or LT options at the same time are not compatible\r\n");
-  CHECK(h({"EXPIRE", "a", "10", "GT", "LT"}) ==
-        "-ERR GT and LT options at the same time are not compatible\r\n");
+  CHECK(h({"EXPIRE", "a", "10", "GT", "LT"}) == "-ERR GT and LT options at the same time are not compatible\r\n");
   CHECK(h({"EXPIRE", "x", "abc"}) == kNotInteger);
   for (const char* name : {"expire", "pexpire", "expireat"}) {
     CHECK(h({name, "x", "9223372036854775807"}) ==
@@ -342,8 +339,8 @@ TEST_CASE("meta rows have the documented bytes") {
         "00");
   h({"HSET", "a", "big", std::string(65, 'x')});
   const auto& rows = h.sink.rows.rows();
-  const auto meta = std::find_if(rows.begin(), rows.end(),
-                                 [](const auto& row) { return sharding::is_meta_row(row.first); });
+  const auto meta =
+      std::find_if(rows.begin(), rows.end(), [](const auto& row) { return sharding::is_meta_row(row.first); });
   CHECK(hex(meta->second) ==
         "0300"
         "0100000000000000"

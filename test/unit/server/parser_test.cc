@@ -144,8 +144,7 @@ TEST_CASE("integers are read strictly") {
     int64_t n = 0;
     return parse_integer(text, n) ? std::to_string(n) : std::string("no");
   };
-  for (const char* good : {"0", "1", "-1", "9223372036854775807", "-9223372036854775808"})
-    CHECK(value(good) == good);
+  for (const char* good : {"0", "1", "-1", "9223372036854775807", "-9223372036854775808"}) CHECK(value(good) == good);
   for (const char* bad : {"", "-", "-0", "00", "01", "+1", " 1", "1 ", "1.0", "1e3", "9223372036854775808",
                           "-9223372036854775809", "a", "--1"}) {
     CHECK(value(bad) == "no");

@@ -19,9 +19,7 @@ constexpr const char* kHelloNoAuth =
     "<pass> option can be "
     "used to authenticate the client and select the RESP protocol version at the same time\r\n";
 std::string unknown(const std::string& rest) { return "-ERR unknown command " + rest + "\r\n"; }
-std::string arity(const std::string& name) {
-  return "-ERR wrong number of arguments for '" + name + "' command\r\n";
-}
+std::string arity(const std::string& name) { return "-ERR wrong number of arguments for '" + name + "' command\r\n"; }
 }  // namespace
 
 TEST_CASE("unknown commands and wrong arity in Redis' words") {
@@ -40,8 +38,7 @@ TEST_CASE("unknown commands and wrong arity in Redis' words") {
   CHECK(h({"CLIENT", "getname", "x"}) == arity("client|getname"));
   CHECK(h({"CLIENT", "Foo", "x"}) == "-ERR unknown subcommand 'Foo'. Try CLIENT HELP.\r\n");
   CHECK(h({"PING", "a", "b"}) == arity("ping"));
-  CHECK(h({"cluster", "setslot", "1"}) ==
-        "-ERR slots are assigned by the cluster itself; see /v1/ranges\r\n");
+  CHECK(h({"cluster", "setslot", "1"}) == "-ERR slots are assigned by the cluster itself; see /v1/ranges\r\n");
 }
 
 TEST_CASE("PING, ECHO, SELECT, TIME, QUIT") {
@@ -59,8 +56,8 @@ TEST_CASE("PING, ECHO, SELECT, TIME, QUIT") {
 
 TEST_CASE("HELLO") {
   SessionHarness h;
-  const std::string tail = bulk("id") + ":42\r\n" + bulk("mode") + bulk("cluster") + bulk("role") +
-                           bulk("master") + bulk("modules") + "*0\r\n";
+  const std::string tail = bulk("id") + ":42\r\n" + bulk("mode") + bulk("cluster") + bulk("role") + bulk("master") +
+                           bulk("modules") + "*0\r\n";
   const std::string head = bulk("server") + bulk("redis") + bulk("version") + bulk("7.0.15") + bulk("proto");
   CHECK(h({"HELLO"}) == "*14\r\n" + head + ":2\r\n" + tail);
   CHECK(h({"HELLO", "3"}) == "%7\r\n" + head + ":3\r\n" + tail);
@@ -91,8 +88,7 @@ TEST_CASE("authentication") {
         "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
   CHECK(h({"AUTH", "sekret2"}) == "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
   CHECK(h({"AUTH", ""}) == "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
-  CHECK(h({"AUTH", "other", "sekret"}) ==
-        "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+  CHECK(h({"AUTH", "other", "sekret"}) == "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
   CHECK(h({"AUTH", "a", "b", "c"}) == "-ERR syntax error\r\n");
   CHECK(h.sink.executed == 0);
   CHECK(h({"AUTH", "sekret"}) == kOk);
@@ -109,9 +105,8 @@ TEST_CASE("authentication") {
   CHECK(q.bytes(big) == "-ERR Protocol error: unauthenticated bulk length\r\n");
   CHECK(q.session->wants_close());
   SessionHarness open;
-  CHECK(
-      open({"AUTH", "x"})
-          .starts_with("-ERR AUTH <password> called without any password configured for the default user."));
+  CHECK(open({"AUTH", "x"})
+            .starts_with("-ERR AUTH <password> called without any password configured for the default user."));
   CHECK(open({"AUTH", "default", "x"}) == kOk);
   CHECK(open({"AUTH", "a", "b"}) == "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
 }
@@ -154,17 +149,16 @@ TEST_CASE("INFO has Redis' order, our sections last, and no field twice") {
   h({"GET", "x"});
   const std::string info = h({"INFO"});
   size_t at = 0;
-  for (const char* title :
-       {"# Server\r\n", "# Clients\r\n", "# Memory\r\n", "# Persistence\r\n", "# Replication\r\n",
-        "# Modules\r\n", "# Cluster\r\n", "# Keyspace\r\n", "# Consensus\r\n"}) {
+  for (const char* title : {"# Server\r\n", "# Clients\r\n", "# Memory\r\n", "# Persistence\r\n", "# Replication\r\n",
+                            "# Modules\r\n", "# Cluster\r\n", "# Keyspace\r\n", "# Consensus\r\n"}) {
     const size_t found = info.find(title);
     INFO(title);
     REQUIRE(found != std::string::npos);
     CHECK(found > at);
     at = found;
   }
-  for (const char* field : {"redis_version:7.0.15\r\n", "redis_mode:cluster\r\n", "arch_bits:64\r\n",
-                            "loading:0\r\n", "cluster_enabled:1\r\n", "role:master\r\n"}) {
+  for (const char* field : {"redis_version:7.0.15\r\n", "redis_mode:cluster\r\n", "arch_bits:64\r\n", "loading:0\r\n",
+                            "cluster_enabled:1\r\n", "role:master\r\n"}) {
     const size_t found = info.find(field);
     CHECK(found != std::string::npos);
     CHECK(info.find(field, found + 1) == std::string::npos);
@@ -186,8 +180,7 @@ TEST_CASE("CONFIG") {
   CHECK(h({"CONFIG", "GET", "nosuch"}) == "*0\r\n");
   h({"HELLO", "3"});
   CHECK(h({"CONFIG", "GET", "timeout", "timeout"}) == "%1\r\n" + bulk("timeout") + bulk("0"));
-  CHECK(h({"CONFIG", "SET", "foo", "1"}) ==
-        "-ERR Unknown option or number of arguments for CONFIG SET - 'foo'\r\n");
+  CHECK(h({"CONFIG", "SET", "foo", "1"}) == "-ERR Unknown option or number of arguments for CONFIG SET - 'foo'\r\n");
 }
 
 TEST_CASE("COMMAND") {
@@ -200,12 +193,11 @@ TEST_CASE("COMMAND") {
             ":2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*3\r\n+@read\r\n+@string\r\n+@fast\r\n*"
             "0\r\n*1\r\n*6\r\n" +
             bulk("flags") + "*2\r\n+RO\r\n+access\r\n" + bulk("begin_search") + "*4\r\n" + bulk("type") +
-            bulk("index") + bulk("spec") + "*2\r\n" + bulk("index") + ":1\r\n" + bulk("find_keys") +
-            "*4\r\n" + bulk("type") + bulk("range") + bulk("spec") + "*6\r\n" + bulk("lastkey") + ":0\r\n" +
-            bulk("keystep") + ":1\r\n" + bulk("limit") + ":0\r\n*0\r\n*-1\r\n");
+            bulk("index") + bulk("spec") + "*2\r\n" + bulk("index") + ":1\r\n" + bulk("find_keys") + "*4\r\n" +
+            bulk("type") + bulk("range") + bulk("spec") + "*6\r\n" + bulk("lastkey") + ":0\r\n" + bulk("keystep") +
+            ":1\r\n" + bulk("limit") + ":0\r\n*0\r\n*-1\r\n");
   CHECK(h({"COMMAND", "GETKEYS", "mget", "a", "b"}) == "*2\r\n" + bulk("a") + bulk("b"));
-  CHECK(h({"COMMAND", "GETKEYS", "SET", "a"}) ==
-        "-ERR Invalid number of arguments specified for command\r\n");
+  CHECK(h({"COMMAND", "GETKEYS", "SET", "a"}) == "-ERR Invalid number of arguments specified for command\r\n");
   CHECK(h({"COMMAND", "GETKEYS", "nosuch", "a"}) == "-ERR Invalid command specified\r\n");
   CHECK(h({"COMMAND", "LIST", "FILTERBY", "PATTERN", "ex*"}) ==
         "*3\r\n" + bulk("exists") + bulk("expire") + bulk("expireat"));
@@ -225,24 +217,21 @@ TEST_CASE("CLUSTER") {
   SessionHarness h;
   h.sink.foreign_from = 8000;
   const std::string one = std::string(39, '0') + "1", two = std::string(39, '0') + "2";
-  CHECK(h({"CLUSTER", "SLOTS"}) == "*2\r\n*3\r\n:0\r\n:7999\r\n*4\r\n" + bulk("127.0.0.1") + ":6379\r\n" +
-                                       bulk(one) + "*0\r\n*3\r\n:8000\r\n:16383\r\n*4\r\n" +
-                                       bulk("10.0.0.2") + ":6380\r\n" + bulk(two) + "*0\r\n");
-  CHECK(h({"CLUSTER", "NODES"}) ==
-        bulk(one + " 127.0.0.1:6379@7379 myself,master - 0 0 7 connected 0-7999\n" + two +
-             " 10.0.0.2:6380@7380 master - 0 0 7 connected 8000-16383\n"));
+  CHECK(h({"CLUSTER", "SLOTS"}) == "*2\r\n*3\r\n:0\r\n:7999\r\n*4\r\n" + bulk("127.0.0.1") + ":6379\r\n" + bulk(one) +
+                                       "*0\r\n*3\r\n:8000\r\n:16383\r\n*4\r\n" + bulk("10.0.0.2") + ":6380\r\n" +
+                                       bulk(two) + "*0\r\n");
+  CHECK(h({"CLUSTER", "NODES"}) == bulk(one + " 127.0.0.1:6379@7379 myself,master - 0 0 7 connected 0-7999\n" + two +
+                                        " 10.0.0.2:6380@7380 master - 0 0 7 connected 8000-16383\n"));
   CHECK(h({"CLUSTER", "MYID"}) == bulk(one));
   CHECK(h({"CLUSTER", "MYSHARDID"}) == bulk(one));
   CHECK(h({"CLUSTER", "KEYSLOT", "foo"}) == ":12182\r\n");
   const std::string info = h({"CLUSTER", "INFO"});
   CHECK(info.find("cluster_state:ok\r\ncluster_slots_assigned:16384\r\n") != std::string::npos);
-  CHECK(info.find("cluster_known_nodes:2\r\ncluster_size:2\r\ncluster_current_epoch:7\r\n") !=
-        std::string::npos);
+  CHECK(info.find("cluster_known_nodes:2\r\ncluster_size:2\r\ncluster_current_epoch:7\r\n") != std::string::npos);
   h({"HELLO", "3"});
   CHECK(h({"CLUSTER", "SHARDS"})
-            .starts_with("*2\r\n%3\r\n" + bulk("slots") + "*2\r\n:0\r\n:7999\r\n" + bulk("nodes") +
-                         "*1\r\n%7\r\n" + bulk("id") + bulk(one) + bulk("port") + ":6379\r\n" + bulk("ip") +
-                         bulk("127.0.0.1")));
+            .starts_with("*2\r\n%3\r\n" + bulk("slots") + "*2\r\n:0\r\n:7999\r\n" + bulk("nodes") + "*1\r\n%7\r\n" +
+                         bulk("id") + bulk(one) + bulk("port") + ":6379\r\n" + bulk("ip") + bulk("127.0.0.1")));
   h.sink.is_whole = true;
   CHECK(h({"CLUSTER", "SLOTS"}) == "-ERR This instance has cluster support disabled\r\n");
 }
@@ -284,8 +273,7 @@ TEST_CASE("commands over several slots are split and put together") {
                         request({"DEL", "a", "y", "d"}) + request({"UNLINK", "b", "b"}));
     CHECK(h.sink.executed - before == (4 + 3 + 3 + 1));
     while (!h.sink.queue.empty()) h.hand_over(h.sink.queue.size() - 1);  // the last one first
-    CHECK(h.take() ==
-          "*5\r\n" + bulk("vc") + "_\r\n" + bulk("va") + bulk("va") + bulk("vd") + ":3\r\n:2\r\n:1\r\n");
+    CHECK(h.take() == "*5\r\n" + bulk("vc") + "_\r\n" + bulk("va") + bulk("va") + bulk("vd") + ":3\r\n:2\r\n:1\r\n");
     CHECK(h.session->outstanding_commands() == 0);
     CHECK(h.session->pending_bytes() == 0);
   }
@@ -322,33 +310,15 @@ TEST_CASE("replies leave in the order of the commands, whenever they come") {
     for (int i = 0; i < 40; ++i) {
       const std::string key = "k" + std::to_string(random.below(5));
       switch (random.below(9)) {
-        case 0:
-          input += request({"SET", key, std::to_string(i)});
-          break;
-        case 1:
-          input += request({"GET", key});
-          break;
-        case 2:
-          input += request({"MGET", "k0", "k1", "k2", key});
-          break;
-        case 3:
-          input += request({"PING", std::to_string(i)});
-          break;
-        case 4:
-          input += "nosuch\r\n";
-          break;
-        case 5:
-          input += request({"DBSIZE"});
-          break;
-        case 6:
-          input += request({"HELLO", random.below(2) ? "2" : "3"});
-          break;
-        case 7:
-          input += request({"DEL", key, "k0"});
-          break;
-        case 8:
-          input += "\r\n";
-          break;
+        case 0: input += request({"SET", key, std::to_string(i)}); break;
+        case 1: input += request({"GET", key}); break;
+        case 2: input += request({"MGET", "k0", "k1", "k2", key}); break;
+        case 3: input += request({"PING", std::to_string(i)}); break;
+        case 4: input += "nosuch\r\n"; break;
+        case 5: input += request({"DBSIZE"}); break;
+        case 6: input += request({"HELLO", random.below(2) ? "2" : "3"}); break;
+        case 7: input += request({"DEL", key, "k0"}); break;
+        case 8: input += "\r\n"; break;
       }
     }
     if (random.below(2)) input += "QUIT\r\nPING\r\n";

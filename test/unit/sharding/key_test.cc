@@ -26,7 +26,8 @@ TEST_CASE("row keys decode to what they encode, and rows of a key are contiguous
   for (int i = 0; i < 2000; ++i) {
     std::string user_key;
     const uint64_t length = random.below(6);
-    for (uint64_t k = 0; k < length; ++k) user_key.push_back(static_cast<char>(random.below(3) == 0 ? 0 : random.below(256)));
+    for (uint64_t k = 0; k < length; ++k)
+      user_key.push_back(static_cast<char>(random.below(3) == 0 ? 0 : random.below(256)));
     const uint16_t slot = key_slot(user_key);
     std::string meta, element;
     append_meta_key(meta, {3}, slot, user_key);

@@ -79,8 +79,7 @@ TEST_CASE("equal slot ranges cover every slot once") {
   }
 }
 
-TEST_CASE(
-    "replicas and preferred leaders are spread to within one, on different nodes, the same on every node") {
+TEST_CASE("replicas and preferred leaders are spread to within one, on different nodes, the same on every node") {
   SeededRandom random(5);
   for (int round = 0; round < 400; ++round) {
     std::vector<NodeId> nodes;
@@ -98,22 +97,20 @@ TEST_CASE(
       REQUIRE(range.replicas.size() == std::min<size_t>(replication, nodes.size()));
       REQUIRE(std::is_sorted(range.replicas.begin(), range.replicas.end()));
       REQUIRE(std::adjacent_find(range.replicas.begin(), range.replicas.end()) == range.replicas.end());
-      REQUIRE(std::find(range.replicas.begin(), range.replicas.end(), range.preferred_leader) !=
-              range.replicas.end());
+      REQUIRE(std::find(range.replicas.begin(), range.replicas.end(), range.preferred_leader) != range.replicas.end());
       for (const NodeId node : range.replicas) ++replicas[node];
       ++leaders[range.preferred_leader];
     }
     for (const auto* loads : {&replicas, &leaders}) {
-      const auto [low, high] = std::minmax_element(loads->begin(), loads->end(),
-                                                   [](auto& a, auto& b) { return a.second < b.second; });
+      const auto [low, high] =
+          std::minmax_element(loads->begin(), loads->end(), [](auto& a, auto& b) { return a.second < b.second; });
       INFO("nodes " << nodes.size() << " ranges " << ranges << " replication " << replication);
       REQUIRE(high->second - low->second <= 1);
     }
     std::reverse(nodes.begin(), nodes.end());
     const auto again = plan_placement(nodes, ranges, replication);
     for (size_t i = 0; i < plan.size(); ++i) {
-      REQUIRE(
-          (again[i].replicas == plan[i].replicas && again[i].preferred_leader == plan[i].preferred_leader));
+      REQUIRE((again[i].replicas == plan[i].replicas && again[i].preferred_leader == plan[i].preferred_leader));
     }
   }
   CHECK(plan_placement({}, 4, 3).empty());
@@ -122,8 +119,7 @@ TEST_CASE(
 TEST_CASE("range descriptors decode to what was encoded, and damage is refused") {
   RangeDescriptor d = make_slot_range({7}, "default", {3}, 1024, 2047, {{{3}, {30}}, {{1}, {10}}});
   CHECK(d.members.front().first.value == 1);
-  CHECK((d.contains(slot_bound({3}, 1024)) && d.contains(slot_bound({3}, 2047)) &&
-         !d.contains(slot_bound({3}, 2048))));
+  CHECK((d.contains(slot_bound({3}, 1024)) && d.contains(slot_bound({3}, 2047)) && !d.contains(slot_bound({3}, 2048))));
   CHECK((d.contains_slot(2047) && !d.contains_slot(2048)));
   for (const bool whole : {false, true}) {
     d.whole = whole;
@@ -160,8 +156,8 @@ std::vector<RangeFacts> facts(uint32_t ranges) {
   return out;
 }
 uint32_t advertised(const SlotMap& map, NodeId node) {
-  return static_cast<uint32_t>(std::count_if(map.owners.begin(), map.owners.end(),
-                                             [&](const SlotOwner& o) { return o.owner == node; }));
+  return static_cast<uint32_t>(
+      std::count_if(map.owners.begin(), map.owners.end(), [&](const SlotOwner& o) { return o.owner == node; }));
 }
 }  // namespace
 
@@ -177,8 +173,7 @@ TEST_CASE("the slot map stands while nothing changes; elections alone do not cha
   CHECK(!next_slot_map(*map, ranges, {}, policy));
 }
 
-TEST_CASE(
-    "slots leave a node that is down, spread over the others, and come back only after it has settled") {
+TEST_CASE("slots leave a node that is down, spread over the others, and come back only after it has settled") {
   const auto ranges = facts(6);
   const SlotMapPolicy policy;
   const SlotMap map = *next_slot_map({}, ranges, {}, policy);

@@ -80,8 +80,7 @@ TEST_CASE("the golden SSTable is what the writer makes, and reads as it did") {
   REQUIRE(writer);
   for (int i = 100; i < 140; ++i) {
     const std::string key = "row/" + std::to_string(i);
-    const std::string value =
-        i % 7 == 0 ? "" : "value of " + key + std::string(static_cast<size_t>(i % 5) * 10, '.');
+    const std::string value = i % 7 == 0 ? "" : "value of " + key + std::string(static_cast<size_t>(i % 5) * 10, '.');
     Row row{key, value, i % 7 == 0 ? OpKind::kDelete : OpKind::kPut, static_cast<uint64_t>(i) << kOrdinalBits,
             1'700'000'000'000};
     REQUIRE((*writer)->add(row));

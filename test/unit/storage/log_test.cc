@@ -21,8 +21,7 @@ struct LogFixture {
   LogRecovery recovery;
   std::optional<Error> fatal;
   LogPosition durable;
-  SharedLogOptions options{
-      .first_segment_bytes = 64 << 10, .segment_bytes = 64 << 10, .batch_bytes_max = 16 << 10};
+  SharedLogOptions options{.first_segment_bytes = 64 << 10, .segment_bytes = 64 << 10, .batch_bytes_max = 16 << 10};
   std::unique_ptr<SharedLog> log;
 
   Result<void> open(FileSystem* other = nullptr) {
@@ -244,8 +243,7 @@ TEST_CASE("segments are recycled, and ghosts of their former life never come bac
   }
 }
 
-TEST_CASE(
-    "a full disk closes the log for new writes before what is under way is lost, and it recovers by itself") {
+TEST_CASE("a full disk closes the log for new writes before what is under way is lost, and it recovers by itself") {
   LogFixture f;
   REQUIRE(f.open());
   f.fs.set_capacity(f.fs.used_bytes() + 10'000);
@@ -344,8 +342,7 @@ TEST_CASE("whatever was durable survives any crash, and the log stays usable") {
       INFO(recovery.damage);
       REQUIRE(!recovery.suspect);
       auto& group = recovery.groups[{1}];
-      const uint64_t last =
-          group.entries.empty() ? group.start.index.value : group.entries.back().index.value;
+      const uint64_t last = group.entries.empty() ? group.start.index.value : group.entries.back().index.value;
       REQUIRE(last >= acknowledged);
       REQUIRE(group.hard_state.term.value >= durable_term);
       REQUIRE(group.start.index.value <= started);
@@ -365,12 +362,8 @@ TEST_CASE("whatever was durable survives any crash, and the log stays usable") {
             marks[log->end()] = {next, term};
             ++next;
             break;
-          case 2:
-            log->flush();
-            break;
-          case 3:
-            writer->finish();
-            break;
+          case 2: log->flush(); break;
+          case 3: writer->finish(); break;
           case 4:
             while (machine.random.chance(0.8) && machine.step()) {
             }

@@ -49,8 +49,7 @@ TEST_CASE("an updated row takes no more memory while it fits, and an idle memtab
   CHECK(table.bytes() == 0);
   table.put("counter", hash64("counter"), "100", 1, 1);
   const uint64_t bytes = table.bytes();
-  for (uint64_t i = 2; i < 1000; ++i)
-    table.put("counter", hash64("counter"), std::to_string(i).substr(0, 3), i, i);
+  for (uint64_t i = 2; i < 1000; ++i) table.put("counter", hash64("counter"), std::to_string(i).substr(0, 3), i, i);
   CHECK(table.bytes() == bytes);
   CHECK(table.rows() == 1);
 }
@@ -98,8 +97,8 @@ TEST_CASE("memtable speed", "[.bench]") {
   const auto measure = [&](const char* what, auto&& body) {
     const auto begin = Now::now();
     for (size_t i = 0; i < keys.size(); ++i) body(i);
-    const auto ns = std::chrono::duration<double, std::nano>(Now::now() - begin).count() /
-                    static_cast<double>(keys.size());
+    const auto ns =
+        std::chrono::duration<double, std::nano>(Now::now() - begin).count() / static_cast<double>(keys.size());
     WARN(what << ": " << ns << " ns");
   };
   uint64_t sum = 0;

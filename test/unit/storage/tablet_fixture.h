@@ -38,20 +38,20 @@ struct TabletFixture {
   Result<void> open() {
     store.reset();
     waiting.clear();
-    auto opened = TabletStore::open(
-        {.fs = &faulty,
-         .background = &machine.background,
-         .loop = &machine.loop,
-         .clock = &machine.clock,
-         .wait_log_durable =
-             [this](RangeId, LogIndex index, Task task) {
-               if (log_always_durable || index <= log_durable) return task();
-               waiting.emplace_back(index, std::move(task));
-             },
-         .on_flushed = [this](RangeId) { ++flush_events; },
-         .on_corruption = [this](RangeId r, const Error& e) { corruptions.emplace_back(r, e); },
-         .on_fatal = [this](const Error& e) { fatal = e; }},
-        "/data/shard-1", "/data/sst", "/data/snap", options);
+    auto opened =
+        TabletStore::open({.fs = &faulty,
+                           .background = &machine.background,
+                           .loop = &machine.loop,
+                           .clock = &machine.clock,
+                           .wait_log_durable =
+                               [this](RangeId, LogIndex index, Task task) {
+                                 if (log_always_durable || index <= log_durable) return task();
+                                 waiting.emplace_back(index, std::move(task));
+                               },
+                           .on_flushed = [this](RangeId) { ++flush_events; },
+                           .on_corruption = [this](RangeId r, const Error& e) { corruptions.emplace_back(r, e); },
+                           .on_fatal = [this](const Error& e) { fatal = e; }},
+                          "/data/shard-1", "/data/sst", "/data/snap", options);
     if (!opened) return opened.error();
     store = std::move(*opened);
     return {};

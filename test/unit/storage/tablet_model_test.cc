@@ -17,18 +17,12 @@ void apply_to_model(Model& model, std::string_view operations) {
   Op op;
   while (reader.next(op)) {
     switch (op.kind) {
-      case OpKind::kPut:
-        model[std::string(op.key)] = op.value;
-        break;
-      case OpKind::kDelete:
-        model.erase(std::string(op.key));
-        break;
+      case OpKind::kPut: model[std::string(op.key)] = op.value; break;
+      case OpKind::kDelete: model.erase(std::string(op.key)); break;
       case OpKind::kPrefixDelete:
         std::erase_if(model, [&](const auto& row) { return row.first.starts_with(op.key); });
         break;
-      case OpKind::kClear:
-        model.clear();
-        break;
+      case OpKind::kClear: model.clear(); break;
     }
   }
 }
@@ -64,8 +58,7 @@ void check_scan(TabletFixture& f, Tablet* tablet, const Model& model, const std:
                 const std::string& after, uint64_t rows_max) {
   std::vector<std::pair<std::string, std::string>> expected;
   for (const auto& [key, value] : model) {
-    if (key.starts_with(prefix) && key > after && expected.size() < rows_max)
-      expected.emplace_back(key, value);
+    if (key.starts_with(prefix) && key > after && expected.size() < rows_max) expected.emplace_back(key, value);
   }
   std::vector<std::pair<std::string, std::string>> seen;
   const bool in_memory = tablet->scan(prefix, after, [&](std::string_view key, std::string_view value) {

@@ -10,10 +10,8 @@ using test::at;
 using test::put;
 using test::TabletFixture;
 
-void fill(Tablet* tablet, uint64_t first, uint64_t last, const std::string& value,
-          uint64_t distinct = ~0ull) {
-  for (uint64_t i = first; i <= last; ++i)
-    put(tablet, i, "key" + std::to_string(100'000 + i % distinct), value);
+void fill(Tablet* tablet, uint64_t first, uint64_t last, const std::string& value, uint64_t distinct = ~0ull) {
+  for (uint64_t i = first; i <= last; ++i) put(tablet, i, "key" + std::to_string(100'000 + i % distinct), value);
 }
 
 std::string first_sstable(TabletFixture& f) {
@@ -209,8 +207,7 @@ TEST_CASE("a checkpoint installs elsewhere as an exact copy, and its files survi
   CHECK(f.read(f.tablet(2), "key100100") == "newer");
 }
 
-TEST_CASE(
-    "a snapshot with a flipped bit or a lie about its files is refused and leaves the tablet as it was") {
+TEST_CASE("a snapshot with a flipped bit or a lie about its files is refused and leaves the tablet as it was") {
   TabletFixture f;
   REQUIRE(f.open());
   fill(f.tablet(1), 1, 100, "value");
@@ -223,8 +220,7 @@ TEST_CASE(
   lie[lie.size() / 2] ^= 1;
   CHECK(f.store->install_now({2}, (*made)->dir, lie, at(100)).error().code == ErrorCode::kCorruption);
   REQUIRE(f.fs.flip_bit(join_path((*made)->dir, (*made)->files[0].name), 8000));
-  CHECK(f.store->install_now({2}, (*made)->dir, (*made)->manifest, at(100)).error().code ==
-        ErrorCode::kCorruption);
+  CHECK(f.store->install_now({2}, (*made)->dir, (*made)->manifest, at(100)).error().code == ErrorCode::kCorruption);
   CHECK(f.read(f.tablet(2), "mine") == "stays");
 }
 
