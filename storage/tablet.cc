@@ -42,7 +42,7 @@ void TabletImpl::apply_op(const Op& op, uint64_t sequence, uint64_t time_ms) {
     case OpKind::kDelete: mutable_->remove(op.key, hash64(op.key), sequence, time_ms); break;
     case OpKind::kPrefixDelete: mutable_->remove_prefix(op.key, sequence, time_ms); break;
     case OpKind::kClear:
-      mutable_ = new_memtable();
+      mutable_ = new_memtable(mutable_->keeps_order());
       mutable_clear_ = clear_sequence_ = sequence;
       break;
   }

@@ -56,7 +56,9 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
     std::move_only_function<void(Result<Checkpoint>)> done;
   };
 
-  std::shared_ptr<Memtable> new_memtable() { return std::make_shared<Memtable>(next_memtable_++); }
+  std::shared_ptr<Memtable> new_memtable(bool keep_order = false) {
+    return std::make_shared<Memtable>(next_memtable_++, keep_order);
+  }
   void apply_op(const Op& op, uint64_t sequence, uint64_t time_ms);
   void account();
   ReadView view() const;  // with the mutable memtable: for the loop only

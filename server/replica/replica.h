@@ -165,6 +165,8 @@ class Replica final : private RowView {
   void remove(std::string_view row_key) override;
   void remove_prefix(std::string_view prefix) override;
   void clear_all() override;
+  // Versions are given to exploded collections only, so without one there has never been any in this range.
+  bool may_be_exploded(std::string_view) override { return version_counter_ != 0; }
   uint64_t next_version() override { return ++version_counter_; }
   uint64_t now_ms() const override { return turn_ms_; }
 

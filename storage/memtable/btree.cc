@@ -12,17 +12,9 @@ namespace {
 
 using Node = BTree::Node;
 
-// Eight bytes behind the prefix as a number that sorts like them; short keys are padded with zeroes.
-uint64_t head_of(std::string_view key, uint32_t prefix) {
-  if (key.size() >= prefix + 8) return get_big_u64(key.data() + prefix);
-  char padded[8] = {};
-  if (key.size() > prefix) std::memcpy(padded, key.data() + prefix, key.size() - prefix);
-  return get_big_u64(padded);
-}
-
 void set_prefix(Node* node, uint32_t prefix) {
   node->prefix = prefix;
-  for (uint32_t i = 0; i < node->count; ++i) node->heads[i] = head_of(node->keys[i]->key(), prefix);
+  for (uint32_t i = 0; i < node->count; ++i) node->heads[i] = BTree::head_of(node->keys[i]->key(), prefix);
 }
 
 // Number of keys below `key` (kBelow) or not above it.
@@ -34,7 +26,7 @@ uint32_t rank(const Node* node, std::string_view key) {
     const int order = key.substr(0, prefix).compare(shared);
     if (order != 0) return order < 0 ? 0 : node->count;
   }
-  const uint64_t head = head_of(key, prefix);
+  const uint64_t head = BTree::head_of(key, prefix);
   uint32_t low = 0;
   for (uint32_t n = node->count; n > 0;) {
     const uint32_t half = n / 2;
@@ -75,11 +67,18 @@ void insert_at(Node* node, uint32_t slot, MemEntry* entry, Node* child) {
   if (shared < node->prefix) {
     set_prefix(node, shared);
   } else {
-    node->heads[slot] = head_of(key, node->prefix);
+    node->heads[slot] = BTree::head_of(key, node->prefix);
   }
 }
 
 }  // namespace
+
+uint64_t BTree::head_of(std::string_view key, size_t prefix) {
+  if (key.size() >= prefix + 8) return get_big_u64(key.data() + prefix);
+  char padded[8] = {};
+  if (key.size() > prefix) std::memcpy(padded, key.data() + prefix, key.size() - prefix);
+  return get_big_u64(padded);
+}
 
 BTree::Node* BTree::new_node(bool leaf) {
   const size_t bytes = sizeof(Node) + (leaf ? 0 : kSlots * sizeof(Node*));

@@ -49,6 +49,9 @@ class BTree {
     }
   };
 
+  // Eight bytes of the key behind `prefix` as a number that sorts like them; short keys are padded with zeroes.
+  static uint64_t head_of(std::string_view key, size_t prefix);
+
   explicit BTree(Arena& arena) : arena_(arena) {}
   // Requires: the key is not in the tree.
   void insert(MemEntry* entry);

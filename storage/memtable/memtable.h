@@ -1,11 +1,14 @@
-// The sorted buffer of the newest writes of one tablet: one version of each row.
+// The buffer of the newest writes of one tablet: one version of each row, found by hash; put in order only when
+// somebody asks for order (a scan, the flush), for most rows are overwritten or read by key before that.
 //
 // Thread safety: one writer and reader (the loop) until sealed by its owner; then any reader.
 // Ownership:     owns all bytes. A view is valid until the row is written again, or, once sealed, as long as
 // the table.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
@@ -18,7 +21,8 @@ namespace cairn::storage {
 
 class Memtable {
  public:
-  explicit Memtable(uint64_t id) : id_(id), tree_(arena_) {}
+  // keep_order: rows are put in order as they come. For a table that is going to be scanned again and again.
+  explicit Memtable(uint64_t id, bool keep_order = false) : id_(id), keeps_order_(keep_order), tree_(tree_arena_) {}
   Memtable(const Memtable&) = delete;
   Memtable& operator=(const Memtable&) = delete;
 
@@ -40,9 +44,17 @@ class Memtable {
 
   uint64_t id() const { return id_; }
   uint64_t rows() const { return rows_; }
+  // Has been scanned, and keeps its rows in order since. Before it is sealed only.
+  bool keeps_order() const { return keeps_order_; }
   bool empty() const { return rows_ == 0 && prefixes_.empty(); }
-  uint64_t bytes() const { return arena_.used() + slots_.size() * sizeof(Slot) + prefix_bytes_; }
-  BTree::Position lower_bound(std::string_view key) const { return tree_.lower_bound(key); }
+  // What the rows take; their order is counted whether or not it was made yet.
+  uint64_t bytes() const {
+    return arena_.used() + slots_.size() * sizeof(Slot) + rows_ * kOrderBytesPerRow + prefix_bytes_;
+  }
+  BTree::Position lower_bound(std::string_view key) const {
+    if (!ordered_.load(std::memory_order_acquire)) make_order();
+    return tree_.lower_bound(key);
+  }
 
  private:
   struct Slot {
@@ -52,11 +64,20 @@ class Memtable {
   void write(std::string_view key, uint64_t hash, OpKind kind, std::string_view value, uint64_t sequence,
              uint64_t time_ms);
   void grow_slots();
+  void make_order() const;
   MemEntry* entry_at(uint32_t ref) const { return reinterpret_cast<MemEntry*>(arena_.at(ref - 1)); }
+
+  static constexpr uint64_t kOrderBytesPerRow = 20;  // of the tree and of the list below
 
   uint64_t id_;
   Arena arena_;
-  BTree tree_;
+  // Made on demand, by any reader once the table is sealed: hence apart from the rows' arena, and behind a mutex.
+  mutable std::mutex order_mutex_;
+  mutable std::atomic<bool> ordered_ = true;
+  mutable bool keeps_order_;
+  mutable std::vector<MemEntry*> unordered_;  // rows that are not in the tree yet
+  mutable Arena tree_arena_;
+  mutable BTree tree_;
   std::vector<Slot> slots_;  // open addressing, power of two, at most 3/4 full
   uint64_t rows_ = 0;
   PrefixTombstones prefixes_;

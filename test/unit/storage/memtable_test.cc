@@ -44,6 +44,30 @@ TEST_CASE("a memtable keeps the order of std::map for keys of every shape") {
   }
 }
 
+TEST_CASE("a memtable that is scanned between writes shows every row in order each time") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SeededRandom random(seed);
+    Memtable table(1, random.chance(0.3));
+    std::map<std::string, uint64_t> model;
+    for (uint64_t i = 1; i <= 2000; ++i) {
+      const std::string key = std::to_string(random.below(800));
+      table.put(key, hash64(key), "v", i, i);
+      model[key] = i;
+      if (!random.chance(0.01)) continue;
+      MemtableCursor cursor(table);
+      CursorState state = cursor.seek({});
+      for (const auto& [expected, sequence] : model) {
+        REQUIRE(state == CursorState::kRow);
+        REQUIRE(cursor.row().key == expected);
+        REQUIRE(cursor.row().sequence == sequence);
+        state = cursor.next();
+      }
+      REQUIRE(state == CursorState::kEnd);
+      CHECK(table.keeps_order());
+    }
+  }
+}
+
 TEST_CASE("an updated row takes no more memory while it fits, and an idle memtable takes none") {
   Memtable table(1);
   CHECK(table.bytes() == 0);
