@@ -33,8 +33,8 @@ struct NodeConfig {
   std::string log_level = "info";
   std::string log_file;  // empty: standard error
   std::string log_writer = "inline";
-  uint64_t storage_memtable_bytes = 16ull << 20;
-  uint64_t storage_memtable_budget_bytes = 128ull << 20;
+  uint64_t storage_memtable_bytes = 64ull << 20;
+  uint64_t storage_memtable_budget_bytes = 256ull << 20;
   uint64_t storage_block_cache_bytes = 64ull << 20;
   uint64_t storage_log_budget_bytes = 512ull << 20;
   uint64_t limits_command_bytes = 8ull << 20;

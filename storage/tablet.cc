@@ -7,6 +7,10 @@
 #include "storage/tablet_impl.h"
 
 namespace cairn::storage {
+namespace {
+constexpr size_t kPrefetchAhead = 6;     // rows
+constexpr size_t kHashesKept = 1 << 16;  // of an unusually large batch the scratch memory is given back
+}  // namespace
 
 TabletImpl::TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shared_ptr<const Version> version,
                        const AppliedPosition& flushed)
@@ -20,26 +24,33 @@ TabletImpl::~TabletImpl() = default;
 Result<void> TabletImpl::apply(const AppliedPosition& position, std::string_view operations) {
   if (position.index <= applied_.index) return {};  // replay
   Op op;
-  uint64_t count = 0;
+  hashes_.clear();
   BatchReader check(operations);
-  while (check.next(op)) ++count;
-  if (!check.ok() || count >= uint64_t{1} << kOrdinalBits) {
+  while (check.next(op)) {
+    hashes_.push_back(hash64(op.key));
+    mutable_->prefetch_slot(hashes_.back());
+  }
+  if (!check.ok() || hashes_.size() >= uint64_t{1} << kOrdinalBits) {
     return Error{ErrorCode::kCorruption, "range " + std::to_string(range_.value) + " index " +
                                              std::to_string(position.index.value) + ": malformed operations"};
   }
   uint64_t sequence = position.index.value << kOrdinalBits;
   BatchReader reader(operations);
-  while (reader.next(op)) apply_op(op, sequence++, position.time_ms);
+  for (size_t i = 0; reader.next(op); ++i) {
+    if (i + kPrefetchAhead < hashes_.size()) mutable_->prefetch_entry(hashes_[i + kPrefetchAhead]);
+    apply_op(op, hashes_[i], sequence++, position.time_ms);
+  }
+  if (hashes_.capacity() > kHashesKept) hashes_ = {};
   applied_ = position;
   account();
   if (mutable_->bytes() >= store_.options().memtable_bytes) flush();
   return {};
 }
 
-void TabletImpl::apply_op(const Op& op, uint64_t sequence, uint64_t time_ms) {
+void TabletImpl::apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64_t time_ms) {
   switch (op.kind) {
-    case OpKind::kPut: mutable_->put(op.key, hash64(op.key), op.value, sequence, time_ms); break;
-    case OpKind::kDelete: mutable_->remove(op.key, hash64(op.key), sequence, time_ms); break;
+    case OpKind::kPut: mutable_->put(op.key, hash, op.value, sequence, time_ms); break;
+    case OpKind::kDelete: mutable_->remove(op.key, hash, sequence, time_ms); break;
     case OpKind::kPrefixDelete: mutable_->remove_prefix(op.key, sequence, time_ms); break;
     case OpKind::kClear:
       mutable_ = new_memtable(mutable_->keeps_order());

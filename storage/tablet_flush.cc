@@ -77,6 +77,7 @@ bool TabletImpl::seal() {
   const LogIndex covered = sealed_.empty() ? flushed_.index : sealed_.back().position.index;
   if (applied_.index == covered) return false;
   const bool keep_order = mutable_->keeps_order();
+  mutable_->seal();
   sealed_.push_back({std::move(mutable_), applied_, mutable_clear_, {}});
   mutable_ = new_memtable(keep_order);
   mutable_clear_ = 0;

@@ -59,7 +59,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   std::shared_ptr<Memtable> new_memtable(bool keep_order = false) {
     return std::make_shared<Memtable>(next_memtable_++, keep_order);
   }
-  void apply_op(const Op& op, uint64_t sequence, uint64_t time_ms);
+  void apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64_t time_ms);
   void account();
   ReadView view() const;  // with the mutable memtable: for the loop only
 
@@ -92,6 +92,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   std::deque<Sealed> sealed_;    // oldest first
   std::shared_ptr<const Version> version_;
   AppliedPosition applied_, flushed_;
+  std::vector<uint64_t> hashes_;  // of the batch being applied
   uint64_t accounted_bytes_ = 0;
 
   bool flushing_ = false;

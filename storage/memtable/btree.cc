@@ -154,9 +154,9 @@ BTree::Position BTree::lower_bound(std::string_view key) const {
   if (root_ == nullptr) return {};
   const Node* node = root_;
   while (!node->leaf) node = node->children[child_slot(node, key)];
-  Position at{node, rank<true>(node, key)};
-  if (at.slot == node->count) at = {node->next, 0};
-  return at;
+  const uint32_t slot = rank<true>(node, key);
+  if (slot == node->count) return Position::start_of(node->next);
+  return {node->keys + slot, node->keys + node->count, node->next};
 }
 
 }  // namespace cairn::storage

@@ -37,15 +37,17 @@ class BTree {
     MemEntry* keys[kSlots];
     Node* children[];  // inner nodes only: children[i] holds keys >= keys[i]; keys[0] counts as lowest of all
   };
+  // A place in a sequence of entries: the tree's, or a sorted array's.
   struct Position {
-    const Node* leaf = nullptr;  // null: the end
-    uint32_t slot = 0;
-    const MemEntry* entry() const { return leaf->keys[slot]; }
+    MemEntry* const* at = nullptr;  // null: the end
+    MemEntry* const* end = nullptr;
+    const Node* next = nullptr;  // the leaf that follows
+    const MemEntry* entry() const { return *at; }
     void advance() {
-      if (++slot == leaf->count) {
-        leaf = leaf->next;
-        slot = 0;
-      }
+      if (++at == end) *this = start_of(next);
+    }
+    static Position start_of(const Node* leaf) {
+      return leaf == nullptr ? Position{} : Position{leaf->keys, leaf->keys + leaf->count, leaf->next};
     }
   };
 
@@ -56,6 +58,7 @@ class BTree {
   // Requires: the key is not in the tree.
   void insert(MemEntry* entry);
   Position lower_bound(std::string_view key) const;
+  bool empty() const { return root_ == nullptr; }
 
  private:
   static constexpr size_t kDepthMax = 16;

@@ -70,19 +70,33 @@ void Memtable::write(std::string_view key, uint64_t hash, OpKind kind, std::stri
 void Memtable::make_order() const {
   const std::lock_guard lock(order_mutex_);
   if (ordered_.load(std::memory_order_relaxed)) return;
-  // Sorted first: a tree that grows at its end is several times cheaper than one that grows everywhere.
   std::string_view shared = unordered_.front()->key();
-  for (const MemEntry* entry : unordered_) shared = shared.substr(0, common_prefix(shared, entry->key()));
+  for (const MemEntry* entry : unordered_) {
+    if (!entry->key().starts_with(shared)) shared = shared.substr(0, common_prefix(shared, entry->key()));
+  }
   std::vector<std::pair<uint64_t, MemEntry*>> sorted;
   sorted.reserve(unordered_.size());
   for (MemEntry* entry : unordered_) sorted.emplace_back(BTree::head_of(entry->key(), shared.size()), entry);
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
     return a.first != b.first ? a.first < b.first : a.second->key() < b.second->key();
   });
-  for (const auto& [head, entry] : sorted) tree_.insert(entry);
+  if (sealed_ && tree_.empty()) {
+    for (size_t i = 0; i < sorted.size(); ++i) unordered_[i] = sorted[i].second;
+    sorted_ = std::move(unordered_);
+  } else {
+    // In order: a tree that grows at its end is several times cheaper than one that grows everywhere.
+    for (const auto& [head, entry] : sorted) tree_.insert(entry);
+  }
   unordered_ = {};
   keeps_order_ = true;
   ordered_.store(true, std::memory_order_release);
+}
+
+BTree::Position Memtable::lower_bound_in_array(std::string_view key) const {
+  const auto found = std::lower_bound(sorted_.begin(), sorted_.end(), key,
+                                      [](const MemEntry* entry, std::string_view k) { return entry->key() < k; });
+  if (found == sorted_.end()) return {};
+  return {&*found, sorted_.data() + sorted_.size(), nullptr};
 }
 
 void Memtable::grow_slots() {

@@ -53,7 +53,19 @@ class Memtable {
   }
   BTree::Position lower_bound(std::string_view key) const {
     if (!ordered_.load(std::memory_order_acquire)) make_order();
-    return tree_.lower_bound(key);
+    return sorted_.empty() ? tree_.lower_bound(key) : lower_bound_in_array(key);
+  }
+  // No more writes. From now on anyone may read.
+  void seal() { sealed_ = true; }
+
+  // Hints for write(): first the one, some rows later the other.
+  void prefetch_slot(uint64_t hash) const {
+    if (!slots_.empty()) __builtin_prefetch(&slots_[static_cast<uint32_t>(hash) & (slots_.size() - 1)]);
+  }
+  void prefetch_entry(uint64_t hash) const {
+    if (slots_.empty()) return;
+    const Slot& slot = slots_[static_cast<uint32_t>(hash) & (slots_.size() - 1)];
+    if (slot.ref != 0) __builtin_prefetch(entry_at(slot.ref));
   }
 
  private:
@@ -65,6 +77,7 @@ class Memtable {
              uint64_t time_ms);
   void grow_slots();
   void make_order() const;
+  BTree::Position lower_bound_in_array(std::string_view key) const;
   MemEntry* entry_at(uint32_t ref) const { return reinterpret_cast<MemEntry*>(arena_.at(ref - 1)); }
 
   static constexpr uint64_t kOrderBytesPerRow = 20;  // of the tree and of the list below
@@ -76,6 +89,8 @@ class Memtable {
   mutable std::atomic<bool> ordered_ = true;
   mutable bool keeps_order_;
   mutable std::vector<MemEntry*> unordered_;  // rows that are not in the tree yet
+  mutable std::vector<MemEntry*> sorted_;     // all rows, if they were put in order after the table was sealed
+  bool sealed_ = false;
   mutable Arena tree_arena_;
   mutable BTree tree_;
   std::vector<Slot> slots_;  // open addressing, power of two, at most 3/4 full
@@ -99,8 +114,10 @@ class MemtableCursor final : public RowCursor {
   const Row& row() const override { return row_; }
 
  private:
+  static constexpr ptrdiff_t kPrefetchAhead = 4;
   CursorState load() {
-    if (at_.leaf == nullptr) return CursorState::kEnd;
+    if (at_.at == nullptr) return CursorState::kEnd;
+    if (at_.end - at_.at > kPrefetchAhead) __builtin_prefetch(at_.at[kPrefetchAhead]);
     const MemEntry* entry = at_.entry();
     row_ = {entry->key(),
             {entry->value, entry->value_size},
