@@ -147,6 +147,7 @@ class Node final : public CommandSink,
   NodeId leader_of(RangeId range) override;
   void learn_leader(RangeId range, NodeId leader) override;
   void send_forward(NodeId to, std::string frame) override;
+  bool route(const CommandCall& call, Instant deadline) override;
   void pump_later(Duration delay) override;
 
   // SnapshotHost
@@ -166,7 +167,10 @@ class Node final : public CommandSink,
   void on_liveness(const PeerReport& report);
   void on_forward(const PeerIdentity& from, const SharedBytes& frame);
   // Runs a command of connection `session` for one range: here, or by forwarding.
-  bool dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply);
+  bool dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply, Instant deadline = kNever);
+  RangeId range_of_slot(uint16_t slot) const;  // 0: not known yet
+  bool ranges_known() const { return directory_loaded_ && !by_slot_.empty(); }
+  void run_everywhere(const CommandCall& call, Instant deadline);
   uint64_t add_callback(std::function<void(std::string_view)> done);
   void arm_deadline_timer();
   void tick();
