@@ -82,9 +82,11 @@ class Node final : public CommandSink,
   const Identity& identity() const { return identity_; }
   const NodeOptions& options() const { return options_; }
   const Directory& directory() const { return directory_; }
-  // 200 of /readyz: group 0 and every local range know a leader. `why` gets what is missing.
+  // 200 of /readyz: group 0 is known, the ranges exist, and every local one has its replica and knows a leader. A node
+  // whose cluster waits for its initial nodes is not ready: it could serve nothing. `why` (may be null) gets what is
+  // missing.
   bool ready(std::string* why) const;
-  // Stronger, for the demo: all voters of group 0, every range created and led.
+  // Stronger, for the demo: group 0 has all its voters too.
   bool cluster_ready(std::string* why) const;
   std::vector<PeerView> peers() const;
   const std::map<RangeId, std::unique_ptr<Replica>>& replicas() const { return replicas_; }

@@ -42,6 +42,34 @@ TEST_CASE("commands to a node that knows no ranges yet wait for them, in order")
   CHECK(again.node->forwarding_waiting() == 0);
 }
 
+TEST_CASE("a node is ready once its cluster has ranges and every local one knows a leader") {
+  NodeHarness h;
+  NodeOptions options = single();
+  options.initial_nodes = 2;
+  const HarnessNode& first = h.start(options);
+  h.run_for(3 * kSecond);
+  std::string why;
+  CHECK_FALSE(first.node->ready(&why));
+  CHECK(why == "the ranges are not created yet");
+  CHECK_FALSE(first.node->topology().ok);
+
+  NodeOptions joining = NodeHarness::options("two");
+  joining.join = {"one:7379"};
+  const HarnessNode& second = h.start(joining);
+  // On the way there is no moment at which a node says yes and serves nothing.
+  const auto check = [](const HarnessNode& n) {
+    if (!n.node->ready(nullptr)) return false;
+    for (const auto& [id, range] : n.node->directory().ranges()) {
+      const Replica* replica = n.node->replicas().at(id).get();
+      REQUIRE(replica->core().leader().value != 0);
+    }
+    REQUIRE(n.node->directory().ranges().size() == 2);
+    return true;
+  };
+  CHECK(h.run_until([&] { return check(first) && check(second); }));
+  CHECK(first.node->topology().ok);
+}
+
 TEST_CASE("a cluster that gets no ranges answers CLUSTERDOWN after cluster.wait_for_leader") {
   NodeHarness h;
   NodeOptions options = single();
