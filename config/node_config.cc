@@ -11,6 +11,8 @@
 namespace cairn::config {
 namespace {
 
+constexpr std::string_view kDefault = "default";  // the origin of a value that nobody has set
+
 using C = NodeConfig;
 #define TEXT(member) [](C& c, std::string v) { c.member = std::move(v); }, nullptr
 #define NUMBER(member) nullptr, [](C& c, uint64_t v) { c.member = v; }
@@ -169,6 +171,8 @@ Result<void> walk(NodeConfig& config, const YAML::Node& node, const std::string&
     if (key == nullptr) return unknown_key(where, name);
     if (!item.second.IsScalar())
       return invalid(where, "`" + name + "` must be one value; allowed: " + std::string(key->range));
+    // The file is read first, so whatever has an origin has it from the file.
+    if (config.origins[name] != kDefault) return invalid(where, "`" + name + "` stands here for the second time");
     CAIRN_TRY_VOID(set(config, *key, item.second.Scalar(), where));
   }
   return {};
@@ -260,7 +264,7 @@ Result<void> validate(const NodeConfig& config) {
   const auto open = [](const std::string& address) { return !is_loopback(address); };
   const auto origin = [&](const char* key) {
     const auto found = config.origins.find(key);
-    return found == config.origins.end() ? std::string("default") : found->second;
+    return found == config.origins.end() ? std::string(kDefault) : found->second;
   };
   const std::pair<const char*, const std::string*> bindings[] = {{"client.listen", &config.client_listen},
                                                                  {"peer.listen", &config.peer_listen},
@@ -276,7 +280,7 @@ Result<void> validate(const NodeConfig& config) {
 
 Result<NodeConfig> load(const LoadRequest& request) {
   NodeConfig config;
-  for (const KeySpec& key : kKeys) config.origins[std::string(key.name)] = "default";
+  for (const KeySpec& key : kKeys) config.origins[std::string(key.name)] = kDefault;
   if (!request.file.empty()) CAIRN_TRY_VOID(load_file(config, request.file));
   for (const auto& [name, value] : request.environment) {
     if (!name.starts_with("CAIRN_")) continue;

@@ -9,16 +9,63 @@ namespace {
 constexpr Duration kRetry = 5 * kMillisecond;
 constexpr std::string_view kNoLeader =
     "-CLUSTERDOWN no leader of the key's range was found in time; the command was not applied\r\n";
+constexpr std::string_view kNoRange =
+    "-CLUSTERDOWN this node knows no range of the key yet; the command was not applied\r\n";
 constexpr std::string_view kLost =
     "-INDETERMINATE the request may have been applied: the connection to the range's leader was lost\r\n";
 }  // namespace
 
-void Forwarding::add(uint64_t session, RangeId range, const CommandCall& call) {
+void Forwarding::add(uint64_t session, RangeId range, const CommandCall& call, Instant deadline) {
   const Key key{session, range};
   Stream& stream = streams_[key];
-  stream.items.push_back({OwnedCommand(call), host_.now() + wait_for_leader_, 0, {}});
+  stream.items.push_back({OwnedCommand(call), std::min(deadline, host_.now() + wait_for_leader_), 0, {}});
   ++waiting_;
   pump(key);
+}
+
+void Forwarding::add_unrouted(uint64_t session, const CommandCall& call) {
+  unrouted_[session].push_back({OwnedCommand(call), host_.now() + wait_for_leader_, 0, {}});
+  ++waiting_;
+  host_.pump_later(4 * kRetry);
+}
+
+void Forwarding::route_all() {
+  std::vector<uint64_t> sessions;
+  for (const auto& [session, items] : unrouted_) sessions.push_back(session);
+  std::vector<std::string_view> argv;
+  for (const uint64_t session : sessions) {
+    // Looked up again each time: what is delivered may bring further commands, or close the session.
+    for (auto found = unrouted_.find(session); found != unrouted_.end(); found = unrouted_.find(session)) {
+      if (found->second.empty()) {
+        unrouted_.erase(found);
+        break;
+      }
+      Item item = std::move(found->second.front());
+      found->second.pop_front();
+      --waiting_;
+      if (host_.route(item.command.call(argv), item.deadline)) continue;
+      ++waiting_;
+      found->second.push_front(std::move(item));
+      break;
+    }
+  }
+}
+
+void Forwarding::expire_unrouted() {
+  const Instant now = host_.now();
+  std::vector<ReplyTarget> expired;
+  for (auto at = unrouted_.begin(); at != unrouted_.end();) {
+    std::deque<Item>& items = at->second;
+    for (; !items.empty() && now >= items.front().deadline; items.pop_front()) {
+      expired.push_back(items.front().command.target());
+      --waiting_;
+    }
+    at = items.empty() ? unrouted_.erase(at) : std::next(at);
+  }
+  for (const ReplyTarget& target : expired) {
+    metrics_.expired.add_owned();
+    host_.deliver(target, kNoRange);
+  }
 }
 
 // Sends or runs what can go, in order. Items that were sent form a prefix unless something was refused.
@@ -138,6 +185,10 @@ void Forwarding::peer_lost(NodeId peer) {
 }
 
 void Forwarding::session_closed(uint64_t session) {
+  if (const auto found = unrouted_.find(session); found != unrouted_.end()) {
+    waiting_ -= found->second.size();
+    unrouted_.erase(found);
+  }
   for (auto at = streams_.lower_bound({session, RangeId{0}}); at != streams_.end() && at->first.first == session;) {
     for (const Item& item : at->second.items) {
       if (item.request != 0) {
@@ -151,6 +202,7 @@ void Forwarding::session_closed(uint64_t session) {
 }
 
 void Forwarding::pump_all() {
+  expire_unrouted();
   std::vector<Key> keys;
   for (const auto& [key, stream] : streams_) keys.push_back(key);
   const Instant now = host_.now();
@@ -181,10 +233,14 @@ void Forwarding::pump_all() {
 
 void Forwarding::fail_all(std::string_view error) {
   auto streams = std::exchange(streams_, {});
+  const auto unrouted = std::exchange(unrouted_, {});
   requests_.clear();
   waiting_ = 0;
   for (auto& [key, stream] : streams) {
     for (const Item& item : stream.items) host_.deliver(item.command.target(), item.request == 0 ? error : kLost);
+  }
+  for (const auto& [session, items] : unrouted) {
+    for (const Item& item : items) host_.deliver(item.command.target(), error);
   }
 }
 

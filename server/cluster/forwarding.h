@@ -1,5 +1,5 @@
-// Commands of this node's connections that cannot run here at once: forwarded to the leader, or waiting for one.
-// First-in first-out per (connection, range), retries included.
+// Commands of this node's connections that cannot run here at once: forwarded to the leader, or waiting for one, or for
+// this node to know their range. First-in first-out per (connection, range), retries included.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace cairn::server {
 struct ForwardingMetrics {
   Counter forwarded;  // sent to another node
   Counter refused;    // answered: not the leader
-  Counter expired;    // no leader within cluster.wait_for_leader
+  Counter expired;    // no leader, or no range, within cluster.wait_for_leader
   Counter lost;       // the connection went while the outcome was unknown
 };
 
@@ -36,6 +36,9 @@ class ForwardingHost {
   virtual void learn_leader(RangeId range, NodeId leader) = 0;
   virtual void send_forward(NodeId to, std::string frame) = 0;
   virtual void deliver(const ReplyTarget& target, std::string_view reply) = 0;
+  // Brings a command that waited for its range to where it runs; `deadline` goes with it. False: its range is still
+  // unknown. May deliver replies before it returns.
+  virtual bool route(const CommandCall& call, Instant deadline) = 0;
   // Call Forwarding::pump_all() after `delay`.
   virtual void pump_later(Duration delay) = 0;
 };
@@ -49,7 +52,17 @@ class Forwarding {
   bool busy(uint64_t session, RangeId range) const {
     return !streams_.empty() && streams_.find({session, range}) != streams_.end();
   }
-  void add(uint64_t session, RangeId range, const CommandCall& call);
+  // `deadline`: earlier than cluster.wait_for_leader from now, for a command that has waited before.
+  void add(uint64_t session, RangeId range, const CommandCall& call, Instant deadline = kNever);
+  // Commands whose range this node does not know yet (it is starting, or the cluster has none): one queue for each
+  // connection. While it is not empty, whatever else the connection sends has to queue behind.
+  bool unrouted(uint64_t session) const {
+    if (unrouted_.empty()) return false;
+    const auto found = unrouted_.find(session);
+    return found != unrouted_.end() && !found->second.empty();
+  }
+  void add_unrouted(uint64_t session, const CommandCall& call);
+  void route_all();  // the ranges may be known now
   void on_reply(NodeId from, const ForwardReplyFrame& frame);
   // The connection to `peer` is gone or it no longer answers.
   void peer_lost(NodeId peer);
@@ -76,10 +89,12 @@ class Forwarding {
   using Key = std::pair<uint64_t, RangeId>;
 
   void pump(const Key& key);
+  void expire_unrouted();
 
   ForwardingHost& host_;
   const Duration wait_for_leader_;
   std::map<Key, Stream> streams_;
+  std::map<uint64_t, std::deque<Item>> unrouted_;
   std::map<uint64_t, Key> requests_;
   uint64_t next_request_ = 1;
   size_t waiting_ = 0;

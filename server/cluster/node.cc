@@ -423,49 +423,76 @@ void Node::pump_later(Duration delay) {
   });
 }
 
-bool Node::dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply) {
+bool Node::dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply, Instant deadline) {
   if (!forwarding_.busy(session, range)) {
     Replica* replica = find_replica(range);
     if (replica != nullptr && replica->leads()) return replica->execute(call, reply);
   }
-  forwarding_.add(session, range, call);
+  forwarding_.add(session, range, call, deadline);
   return false;
+}
+
+RangeId Node::range_of_slot(uint16_t slot) const {
+  if (by_slot_.empty()) return {};
+  const Replica* replica = by_slot_[slot];
+  return replica != nullptr ? replica->range() : directory_.range_of_slot(slot);
 }
 
 bool Node::execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto, RespWriter& reply) {
   const CommandCall call{
       &spec, argv, slot, static_cast<uint8_t>(proto), {ReplyTarget::Kind::kSession, {}, where.session, where.sequence}};
   metrics_.commands.add_owned();
-  if (by_slot_.empty()) {
-    reply.error("CLUSTERDOWN the cluster has no ranges yet");
-    return true;
+  if (forwarding_.unrouted(where.session)) {
+    forwarding_.add_unrouted(where.session, call);
+    return false;
   }
-  Replica* replica = by_slot_[slot];
+  Replica* replica = by_slot_.empty() ? nullptr : by_slot_[slot];
   if (replica != nullptr && replica->leads() && !forwarding_.busy(where.session, replica->range())) {
     metrics_.commands_local.add_owned();
     return replica->execute(call, reply);
   }
-  const RangeId range = directory_.range_of_slot(slot);
-  if (range.value == 0) {
-    reply.error("CLUSTERDOWN no range holds the slot");
-    return true;
+  if (const RangeId range = range_of_slot(slot); range.value != 0) {
+    forwarding_.add(where.session, range, call);
+  } else {
+    forwarding_.add_unrouted(where.session, call);
   }
-  forwarding_.add(where.session, range, call);
   return false;
 }
 
+bool Node::route(const CommandCall& call, Instant deadline) {
+  if (call.spec->place == CommandPlace::kEverywhere) {
+    if (!ranges_known()) return false;
+    run_everywhere(call, deadline);
+    return true;
+  }
+  const RangeId range = range_of_slot(call.slot);
+  if (range.value == 0) return false;
+  std::string bytes;
+  RespWriter reply(bytes, call.proto);
+  if (dispatch(call.target.id, range, call, reply, deadline)) deliver(call.target, bytes);
+  return true;
+}
+
 void Node::execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) {
+  const CommandCall call{
+      &spec, argv, 0, static_cast<uint8_t>(proto), {ReplyTarget::Kind::kSession, {}, where.session, where.sequence}};
+  if (!ranges_known() || forwarding_.unrouted(where.session)) {
+    forwarding_.add_unrouted(where.session, call);
+  } else {
+    run_everywhere(call, kNever);
+  }
+}
+
+void Node::run_everywhere(const CommandCall& call, Instant deadline) {
   struct Gather {
     size_t left = 0;
     int64_t sum = 0;
     std::string error;
   };
   auto gather = std::make_shared<Gather>();
-  const bool count = spec.evaluate == nullptr;
-  const CommandSpec& part = count ? kCountKeysCommand : spec;
+  const bool count = call.spec->evaluate == nullptr;
   const std::string_view count_argv[] = {kCountKeysCommand.name};
-  const ReplyTarget target{ReplyTarget::Kind::kSession, {}, where.session, where.sequence};
-  const auto finish = [this, gather, target, count, proto] {
+  const auto finish = [this, gather, target = call.target, count, proto = call.proto] {
     std::string bytes;
     RespWriter reply(bytes, proto);
     if (!gather->error.empty()) {
@@ -479,13 +506,6 @@ void Node::execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot wher
   };
   std::vector<RangeId> ranges;
   for (const auto& [id, range] : directory_.ranges()) ranges.push_back(id);
-  if (ranges.empty()) {
-    gather->error = "-CLUSTERDOWN the cluster has no ranges yet\r\n";
-    env_.loop->post([alive = alive_, finish] {
-      if (*alive) finish();
-    });
-    return;
-  }
   gather->left = ranges.size();
   for (RangeId range : ranges) {
     const uint64_t callback = add_callback([gather, finish](std::string_view reply) {
@@ -496,14 +516,15 @@ void Node::execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot wher
       }
       if (--gather->left == 0) finish();
     });
-    const CommandCall call{&part,
-                           count ? Argv(count_argv) : argv,
-                           0,
-                           static_cast<uint8_t>(proto),
-                           {ReplyTarget::Kind::kCallback, {}, callback, 0}};
+    CommandCall part = call;
+    if (count) {
+      part.spec = &kCountKeysCommand;
+      part.argv = count_argv;
+    }
+    part.target = {ReplyTarget::Kind::kCallback, {}, callback, 0};
     std::string bytes;
-    RespWriter reply(bytes, proto);
-    if (dispatch(where.session, range, call, reply)) {
+    RespWriter reply(bytes, call.proto);
+    if (dispatch(call.target.id, range, part, reply, deadline)) {
       // Never inside this call: the session expects the reply later.
       env_.loop->post([this, alive = alive_, callback, bytes] {
         if (*alive) deliver({ReplyTarget::Kind::kCallback, {}, callback, 0}, bytes);

@@ -82,9 +82,11 @@ class Node final : public CommandSink,
   const Identity& identity() const { return identity_; }
   const NodeOptions& options() const { return options_; }
   const Directory& directory() const { return directory_; }
-  // 200 of /readyz: group 0 and every local range know a leader. `why` gets what is missing.
+  // 200 of /readyz: group 0 is known, the ranges exist, and every local one has its replica and knows a leader. A node
+  // whose cluster waits for its initial nodes is not ready: it could serve nothing. `why` (may be null) gets what is
+  // missing.
   bool ready(std::string* why) const;
-  // Stronger, for the demo: all voters of group 0, every range created and led.
+  // Stronger, for the demo: group 0 has all its voters too.
   bool cluster_ready(std::string* why) const;
   std::vector<PeerView> peers() const;
   const std::map<RangeId, std::unique_ptr<Replica>>& replicas() const { return replicas_; }
@@ -147,6 +149,7 @@ class Node final : public CommandSink,
   NodeId leader_of(RangeId range) override;
   void learn_leader(RangeId range, NodeId leader) override;
   void send_forward(NodeId to, std::string frame) override;
+  bool route(const CommandCall& call, Instant deadline) override;
   void pump_later(Duration delay) override;
 
   // SnapshotHost
@@ -166,7 +169,10 @@ class Node final : public CommandSink,
   void on_liveness(const PeerReport& report);
   void on_forward(const PeerIdentity& from, const SharedBytes& frame);
   // Runs a command of connection `session` for one range: here, or by forwarding.
-  bool dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply);
+  bool dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply, Instant deadline = kNever);
+  RangeId range_of_slot(uint16_t slot) const;  // 0: not known yet
+  bool ranges_known() const { return directory_loaded_ && !by_slot_.empty(); }
+  void run_everywhere(const CommandCall& call, Instant deadline);
   uint64_t add_callback(std::function<void(std::string_view)> done);
   void arm_deadline_timer();
   void tick();

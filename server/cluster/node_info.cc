@@ -39,8 +39,7 @@ Topology Node::topology() const {
   topology.epoch = directory_.slot_map().version;
   topology.self = identity_.node;
   topology.cluster_mode = !whole();
-  std::string why;
-  topology.ok = ready(&why) && !directory_.ranges().empty();
+  topology.ok = ready(nullptr);
   for (const auto& [id, record] : directory_.nodes()) {
     TopologyNode node;
     node.id = id;
@@ -84,6 +83,14 @@ bool Node::ready(std::string* why) const {
   if (draining_) return missing("draining");
   if (identity_.node.value == 0) return missing("not joined yet");
   if (!directory_loaded_ || !directory_.cluster()) return missing("the system range is not loaded yet");
+  if (directory_.ranges().empty()) return missing("the ranges are not created yet");
+  for (const auto& [id, range] : directory_.ranges()) {
+    for (const auto& [node, replica] : range.members) {
+      if (node == identity_.node && replicas_.find(id) == replicas_.end()) {
+        return missing(fmt::format("range {} has no replica here yet", id.value));
+      }
+    }
+  }
   for (const auto& [id, replica] : replicas_) {
     if (replica->core().leader().value == 0) return missing(fmt::format("range {} knows no leader", id.value));
   }
@@ -101,14 +108,6 @@ bool Node::cluster_ready(std::string* why) const {
   const size_t wanted = std::min<size_t>(directory_.cluster()->initial_nodes, 5);
   if (configuration.joint() || configuration.voters.size() < wanted) {
     return missing(fmt::format("group 0 has {} of {} voters", configuration.voters.size(), wanted));
-  }
-  if (directory_.ranges().empty()) return missing("the ranges are not created yet");
-  for (const auto& [id, range] : directory_.ranges()) {
-    for (const auto& [node, replica] : range.members) {
-      if (node == identity_.node && replicas_.find(id) == replicas_.end()) {
-        return missing(fmt::format("range {} has no replica here yet", id.value));
-      }
-    }
   }
   return true;
 }

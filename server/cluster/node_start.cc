@@ -216,6 +216,7 @@ void Node::reconcile_ranges() {
     by_slot_[slot] = id.value == 0 ? nullptr : find_replica(id);
   }
   if (!any) by_slot_.clear();
+  forwarding_.route_all();
 }
 
 Result<void> Node::bootstrap() {

@@ -3,6 +3,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <list>
+#include <optional>
 
 #include "server/net/peer_transport.h"
 
@@ -21,42 +23,80 @@ constexpr uint32_t kHeaderBytesMax = 16 * 1024;
 constexpr uint64_t kBodyBytesMax = 1024 * 1024;
 }  // namespace
 
+namespace {
+class HttpConnection;
+}
+
 struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   Impl(EventLoop& l, Handle h) : loop(l), handle(std::move(h)), acceptor(l.context()) {}
   EventLoop& loop;
   Handle handle;
   tcp::acceptor acceptor;
   size_t connections = 0;
+  std::list<HttpConnection*>
+      silent;  // have not sent a whole request header; the one that has been so for longest first
   bool closed = false;
 
   void accept_next();
+  bool make_place();  // false: every connection is being served
 };
 
 namespace {
 
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  HttpConnection(tcp::socket socket, EventLoop& loop, HttpServer::Handle& handle, std::function<void()> gone)
-      : stream_(std::move(socket)), loop_(loop), handle_(handle), gone_(std::move(gone)) {}
-  ~HttpConnection() { gone_(); }
+  HttpConnection(tcp::socket socket, std::shared_ptr<HttpServer::Impl> server)
+      : stream_(std::move(socket)), server_(std::move(server)) {
+    ++server_->connections;
+  }
+  ~HttpConnection() {
+    spoke();
+    give_up_place();
+  }
 
   void read() {
     parser_.emplace();
     parser_->header_limit(kHeaderBytesMax);
     parser_->body_limit(kBodyBytesMax);
     stream_.expires_after(kRequestLimit);
-    http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
-      if (error == http::error::end_of_stream || error == beast::error::timeout) return self->close();
-      if (error == http::error::header_limit || error == http::error::body_limit) {
-        self->keep_alive_ = false;
-        return self->write(problem(413, "Too large", "the request is above the limit"));
-      }
-      if (error) return self->close();
-      self->run();
+    silent_ = server_->silent.insert(server_->silent.end(), this);
+    http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
+      self->spoke();
+      if (self->failed(error)) return;
+      http::async_read(self->stream_, self->buffer_, *self->parser_, [self](beast::error_code error, size_t) {
+        if (!self->failed(error)) self->run();
+      });
     });
   }
 
+  // Closes it for another one's sake.
+  void evict() {
+    spoke();
+    give_up_place();
+    beast::error_code ignored;
+    stream_.socket().close(ignored);  // what waits on it ends and drops this object
+  }
+
  private:
+  void spoke() {
+    if (silent_) server_->silent.erase(*silent_);
+    silent_.reset();
+  }
+  void give_up_place() {
+    if (counted_) --server_->connections;
+    counted_ = false;
+  }
+
+  bool failed(beast::error_code error) {
+    if (error == http::error::header_limit || error == http::error::body_limit) {
+      keep_alive_ = false;
+      write(problem(413, "Too large", "the request is above the limit"));
+    } else if (error) {
+      close();
+    }
+    return static_cast<bool>(error);
+  }
+
   void run() {
     const auto& request = parser_->get();
     keep_alive_ = request.keep_alive();
@@ -64,7 +104,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     version_ = request.version();
     stream_.expires_never();
     AdminRequest admin{std::string(request.method_string()), std::string(request.target())};
-    handle_(std::move(admin), [self = shared_from_this(), &loop = loop_](AdminReply reply) {
+    server_->handle(std::move(admin), [self = shared_from_this(), &loop = server_->loop](AdminReply reply) {
       loop.post([self, reply = std::move(reply)]() mutable { self->write(std::move(reply)); });
     });
   }
@@ -94,9 +134,9 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   }
 
   beast::tcp_stream stream_;
-  EventLoop& loop_;
-  HttpServer::Handle& handle_;
-  std::function<void()> gone_;
+  const std::shared_ptr<HttpServer::Impl> server_;
+  bool counted_ = true;  // in server_->connections
+  std::optional<std::list<HttpConnection*>::iterator> silent_;
   beast::flat_buffer buffer_{kHeaderBytesMax + 64 * 1024};
   std::optional<http::request_parser<http::string_body>> parser_;
   http::response<http::string_body> response_;
@@ -107,6 +147,13 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
 }  // namespace
 
+bool HttpServer::Impl::make_place() {
+  if (connections < kConnectionsMax) return true;
+  if (silent.empty()) return false;
+  silent.front()->evict();
+  return true;
+}
+
 void HttpServer::Impl::accept_next() {
   acceptor.async_accept([self = shared_from_this()](beast::error_code error, tcp::socket socket) {
     if (self->closed || error == asio::error::operation_aborted) return;
@@ -116,12 +163,7 @@ void HttpServer::Impl::accept_next() {
       });
       return;
     }
-    if (self->connections < kConnectionsMax) {
-      ++self->connections;
-      std::make_shared<HttpConnection>(std::move(socket), self->loop, self->handle, [self] {
-        --self->connections;
-      })->read();
-    }
+    if (self->make_place()) std::make_shared<HttpConnection>(std::move(socket), self)->read();
     self->accept_next();
   });
 }
@@ -133,6 +175,11 @@ Result<void> HttpServer::listen(const std::string& address) {
   CAIRN_TRY_VOID(listen_on(impl_->acceptor, address));
   impl_->accept_next();
   return {};
+}
+
+uint16_t HttpServer::port() const {
+  beast::error_code error;
+  return impl_->acceptor.local_endpoint(error).port();
 }
 
 void HttpServer::close() {

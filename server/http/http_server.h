@@ -11,7 +11,9 @@
 
 namespace cairn::server {
 
-// Thread safety: on `loop`'s thread. Limits: header 16 KiB, body 1 MiB, 5 s for a request, 64 connections.
+// Thread safety: on `loop`'s thread. Limits: header 16 KiB, body 1 MiB, 5 s for a request, 64 connections. When they
+// are all taken, a new one replaces the connection that has gone without a whole request header for longest; it is only
+// refused if every one is being served.
 class HttpServer {
  public:
   // `handle` gets a request and must call `done` once, on any thread.
@@ -19,10 +21,12 @@ class HttpServer {
   HttpServer(EventLoop& loop, Handle handle);
   ~HttpServer();
   Result<void> listen(const std::string& address);  // kInUse
+  uint16_t port() const;                            // that it listens on
   void close();
 
- private:
   struct Impl;
+
+ private:
   std::shared_ptr<Impl> impl_;
 };
 

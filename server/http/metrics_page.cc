@@ -4,50 +4,56 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "server/http/admin_api.h"
 
 namespace cairn::server {
 namespace {
 
+// The text format wants all samples of a family together, behind its one HELP and TYPE; callers may come in any order.
 class Page {
  public:
   void counter(std::string_view name, std::string_view help, uint64_t value, std::string_view labels = "") {
-    head(name, help, "counter");
-    line(name, labels, static_cast<double>(value));
+    line(family(name, help, "counter"), name, labels, static_cast<double>(value));
   }
   void gauge(std::string_view name, std::string_view help, double value, std::string_view labels = "") {
-    head(name, help, "gauge");
-    line(name, labels, value);
+    line(family(name, help, "gauge"), name, labels, value);
   }
   void histogram(std::string_view name, std::string_view help, const DurationHistogram& h) {
-    head(name, help, "histogram");
+    std::string& text = family(name, help, "histogram");
     uint64_t total = 0;
     for (size_t i = 0; i + 1 < DurationHistogram::kBuckets; ++i) {
       total += h.count(i);
-      text_ += fmt::format("{}_bucket{{le=\"{:g}\"}} {}\n", name, DurationHistogram::upper_bound_s(i), total);
+      text += fmt::format("{}_bucket{{le=\"{:g}\"}} {}\n", name, DurationHistogram::upper_bound_s(i), total);
     }
     total += h.count(DurationHistogram::kBuckets - 1);
-    text_ += fmt::format("{}_bucket{{le=\"+Inf\"}} {}\n{}_sum {:g}\n{}_count {}\n", name, total, name,
-                         static_cast<double>(h.sum_ns()) * 1e-9, name, total);
+    text += fmt::format("{}_bucket{{le=\"+Inf\"}} {}\n{}_sum {:g}\n{}_count {}\n", name, total, name,
+                        static_cast<double>(h.sum_ns()) * 1e-9, name, total);
   }
-  std::string take() { return std::move(text_); }
+  std::string take() const {
+    std::string page;
+    for (const std::string& text : families_) page += text;
+    return page;
+  }
 
  private:
-  void head(std::string_view name, std::string_view help, std::string_view type) {
-    if (name == last_) return;
-    last_ = name;
-    text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+  std::string& family(std::string_view name, std::string_view help, std::string_view type) {
+    const auto [known, fresh] = places_.try_emplace(std::string(name), families_.size());
+    if (fresh) families_.push_back(fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type));
+    return families_[known->second];
   }
-  void line(std::string_view name, std::string_view labels, double value) {
+  static void line(std::string& text, std::string_view name, std::string_view labels, double value) {
     if (value == static_cast<double>(static_cast<int64_t>(value))) {
-      text_ += fmt::format("{}{} {}\n", name, labels, static_cast<int64_t>(value));
+      text += fmt::format("{}{} {}\n", name, labels, static_cast<int64_t>(value));
     } else {
-      text_ += fmt::format("{}{} {:g}\n", name, labels, value);
+      text += fmt::format("{}{} {:g}\n", name, labels, value);
     }
   }
-  std::string text_;
-  std::string last_;
+  std::vector<std::string> families_;     // in the order of their first sample
+  std::map<std::string, size_t> places_;  // by name
 };
 
 }  // namespace

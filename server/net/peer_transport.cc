@@ -314,6 +314,7 @@ void PeerTransport::adopt(tcp::socket socket, const PeerHello& hello) {
   auto in = std::make_shared<Incoming>(std::move(socket));
   in->from = hello.from;
   in->call = hello.channel == kCallChannel;
+  in->frames = FrameReader(frame_bytes_max(hello.channel));
   if (!in->call) in->channel = static_cast<Channel>(hello.channel);
   in->space.resize(in->call || in->channel == Channel::kLink ? 4096 : kReadBytes);
   incoming_.insert(in);
@@ -345,7 +346,12 @@ void PeerTransport::read(const std::shared_ptr<Incoming>& in) {
         asio::async_write(in->socket, asio::buffer(*bytes), [in, bytes](const ErrorCodeT&, size_t) {});
       });
     }
-    if (in->frames.failed()) return close();
+    if (in->frames.failed()) {
+      log_(LogLevel::kWarn, fmt::format("closing a connection from node {} (channel {}): {}", in->from.node.value,
+                                        static_cast<int>(in->call ? kCallChannel : static_cast<uint8_t>(in->channel)),
+                                        in->frames.error()));
+      return close();
+    }
     read(in);
   });
 }
@@ -394,7 +400,7 @@ void PeerTransport::call(const std::string& address, std::string request, CallDo
                       const auto length = get_fixed<uint32_t>(call->buffer.data());
                       if (length > kHelloBytesMax)
                         return call->finish(Error{ErrorCode::kCorruption, address + ": malformed welcome"});
-                      call->buffer.assign(length + 8, '\0');
+                      call->buffer.assign(length + kFrameHeaderBytes, '\0');
                       asio::async_read(
                           call->socket, asio::buffer(call->buffer),
                           [this, call, failed, address, length](const ErrorCodeT& error, size_t) {
@@ -406,17 +412,20 @@ void PeerTransport::call(const std::string& address, std::string request, CallDo
                                   ErrorCode::kUnavailable,
                                   address + ": " + (welcome ? welcome->reason : "another peer.secret or version")});
                             }
-                            const auto answer = get_fixed<uint32_t>(call->buffer.data() + length);
-                            if (answer > kFrameBytesMax || answer == 0)
-                              return call->finish(Error{ErrorCode::kCorruption, address + ": malformed answer"});
-                            call->buffer.assign(answer, '\0');
-                            asio::async_read(call->socket, asio::buffer(call->buffer),
-                                             [call, failed](const ErrorCodeT& error, size_t) {
-                                               if (failed(error)) return;
-                                               if (call->buffer.front() == '+')
-                                                 return call->finish(call->buffer.substr(1));
-                                               call->finish(Error{ErrorCode::kUnavailable, call->buffer.substr(1)});
-                                             });
+                            const auto header = read_frame_header(std::string_view(call->buffer).substr(length),
+                                                                  frame_bytes_max(kCallChannel));
+                            if (!header) return call->finish(with_context(header.error(), address));
+                            call->buffer.assign(header->length, '\0');
+                            asio::async_read(
+                                call->socket, asio::buffer(call->buffer),
+                                [call, failed, address, header = *header](const ErrorCodeT& error, size_t) {
+                                  if (failed(error)) return;
+                                  const auto checked = check_frame_payload(header, call->buffer);
+                                  if (!checked) return call->finish(with_context(checked.error(), address));
+                                  if (call->buffer.starts_with('+')) return call->finish(call->buffer.substr(1));
+                                  call->finish(Error{ErrorCode::kUnavailable,
+                                                     call->buffer.empty() ? "" : call->buffer.substr(1)});
+                                });
                           });
                     });
               });

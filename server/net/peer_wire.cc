@@ -1,18 +1,21 @@
 #include "server/net/peer_wire.h"
 
+#include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
 #include "base/checksum.h"
 #include "base/codec.h"
-#include "server/cluster/peer_frames.h"
 
 namespace cairn::server {
 namespace {
 
-constexpr uint32_t kMagic = 0x314E5243;  // "CRN1"
+constexpr uint32_t kMagic = 0x324E5243;  // "CRN2"
 constexpr size_t kProofBytes = 32;
+// Far above what is sent there: a heartbeat names nodes, joining sends and lists addresses.
+constexpr uint64_t kLinkFrameBytesMax = 64u << 10;
+constexpr uint64_t kCallFrameBytesMax = 1u << 20;
 
 std::string proof(std::string_view role, std::string_view nonce, std::string_view body, std::string_view secret) {
   std::string text(role);
@@ -95,28 +98,52 @@ std::optional<PeerWelcome> PeerWelcome::decode(std::string_view bytes, std::stri
   return welcome;
 }
 
+uint64_t frame_bytes_max(uint8_t channel) {
+  if (channel == static_cast<uint8_t>(Channel::kLink)) return kLinkFrameBytesMax;
+  if (channel == kCallChannel) return kCallFrameBytesMax;
+  return kFrameBytesMax;
+}
+
 void append_frame(std::string& out, std::string_view payload) {
+  const size_t start = out.size();
   put_u32(out, static_cast<uint32_t>(payload.size()));
   put_u32(out, crc32c(payload));
+  put_u32(out, crc32c(std::string_view(out).substr(start)));
   out.append(payload);
 }
 
+Result<FrameHeader> read_frame_header(std::string_view bytes, uint64_t payload_max) {
+  if (crc32c(bytes.substr(0, 8)) != get_fixed<uint32_t>(bytes.data() + 8)) {
+    return Error{ErrorCode::kCorruption, "damaged frame header"};
+  }
+  const FrameHeader header{get_fixed<uint32_t>(bytes.data()), get_fixed<uint32_t>(bytes.data() + 4)};
+  if (header.length > payload_max) {
+    return Error{ErrorCode::kCorruption,
+                 fmt::format("a frame of {} bytes, above the channel's {}", header.length, payload_max)};
+  }
+  return header;
+}
+
+Result<void> check_frame_payload(const FrameHeader& header, std::string_view payload) {
+  if (payload.size() == header.length && crc32c(payload) == header.crc) return {};
+  return Error{ErrorCode::kCorruption, fmt::format("damaged frame of {} bytes", header.length)};
+}
+
+std::optional<SharedBytes> FrameReader::fail(const Error& error) {
+  error_ = error.message;
+  return std::nullopt;
+}
+
 std::optional<SharedBytes> FrameReader::next() {
-  if (failed_) return std::nullopt;
+  if (failed()) return std::nullopt;
   const std::string_view rest = std::string_view(buffer_).substr(at_);
-  if (rest.size() >= 8) {
-    const auto length = get_fixed<uint32_t>(rest.data());
-    if (length > kFrameBytesMax) {
-      failed_ = true;
-      return std::nullopt;
-    }
-    if (rest.size() >= 8u + length) {
-      const std::string_view payload = rest.substr(8, length);
-      if (crc32c(payload) != get_fixed<uint32_t>(rest.data() + 4)) {
-        failed_ = true;
-        return std::nullopt;
-      }
-      at_ += 8u + length;
+  if (rest.size() >= kFrameHeaderBytes) {
+    const auto header = read_frame_header(rest, payload_max_);
+    if (!header) return fail(header.error());
+    if (rest.size() - kFrameHeaderBytes >= header->length) {
+      const std::string_view payload = rest.substr(kFrameHeaderBytes, header->length);
+      if (const auto checked = check_frame_payload(*header, payload); !checked) return fail(checked.error());
+      at_ += kFrameHeaderBytes + payload.size();
       SharedBytes frame{std::string(payload)};
       if (at_ == buffer_.size()) {
         buffer_.clear();

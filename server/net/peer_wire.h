@@ -3,7 +3,7 @@
 //   acceptor -> connector   nonce, 16 bytes
 //   connector -> acceptor   u32 length | hello
 //   acceptor -> connector   u32 length | welcome
-//   then frames             u32 length | u32 crc32c of the payload | payload
+//   then frames             u32 length | u32 crc32c of the payload | u32 crc32c of these 8 bytes | payload
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/result.h"
 #include "base/types.h"
+#include "server/cluster/peer_frames.h"
 #include "server/cluster/transport.h"
 
 namespace cairn::server {
@@ -42,20 +44,42 @@ struct PeerWelcome {
                                            std::string_view secret);
 };
 
+inline constexpr size_t kFrameHeaderBytes = 12;
+
+// The longest payload that a channel (of Channel, or kCallChannel) may carry; in bytes.
+uint64_t frame_bytes_max(uint8_t channel);
+
+struct FrameHeader {
+  uint32_t length = 0;  // of the payload
+  uint32_t crc = 0;     // crc32c of the payload
+};
+// `bytes` begins with kFrameHeaderBytes. kCorruption: damaged, or a payload above `payload_max`. A length is believed
+// only after this: a damaged one would make the receiver wait for bytes that never come.
+Result<FrameHeader> read_frame_header(std::string_view bytes, uint64_t payload_max);
+// kCorruption: not the payload that the header announced.
+Result<void> check_frame_payload(const FrameHeader& header, std::string_view payload);
+
 void append_frame(std::string& out, std::string_view payload);
 
-// Finds frames in a byte stream.
+// Finds frames in a byte stream. Thread safety: none.
 class FrameReader {
  public:
+  explicit FrameReader(uint64_t payload_max = kFrameBytesMax) : payload_max_(payload_max) {}
+
   void add(std::string_view bytes) { buffer_.append(bytes); }
-  // A whole frame's payload, or nullopt: more bytes are needed, or failed() is true for good.
+  // A whole frame's payload, or nullopt: more bytes are needed, or error() is set for good. An error is found as soon
+  // as the header is there, so a caller asks for error() after every nullopt.
   std::optional<SharedBytes> next();
-  bool failed() const { return failed_; }
+  bool failed() const { return !error_.empty(); }
+  const std::string& error() const { return error_; }  // for people; empty: none
 
  private:
+  std::optional<SharedBytes> fail(const Error& error);
+
+  uint64_t payload_max_;
   std::string buffer_;
   size_t at_ = 0;
-  bool failed_ = false;
+  std::string error_;
 };
 
 }  // namespace cairn::server

@@ -56,27 +56,37 @@ void EventLoop::arm() {
 
 void EventLoop::fire() {
   const Instant now = clock_.now();
-  while (!timers_.empty() && timers_.begin()->first.first <= now) {
-    Task task = std::move(timers_.begin()->second);
-    due_.erase(timers_.begin()->first.second);
-    timers_.erase(timers_.begin());
+  const TimerId fresh = next_timer_;  // what is set from here on waits for the next time, even if it is due at once
+  for (;;) {
+    auto next = timers_.begin();
+    while (next != timers_.end() && next->first.first <= now && next->first.second >= fresh) ++next;
+    if (next == timers_.end() || next->first.first > now) return;
+    Task task = std::move(next->second);
+    due_.erase(next->first.second);
+    timers_.erase(next);
     task();
   }
+}
+
+size_t EventLoop::poll() {
+  size_t ran = 0;
+  while (ran < kHandlersPerTurn && context_.poll_one() != 0) ++ran;
+  return ran;
 }
 
 void EventLoop::run(const std::function<void()>& end_turn) {
   const auto guard = boost::asio::make_work_guard(context_);
   while (!stopped_.load(std::memory_order_relaxed)) {
-    size_t ran = context_.poll();
+    size_t ran = poll();
     if (ran == 0 && spin_ > 0) {
       const Instant until = clock_.now() + spin_;
       do {
-        ran = context_.poll();
+        ran = poll();
       } while (ran == 0 && clock_.now() < until);
     }
     if (ran == 0) {
       context_.run_one();
-      context_.poll();
+      poll();
     }
     turns_.add_owned();
     end_turn();

@@ -30,9 +30,12 @@ class EventLoop final : public Executor {
   TimerId run_after(Duration delay, Task task) override;
   void cancel(TimerId timer) override;
 
-  // Runs until stop(). After every batch of events `end_turn` is called once.
+  // Runs until stop(). After every batch of events `end_turn` is called once. A batch is what is ready, but at most
+  // kHandlersPerTurn handlers: tasks, timers or sockets that are always ready delay neither the end of the turn nor
+  // each other for ever.
   void run(const std::function<void()>& end_turn);
   void stop();
+  static constexpr size_t kHandlersPerTurn = 1024;
 
   boost::asio::io_context& context() { return context_; }
   // How long an idle loop looks for work before it blocks. 0: it blocks at once.
@@ -42,6 +45,7 @@ class EventLoop final : public Executor {
  private:
   void arm();
   void fire();
+  size_t poll();  // handlers run
 
   const Clock& clock_;
   boost::asio::io_context context_;

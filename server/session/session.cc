@@ -1,6 +1,7 @@
 #include "server/session/session.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "server/commands/command_info.h"
 #include "server/commands/key_access.h"
@@ -50,13 +51,20 @@ void Session::deliver(uint64_t sequence, std::string_view bytes) {
 
 void Session::on_close() {
   closing_ = true;
+  held_ = nullptr;
   input_.clear();
 }
 
 void Session::process() {
   if (processing_) return;  // a reply came while a command was being handed over
   processing_ = true;
-  while (!closing_ && !input_.empty() && !paused()) {
+  while (!closing_ && !paused()) {
+    fence_ = false;
+    if (held_ != nullptr) {
+      execute_held();
+      continue;
+    }
+    if (input_.empty()) break;
     const RequestParser::Step step = parser_.next(input_.view());
     if (step.status == ParseStatus::kCommand) {
       execute(parser_.argv());
@@ -240,7 +248,20 @@ void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
         (argv.size() == 2 && (equals_ignoring_case(argv[1], "ASYNC") || equals_ignoring_case(argv[1], "SYNC")));
     if (!valid) return answer_error(kSyntaxError);
   }
+  if (!replies_.empty()) {
+    held_ = &spec;
+    held_argv_.assign(argv.begin(), argv.end());  // two words at most
+    return;
+  }
+  fence_ = true;
   sink_.execute_everywhere(spec, argv, {id_, replies_.open(bytes_of(argv))}, proto_);
+}
+
+void Session::execute_held() {
+  const CommandSpec& spec = *std::exchange(held_, nullptr);
+  const std::vector<std::string> owned = std::exchange(held_argv_, {});
+  const std::vector<std::string_view> argv(owned.begin(), owned.end());
+  execute_everywhere(spec, argv);
 }
 
 }  // namespace cairn::server

@@ -63,7 +63,7 @@ class Session {
   // True: read nothing more from the client for now.
   bool paused() const {
     return replies_.size() >= options_.limits.outstanding_commands_max ||
-           pending_bytes() >= options_.limits.pending_bytes_max;
+           pending_bytes() >= options_.limits.pending_bytes_max || fenced();
   }
   // True: close the connection as soon as output() is sent. Nothing more will be read or answered.
   bool wants_close() const { return closing_ && replies_.empty(); }
@@ -81,11 +81,15 @@ class Session {
   std::string client_line() const;
 
  private:
+  // A command that runs everywhere waits for all earlier replies, and all later commands wait for its own: what one
+  // connection sends happens in its order.
+  bool fenced() const { return (fence_ || held_ != nullptr) && !replies_.empty(); }
   void process();
   void execute(Argv argv);
   void execute_in_range(const CommandSpec& spec, Argv argv);
   void execute_scattered(const CommandSpec& spec, Argv argv);
   void execute_everywhere(const CommandSpec& spec, Argv argv);
+  void execute_held();
   // Hands one command to the sink under `sequence`, which was just opened.
   void hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence);
   bool redirected(uint16_t slot);  // answered with MOVED
@@ -124,6 +128,9 @@ class Session {
   bool read_only_ = false;
   bool processing_ = false;
   bool closing_ = false;
+  bool fence_ = false;                 // an everywhere-command was started: nothing more before its reply
+  const CommandSpec* held_ = nullptr;  // an everywhere-command that waits for earlier replies
+  std::vector<std::string> held_argv_;
   std::string name_;
   std::string library_name_;
   std::string library_version_;

@@ -64,6 +64,14 @@ std::vector<std::string> frames_of(std::string_view stream, size_t piece, bool& 
   return frames;
 }
 
+// Where the reader stands after exactly these bytes: 0 = asks for more, 1 = has a frame, 2 = failed.
+int state_after(std::string_view stream) {
+  FrameReader reader;
+  reader.add(stream);
+  if (reader.next()) return 1;
+  return reader.failed() ? 2 : 0;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -86,6 +94,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto cut = frames_of(stream, piece, failed_cut);
     check(whole == cut && failed_whole == failed_cut, "frames depend on the cuts");
     for (const std::string& frame : whole) decode_all(frame);
+  }
+
+  // A single wrong bit of a whole frame is found out without a further byte, in the header even before the payload.
+  std::string damaged;
+  append_frame(damaged, input);
+  const size_t bit = (data[0] * 251 + input.size()) % (damaged.size() * 8);
+  damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+  check(state_after(damaged) == 2, "a damaged frame makes the reader wait");
+  if (bit / 8 < kFrameHeaderBytes) {
+    check(state_after(std::string_view(damaged).substr(0, kFrameHeaderBytes)) == 2, "a damaged header is believed");
   }
   return 0;
 }

@@ -101,6 +101,7 @@ bool Network::survives_wire(const std::string& frame) {
   reader.add(wire);
   const auto got = reader.next();
   if (got) CAIRN_ASSERT_MSG(false, "a damaged frame was taken for a whole one");
+  CAIRN_ASSERT_MSG(!corrupt || reader.failed(), "a damaged frame was not found out when it was there");
   return false;
 }
 

@@ -425,3 +425,37 @@ TEST_CASE("FLUSHALL and DBSIZE") {
   CHECK(h({"DBSIZE"}) == ":0\r\n");
   CHECK(h.sink.rows.rows().empty());
 }
+
+TEST_CASE("FLUSHALL and DBSIZE wait for all earlier replies of their connection, and later commands for theirs") {
+  SessionHarness h;
+  h.sink.late = true;
+  h.session->on_input(request({"SET", "a", "1"}) + request({"GET", "b"}) + request({"DBSIZE"}) + "PING\r\n" +
+                      request({"FLUSHALL"}) + request({"SET", "c", "3"}) + request({"DBSIZE"}));
+  REQUIRE(h.sink.queue.size() == 2);  // SET and GET are out; DBSIZE has not begun
+  CHECK(h.session->paused());         // what comes now stays in the socket
+  h.hand_over(1);
+  CHECK(h.sink.queue.size() == 1);
+  h.hand_over(0);
+  REQUIRE(h.sink.queue.size() == 1);  // DBSIZE is out, nothing behind it
+  CHECK(h.take() == "+OK\r\n$-1\r\n");
+  CHECK(h.sink.queue.front().bytes == ":1\r\n");
+  h.hand_over(0);
+  CHECK(h.take() == ":1\r\n+PONG\r\n");
+  REQUIRE(h.sink.queue.size() == 1);  // FLUSHALL; SET c must not come before it
+  CHECK(h.sink.rows.rows().empty());
+  h.hand_over(0);
+  REQUIRE(h.sink.queue.size() == 1);  // SET c
+  h.hand_over(0);
+  REQUIRE(h.sink.queue.size() == 1);
+  h.hand_over(0);
+  CHECK(h.take() == "+OK\r\n+OK\r\n:1\r\n");
+  CHECK(!h.session->paused());
+  CHECK(h.session->outstanding_commands() == 0);
+
+  // A connection that goes while such a command waits takes it along.
+  h.session->on_input(request({"GET", "b"}) + request({"FLUSHALL"}));
+  h.session->on_close();
+  h.hand_over(0);
+  CHECK(h.sink.queue.empty());
+  CHECK(h.sink.rows.rows().size() == 1);
+}
