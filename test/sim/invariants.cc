@@ -14,7 +14,13 @@ void Invariants::after_turn(SimMachine& machine) {
   for (const auto& [id, replica] : node->replicas()) {
     const auto& core = replica->core();
     const auto& tablet = replica->tablet();
-    Seen& seen = seen_[{&machine, id}];
+    const auto [entry, first_look] = seen_.try_emplace({&machine, id});
+    Seen& seen = entry->second;
+    if (first_look && !machine.fragile && core.status().suspect)
+      fail(fmt::format("{}: what recovery found of range {} does not fit, though the disk kept what was synced",
+                       machine.address(), id.value));
+    if (const auto vote = voted_.find({&machine, id}); vote != voted_.end() && core.term() < vote->second)
+      fail(fmt::format("{}: range {} voted in term {} and forgot it", machine.address(), id.value, vote->second.value));
     if (core.term() < seen.term) fail(fmt::format("{}: term of range {} went back", machine.address(), id.value));
     if (core.commit_index() < seen.commit)
       fail(fmt::format("{}: commit index of range {} went back", machine.address(), id.value));
@@ -46,6 +52,11 @@ void Invariants::machine_gone(SimMachine& machine) {
   for (auto at = seen_.lower_bound({&machine, RangeId{0}}); at != seen_.end() && at->first.first == &machine;) {
     at = seen_.erase(at);
   }
+}
+
+void Invariants::vote_left(const SimMachine& machine, RangeId range, Term term) {
+  Term& known = voted_[{&machine, range}];
+  known = std::max(known, term);
 }
 
 std::vector<std::string> Invariants::compare_replicas(

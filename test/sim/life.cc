@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/assert.h"
+#include "server/cluster/peer_frames.h"
 #include "test/sim/checker_adapter.h"
 #include "test/sim/client.h"
 #include "test/sim/invariants.h"
@@ -73,6 +74,7 @@ class Life {
       machines_.push_back(std::make_unique<SimMachine>(world_, network_, fmt::format("n{}", i), mine));
     }
     invariants_ = std::make_unique<Invariants>(world_, machines_);
+    network_.on_send = [this](const std::string& from, std::string_view frame) { watch_votes(from, frame); };
     for (auto& machine : machines_) {
       machine->after_turn = [this](SimMachine& m) { invariants_->after_turn(m); };
       machine->before_end = [this](SimMachine& m) {
@@ -93,6 +95,19 @@ class Life {
     const uint64_t clients = r.between(3, 6);
     for (uint64_t i = 1; i <= clients; ++i) {
       clients_.push_back(std::make_unique<SimClient>(world_, i, machines_, workload_, history_));
+    }
+  }
+
+  void watch_votes(const std::string& from, std::string_view frame) {
+    if (server::frame_kind(frame) != static_cast<uint8_t>(server::FrameKind::kConsensus)) return;
+    const auto consensus = server::ConsensusFrame::decode(SharedBytes(std::string(frame)));
+    const auto message = consensus ? consensus::decode_message(consensus->message) : std::nullopt;
+    const auto* vote = message ? std::get_if<consensus::VoteReply>(&*message) : nullptr;
+    if (vote == nullptr || vote->pre || !vote->granted) return;
+    for (const auto& machine : machines_) {
+      if (machine->address() != from) continue;
+      invariants_->vote_left(*machine, consensus->range, vote->term);
+      if (nemesis_) nemesis_->vote_left(*machine);
     }
   }
 
@@ -125,7 +140,8 @@ class Life {
   void chaos() {
     for (auto& client : clients_) client->start();
     for (auto& machine : machines_) machine->cold_reads = cold_;  // rows come from disk, in the background
-    Nemesis nemesis(world_, network_, machines_, options_.mode);
+    nemesis_ = std::make_unique<Nemesis>(world_, network_, machines_, options_.mode);
+    Nemesis& nemesis = *nemesis_;
     nemesis.start();
     const Instant end = world_.now() + world_.random.between(30, 40) * kSecond;
     run_until(end, [&] { return world_.now() >= end && history_.size() >= 1000 && nemesis.faults() >= 20; });
@@ -257,6 +273,7 @@ class Life {
   std::vector<std::unique_ptr<SimMachine>> machines_;
   std::vector<std::unique_ptr<SimClient>> clients_;
   std::unique_ptr<Invariants> invariants_;
+  std::unique_ptr<Nemesis> nemesis_;
   bool cold_ = false;
 };
 

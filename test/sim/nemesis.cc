@@ -70,6 +70,7 @@ Nemesis::Nemesis(World& world, Network& network, std::vector<std::unique_ptr<Sim
   kinds_ = std::move(chosen);
   mean_gap_ = world_.random.between(300, 1200) * kMillisecond;
   fragile_ = world_.random.below(machines_.size());
+  machines_[fragile_]->fragile = true;
 }
 
 SimMachine& Nemesis::any() { return *machines_[world_.random.below(machines_.size())]; }
@@ -115,6 +116,22 @@ void Nemesis::revive(SimMachine& machine, Duration after) {
   world_.after(after, [this, running = running_, &machine] {
     if (!*running) return;  // healing starts what is down
     if (!machine.running() && !machine.start()) revive(machine, 500 * kMillisecond);
+  });
+}
+
+void Nemesis::power_loss(SimMachine& machine) {
+  const bool tear = world_.random.chance(0.5);
+  machine.kill(true, {.keep_data = tear ? 0.5 : 0, .keep_directory = tear ? 0.5 : 0, .tear = tear, .reorder = tear});
+  revive(machine, world_.exponential(300 * kMillisecond));
+}
+
+void Nemesis::vote_left(SimMachine& machine) {
+  if (dies_after_vote_ != &machine || !*running_) return;
+  dies_after_vote_ = nullptr;
+  world_.after(world_.random.between(1, 50) * kMicrosecond, [this, running = running_, &machine] {
+    if (!*running || !machine.running()) return;
+    hit("31 lost write");
+    power_loss(machine);
   });
 }
 
@@ -270,6 +287,8 @@ std::vector<Nemesis::Kind> Nemesis::all_kinds() {
     if (m == nullptr) return false;
     m->kill(false);
     revive(*m, world_.exponential(kSecond));
+    // Elections follow; now and then somebody loses power just after he has voted in one.
+    if (world_.random.chance(0.4)) dies_after_vote_ = any_running();
     return true;
   });
   add("18 kill all", "process", [this] {
@@ -391,7 +410,13 @@ std::vector<Nemesis::Kind> Nemesis::all_kinds() {
   add("38 hung disk", "disk", [this] {
     SimMachine* m = any_running();
     if (m == nullptr) return false;
-    m->hang_disk(world_.random.between(100, 5000) * kMillisecond);
+    const Duration hang = world_.random.between(100, 5000) * kMillisecond;
+    m->hang_disk(hang);
+    if (world_.random.chance(0.4)) {  // somebody pulls the plug
+      world_.after(hang * 9 / 10, [this, running = running_, m] {
+        if (*running && m->running()) power_loss(*m);
+      });
+    }
     return true;
   });
   // Not a fault of the catalogue, but what makes rows come from disk.

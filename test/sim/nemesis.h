@@ -17,6 +17,7 @@ class Nemesis {
   Nemesis(World& world, Network& network, std::vector<std::unique_ptr<SimMachine>>& machines, const std::string& mode);
   void start();
   void stop() { *running_ = false; }
+  void vote_left(SimMachine& machine);  // a vote has left it
   uint64_t faults() const { return count_; }
   const std::map<std::string, uint64_t>& fired() const { return fired_; }
   const std::vector<std::string>& problems() const { return problems_; }
@@ -37,6 +38,7 @@ class Nemesis {
   SimMachine* any_running();
   SimMachine* leader_machine();  // leads some range
   void revive(SimMachine& machine, Duration after);
+  void power_loss(SimMachine& machine);
   void cut_both(const std::string& a, const std::string& b);
   void for_a_while(Duration mean, Task undo);
   std::vector<Kind> all_kinds();
@@ -48,6 +50,7 @@ class Nemesis {
   std::shared_ptr<bool> running_ = std::make_shared<bool>(true);
   Duration mean_gap_ = kSecond;
   uint64_t count_ = 0;
+  SimMachine* dies_after_vote_ = nullptr;
   size_t fragile_ = 0;  // the one machine whose reads may come short: damage stays within one replica
   std::map<std::string, uint64_t> fired_;
   std::vector<std::string> problems_;

@@ -111,6 +111,7 @@ void Network::send(SimTransport& from, NodeId to, Channel channel, std::string f
   const Key key{from.address_, address->second, channel};
   const auto self = hosts_.find(from.address_);
   if (self == hosts_.end()) return;
+  if (channel == Channel::kData && on_send) on_send(from.address_, frame);
   Connection& connection = connections_[key];
   connection.to_node = to;
   connection.from_node = from.self_.node;

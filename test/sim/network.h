@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -65,6 +66,8 @@ class Network {
   void detach(const std::string& address);
 
   NetworkFaults faults;
+  // Sees every frame of the data channel as it leaves a process.
+  std::function<void(const std::string& from, std::string_view frame)> on_send;
   // Directed cuts and delays between addresses; empty = healthy.
   void cut(const std::string& from, const std::string& to) { cuts_.insert({from, to}); }
   void heal(const std::string& from, const std::string& to) { cuts_.erase({from, to}); }

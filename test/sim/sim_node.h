@@ -53,6 +53,7 @@ class SimMachine {
   uint64_t used_bytes() const { return fs_.used_bytes(); }
   // Dies at the n-th file operation from now.
   void crash_at_operation(uint64_t n) { crash_in_ = n; }
+  bool fragile = false;     // its disk may lie: reads come short
   bool cold_reads = false;  // nothing is in the page cache: rows come from disk in the background
   // A second process on the same directory must be refused. True: it was.
   bool second_process_refused();
