@@ -18,8 +18,7 @@
 
 namespace cairn::consensus {
 
-// What this node's links know about one peer node, as the range loop sees it (house plan 7.3). Read by cores during
-// step().
+// What this node's links know about one peer node, as the range loop sees it. Read by cores during step().
 struct PeerLiveness {
   Incarnation incarnation;  // newest seen of the peer; 0 = never heard of
   SupportEpoch granted;     // we support the peer under this epoch; 0 = withdrawn, or never granted.

@@ -1,4 +1,4 @@
-// The slot map that clients are told (house plan 7.15): which node to send a slot's commands to. It is a
+// The slot map that clients are told: which node to send a slot's commands to. It is a
 // replicated, versioned document that changes by placement, not by every election.
 #pragma once
 

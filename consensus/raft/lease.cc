@@ -1,4 +1,4 @@
-// The leader's lease (thesis 6.4.1), built on the support that node links grant (house plan 7.3).
+// The leader's lease (thesis 6.4.1), built on the support that node links grant (docs/consensus.md, "Reads").
 #include "consensus/lease.h"
 
 #include "consensus/raft/raft.h"

@@ -19,7 +19,7 @@ struct Follower {
 
 struct Candidate {
   bool pre = false;
-  WriteSeq own_vote;  // durable once this is; until then a won election does not count (house plan 7.4)
+  WriteSeq own_vote;  // durable once this is; until then a won election does not count
   std::vector<std::pair<NodeId, Ballot>> ballots;
 };
 

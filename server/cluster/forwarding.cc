@@ -71,51 +71,60 @@ void Forwarding::expire_unrouted() {
 // Sends or runs what can go, in order. Items that were sent form a prefix unless something was refused.
 void Forwarding::pump(const Key& key) {
   const auto found = streams_.find(key);
-  if (found == streams_.end()) return;
+  if (found == streams_.end() || found->second.pumping) return;
   Stream& stream = found->second;
-  const RangeId range = key.second;
   if (stream.refused) {
     if (stream.sent > 0) return;
     stream.refused = false;
     ++stream.epoch;
   }
+  stream.pumping = true;
   std::vector<std::string_view> argv;
   while (stream.sent < stream.items.size()) {
-    if (host_.leads(range)) {
-      if (stream.sent > 0) return;  // earlier ones are still away
-      // Taken out first: running it may come back here.
+    if (host_.leads(key.second)) {
+      if (stream.sent > 0) break;  // earlier ones are still away
       const Item item = std::move(stream.items.front());
       stream.items.pop_front();
       --waiting_;
       std::string reply;
-      if (host_.execute_here(range, item.command.call(argv), reply)) host_.deliver(item.command.target(), reply);
+      if (host_.execute_here(key.second, item.command.call(argv), reply)) host_.deliver(item.command.target(), reply);
+      // Delivering may have ended the connection, and with it this stream.
+      const auto still = streams_.find(key);
+      if (still == streams_.end() || &still->second != &stream) return;
       continue;
     }
-    const NodeId leader = host_.leader_of(range);
-    Item& item = stream.items[stream.sent];
-    if (leader.value == 0) {
-      host_.pump_later(kRetry);
-      break;
-    }
-    if (stream.sent > 0 && stream.items.front().peer != leader) return;  // wait for the answers of the former one
-    item.peer = leader;
-    item.request = next_request_++;
-    requests_[item.request] = key;
-    const CommandCall call = item.command.call(argv);
-    ForwardFrame frame;
-    frame.request = item.request;
-    frame.range = range;
-    frame.session = key.first;
-    frame.epoch = stream.epoch;
-    frame.proto = call.proto;
-    frame.slot = call.slot;
-    frame.argv.assign(call.argv.begin(), call.argv.end());
-    ++stream.sent;
-    --waiting_;
-    metrics_.forwarded.add_owned();
-    host_.send_forward(leader, frame.encode());
+    if (!send_next(key, stream, argv)) break;
   }
+  stream.pumping = false;
   if (stream.items.empty()) streams_.erase(key);
+}
+
+// False: no leader is known, or it is another one than what was sent before went to.
+bool Forwarding::send_next(const Key& key, Stream& stream, std::vector<std::string_view>& argv) {
+  const NodeId leader = host_.leader_of(key.second);
+  if (leader.value == 0) {
+    host_.pump_later(kRetry);
+    return false;
+  }
+  if (stream.sent > 0 && stream.items.front().peer != leader) return false;  // wait for the answers of the former one
+  Item& item = stream.items[stream.sent];
+  item.peer = leader;
+  item.request = next_request_++;
+  requests_[item.request] = key;
+  const CommandCall call = item.command.call(argv);
+  ForwardFrame frame;
+  frame.request = item.request;
+  frame.range = key.second;
+  frame.session = key.first;
+  frame.epoch = stream.epoch;
+  frame.proto = call.proto;
+  frame.slot = call.slot;
+  frame.argv.assign(call.argv.begin(), call.argv.end());
+  ++stream.sent;
+  --waiting_;
+  metrics_.forwarded.add_owned();
+  host_.send_forward(leader, frame.encode());
+  return true;
 }
 
 void Forwarding::on_reply(NodeId from, const ForwardReplyFrame& frame) {

@@ -83,12 +83,15 @@ class Forwarding {
   struct Stream {
     uint64_t epoch = 1;
     size_t sent = 0;
+    bool pumping =
+        false;  // a reply that pump() delivers may bring the next command of the stream: the outer call takes it
     bool refused = false;  // some item came back: everything sent has to come back before anything is sent again
     std::deque<Item> items;
   };
   using Key = std::pair<uint64_t, RangeId>;
 
   void pump(const Key& key);
+  bool send_next(const Key& key, Stream& stream, std::vector<std::string_view>& argv);
   void expire_unrouted();
 
   ForwardingHost& host_;

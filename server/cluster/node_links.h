@@ -1,4 +1,5 @@
-// Liveness between nodes: one link per node pair, shared by all groups (house plan 7.3; consensus.md 2.4).
+// Liveness between nodes: one link per node pair, shared by all groups (docs/consensus.md, "Elections" and "Reads",
+// says what they rely on).
 //
 // A node asks its peers for support with every heartbeat. A supporter promises, for `promise` from the receipt, not to
 // let any of its replicas vote against groups led from the supported node. Support has an epoch; it ends only by

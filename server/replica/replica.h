@@ -1,4 +1,5 @@
-// One replica of one range: consensus core, tablet, and, while it leads, evaluation of commands (house plan 4 and 5).
+// One replica of one range: consensus core, tablet, and, while it leads, evaluation of commands
+// (docs/architecture.md follows a write and a read through it).
 #pragma once
 
 #include <cstdint>
