@@ -22,13 +22,15 @@ inline std::vector<std::string_view> plants() {
           "flush-edit-without-index",
           "recycled-ghost",
           "uncommitted-read",
-          "fetched-row-survives-clear"};
+          "fetched-row-survives-clear",
+          "vote-before-sync",
+          "sst-above-durable-index"};
 }
-// Planted as well, but not found within the seeds of a test run: rare crossings that need more lives or a fault aimed
-// at them.
+// Planted as well, but not found within the seeds of a test run. commit-old-term and readindex-without-round were found
+// once each in 150 seeds; a torn batch is longer than one block, which few are here; and while members come one at a
+// time the majorities of a joint configuration overlap by themselves.
 inline std::vector<std::string_view> rare_plants() {
-  return {"vote-before-sync",        "commit-old-term",         "joint-one-majority",
-          "readindex-without-round", "sst-above-durable-index", "torn-batch-accepted"};
+  return {"commit-old-term", "joint-one-majority", "readindex-without-round", "torn-batch-accepted"};
 }
 inline bool set_plant(std::string_view name) {
   for (const auto& list : {plants(), rare_plants()}) {
