@@ -91,6 +91,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   std::shared_ptr<const Version> version_;
   AppliedPosition applied_, flushed_;
   uint64_t accounted_bytes_ = 0;
+  int64_t accounted_sealed_ = 0;
 
   bool flushing_ = false;
   bool stalled_ = false;

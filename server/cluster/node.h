@@ -102,6 +102,7 @@ class Node final : public CommandSink,
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
   bool draining() const { return draining_; }
   bool has_room() const override;
+  bool has_memory() const override { return store_->has_memory(); }
   size_t forwarding_waiting() const { return forwarding_.waiting(); }
   size_t session_count() const { return sessions_.size(); }
   std::string node_hex(NodeId node) const;
@@ -174,6 +175,7 @@ class Node final : public CommandSink,
   bool ranges_known() const { return directory_loaded_ && !by_slot_.empty(); }
   void run_everywhere(const CommandCall& call, Instant deadline);
   uint64_t add_callback(std::function<void(std::string_view)> done);
+  void resume_writes();
   void arm_deadline_timer();
   void tick();
 

@@ -82,6 +82,7 @@ Result<void> Node::open_storage() {
   store_env.on_flushed = [this](RangeId range) {
     if (stopped_) return;
     if (Replica* replica = find_replica(range)) replica->compact_log(false);
+    resume_writes();
     end_turn();
   };
   store_env.on_corruption = [this](RangeId range, const Error& error) {
