@@ -69,7 +69,8 @@ void Node::arm_deadline_timer() {
   if (deadline_timer_ != 0) env_.loop->cancel(deadline_timer_);
   const Instant now = env_.clock->now();
   deadline_armed_ = next;
-  deadline_timer_ = env_.loop->run_after(next > now ? next - now : 0, [this] {
+  deadline_timer_ = env_.loop->run_after(next > now ? next - now : 0, [this, alive = alive_] {
+    if (!*alive) return;
     deadline_timer_ = 0;
     deadline_armed_ = kNever;
     const Instant now = env_.clock->now();
@@ -132,6 +133,7 @@ void Node::tick() {
     }
     if (!log_->has_room()) log_->flush();  // looks for space again
     resume_writes();
+    announce_addresses();
     plan_system();
     hand_back();
   }

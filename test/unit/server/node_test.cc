@@ -135,3 +135,37 @@ TEST_CASE("writes wait while flushes lag, reads go on, and memory stays within i
   CHECK(other.output() == ":4096\r\n:1\r\n:4096\r\n");
   n.node->remove_session(other.id());
 }
+
+TEST_CASE("a node that was restarted with other addresses makes them known") {
+  NodeHarness h;
+  const size_t count = GENERATE(1, 2, 3);  // of two, the record can only be written with the moved one's help
+  NodeOptions first = single();
+  first.initial_nodes = static_cast<uint32_t>(count);
+  h.start(first);
+  for (size_t i = 1; i < count; ++i) {
+    NodeOptions options = NodeHarness::options(std::to_string(i + 1));
+    options.join = {"one:7379"};
+    h.start(options);
+  }
+  const auto all_ready = [&] {
+    return std::all_of(h.nodes.begin(), h.nodes.end(), [](auto& n) { return n.second.node->cluster_ready(nullptr); });
+  };
+  REQUIRE(h.run_until(all_ready));
+
+  const std::string old = count == 1 ? "one:7379" : "2:7379";
+  NodeOptions moved = h.nodes.at(old).options;
+  const NodeId id = h.nodes.at(old).node->identity().node;
+  h.stop(old);
+  h.run_for(kSecond);
+  moved.join.clear();
+  moved.addresses = {"moved:7379", "moved:6379", "moved:8379"};
+  h.start(moved);
+  CHECK(h.run_until([&] {
+    return all_ready() && std::all_of(h.nodes.begin(), h.nodes.end(), [&](auto& n) {
+             return n.second.node->directory().nodes().at(id).addresses == moved.addresses;
+           });
+  }));
+  HarnessNode& n = h.nodes.at("moved:7379");
+  n.session->on_input(request({"SET", "a", "1"}));
+  CHECK(h.run_until([&] { return n.take() == "+OK\r\n"; }));
+}
