@@ -78,6 +78,9 @@ class StoreImpl final : public TabletStore {
                            const AppliedPosition& position) override;
   Result<void> collect_garbage() override;
   bool has_room() const override { return stalled_ == 0; }
+  bool has_memory() const override {
+    return sealed_ == 0 || memtable_bytes_ < kMemtableLimit * options_.memtable_budget_bytes;
+  }
   uint64_t memtable_bytes() const override { return memtable_bytes_; }
   const TabletStoreMetrics& metrics() const override { return metrics_; }
 
@@ -88,7 +91,7 @@ class StoreImpl final : public TabletStore {
   const CompactionStrategy& strategy() const { return *strategy_; }
   BlockCache& cache() { return cache_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }
-  void memtable_changed(int64_t delta);
+  void memtable_changed(int64_t delta, int64_t sealed);  // bytes; memtables that wait for their flush
   void stalled(int change) { stalled_ += change; }
   void fatal(const Error& error);
   bool failed() const { return failed_; }
@@ -107,6 +110,7 @@ class StoreImpl final : public TabletStore {
   std::map<RangeId, std::shared_ptr<TabletImpl>> tablets_;
   std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);
   uint64_t memtable_bytes_ = 0;
+  int64_t sealed_ = 0;
   bool sealing_posted_ = false;
   int stalled_ = 0;
   bool failed_ = false;

@@ -1,6 +1,7 @@
 #include "storage/tablet.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/checksum.h"
@@ -65,7 +66,8 @@ void TabletImpl::account() {
   for (const auto& sealed : sealed_) bytes += sealed.table->bytes();
   const auto delta = static_cast<int64_t>(bytes) - static_cast<int64_t>(accounted_bytes_);
   accounted_bytes_ = bytes;
-  if (delta != 0) store_.memtable_changed(delta);
+  const int64_t sealed = std::ssize(sealed_) - std::exchange(accounted_sealed_, std::ssize(sealed_));
+  if (delta != 0 || sealed != 0) store_.memtable_changed(delta, sealed);
 }
 
 Lookup TabletImpl::get(std::string_view row_key) {

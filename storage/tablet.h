@@ -94,6 +94,9 @@ struct TabletStoreOptions {
   SizeTieredOptions size_tiered;
 };
 
+// Of memtable_budget_bytes; see TabletStore::has_memory().
+inline constexpr uint64_t kMemtableLimit = 2;
+
 struct TabletStoreMetrics {
   Counter flushes, compactions, bytes_flushed, bytes_compacted_in, bytes_compacted_out;
   Counter cache_hits, cache_misses, disk_fetches, filter_negatives;
@@ -147,6 +150,9 @@ class TabletStore {
 
   // False while a flush could not get space: new writes are refused with MISCONF until true again.
   virtual bool has_room() const = 0;
+  // False while flushes lag: the memtables take kMemtableLimit times memtable_budget_bytes, and some of them wait to be
+  // written. New writes wait until on_flushed finds it true again.
+  virtual bool has_memory() const = 0;
   virtual uint64_t memtable_bytes() const = 0;
   virtual const TabletStoreMetrics& metrics() const = 0;
 };

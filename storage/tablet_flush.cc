@@ -1,5 +1,6 @@
 // A tablet's way to disk: seal, build, wait for the log, commit, install; then compaction and checkpoints.
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/checksum.h"
@@ -326,7 +327,7 @@ void TabletImpl::retire() {
   retry_timer_ = 0;
   const auto delta = -static_cast<int64_t>(accounted_bytes_);
   accounted_bytes_ = 0;
-  store_.memtable_changed(delta);
+  store_.memtable_changed(delta, -std::exchange(accounted_sealed_, 0));
 }
 
 void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position) {

@@ -94,6 +94,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   AppliedPosition applied_, flushed_;
   std::vector<uint64_t> hashes_;  // of the batch being applied
   uint64_t accounted_bytes_ = 0;
+  int64_t accounted_sealed_ = 0;
 
   bool flushing_ = false;
   bool stalled_ = false;

@@ -181,8 +181,9 @@ Result<void> StoreImpl::collect_garbage() {
 }
 
 // Above the budget the largest memtable is written out.
-void StoreImpl::memtable_changed(int64_t delta) {
+void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
   memtable_bytes_ += static_cast<uint64_t>(delta);
+  sealed_ += sealed;
   if (delta <= 0 || sealing_posted_ || memtable_bytes_ <= options_.memtable_budget_bytes) return;
   TabletImpl* largest = nullptr;
   for (const auto& [range, tablet] : tablets_) {

@@ -69,7 +69,8 @@ void Node::arm_deadline_timer() {
   if (deadline_timer_ != 0) env_.loop->cancel(deadline_timer_);
   const Instant now = env_.clock->now();
   deadline_armed_ = next;
-  deadline_timer_ = env_.loop->run_after(next > now ? next - now : 0, [this] {
+  deadline_timer_ = env_.loop->run_after(next > now ? next - now : 0, [this, alive = alive_] {
+    if (!*alive) return;
     deadline_timer_ = 0;
     deadline_armed_ = kNever;
     const Instant now = env_.clock->now();
@@ -131,6 +132,8 @@ void Node::tick() {
       }
     }
     if (!log_->has_room()) log_->flush();  // looks for space again
+    resume_writes();
+    announce_addresses();
     plan_system();
     hand_back();
   }
@@ -148,6 +151,11 @@ Replica* Node::find_replica(RangeId range) {
 }
 
 bool Node::has_room() const { return log_->has_room() && store_->has_room(); }
+
+void Node::resume_writes() {
+  if (!has_memory() && has_room()) return;
+  for (const auto& [range, replica] : replicas_) replica->resume_held();
+}
 
 void Node::send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, const consensus::Message& message) {
   if (to_replica.value == 0) {
@@ -324,7 +332,11 @@ void Node::on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame
       if (member != nullptr && member->replica != consensus->from) return;
       if (member == nullptr) heard_replicas_[{consensus->range, from.node}] = consensus->from;
       auto message = consensus::decode_message(consensus->message);
-      if (message) replica->receive(from.node, std::move(*message));
+      if (!message) return;
+      // A follower whose flushes lag takes nothing more either: its leader sends it again, and the others go on.
+      const auto* append = std::get_if<consensus::AppendRequest>(&*message);
+      if (append != nullptr && !append->entries.empty() && consensus->range != kSystemRange && !has_memory()) return;
+      replica->receive(from.node, std::move(*message));
       return;
     }
     case FrameKind::kForward: on_forward(from, frame); return;

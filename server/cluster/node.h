@@ -102,6 +102,7 @@ class Node final : public CommandSink,
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
   bool draining() const { return draining_; }
   bool has_room() const override;
+  bool has_memory() const override { return store_->has_memory(); }
   size_t forwarding_waiting() const { return forwarding_.waiting(); }
   size_t session_count() const { return sessions_.size(); }
   std::string node_hex(NodeId node) const;
@@ -174,6 +175,7 @@ class Node final : public CommandSink,
   bool ranges_known() const { return directory_loaded_ && !by_slot_.empty(); }
   void run_everywhere(const CommandCall& call, Instant deadline);
   uint64_t add_callback(std::function<void(std::string_view)> done);
+  void resume_writes();
   void arm_deadline_timer();
   void tick();
 
@@ -190,6 +192,7 @@ class Node final : public CommandSink,
   void load_directory();
   void directory_changed();
   void update_peers();
+  void announce_addresses();
 
   // node_system.cc: what the leader of group 0 plans
   void plan_system();
@@ -222,6 +225,13 @@ class Node final : public CommandSink,
   bool directory_loaded_ = false;
   std::set<std::string, std::less<>> rows_since_load_;  // rows applied while the first load is under way
   std::vector<PeerHint> saved_peers_;
+  // Peer addresses that members have announced, (as recorded, as announced): needed to reach them before the record can
+  // be written. Void once the record is another one.
+  std::map<NodeId, std::pair<std::string, std::string>> announced_;
+  Instant announce_at_ = 0;          // not again before
+  uint64_t announcements_ = 0;       // chooses whom to tell
+  bool addresses_accepted_ = false;  // a member has answered that they are recorded
+  std::string announce_to_;          // whom the last answer named; empty: none
   std::map<NodeId, PeerReport> liveness_;
 
   Forwarding forwarding_;

@@ -12,6 +12,8 @@ namespace cairn::server {
 using storage::join_path;
 
 namespace {
+constexpr Duration kAnnouncePause = 200 * kMillisecond;
+
 std::string encoded(const sharding::RangeDescriptor& range) {
   std::string out;
   sharding::encode(out, range);
@@ -82,6 +84,7 @@ Result<void> Node::open_storage() {
   store_env.on_flushed = [this](RangeId range) {
     if (stopped_) return;
     if (Replica* replica = find_replica(range)) replica->compact_log(false);
+    resume_writes();
     end_turn();
   };
   store_env.on_corruption = [this](RangeId range, const Error& error) {
@@ -262,6 +265,7 @@ void Node::join_answered(Result<std::string> reply, size_t attempt) {
     env_.fatal(Error{ErrorCode::kInvalidArgument, "joining was refused: " + answer->detail});
     return;
   }
+  addresses_accepted_ = true;
   identity_.node = answer->node;
   identity_.cluster = answer->cluster;
   saved_peers_.clear();
@@ -371,10 +375,41 @@ void Node::directory_changed() {
   reconcile_ranges();
 }
 
+// A node that was restarted with other addresses than group 0 has of it says so to one member after the other, until
+// its record is right: they cannot reach it at the old ones. While it does not know its record it asks too, for its
+// peers may be unable to tell it.
+void Node::announce_addresses() {
+  const auto self = directory_.nodes().find(identity_.node);
+  const bool known = self != directory_.nodes().end();
+  if (known ? self->second.addresses == options_.addresses : addresses_accepted_) return;
+  if (!directory_loaded_ || now() < announce_at_) return;
+  announce_at_ = now() + kAnnouncePause;
+  JoinFrame frame;
+  frame.uuid = identity_.uuid;
+  frame.cluster = identity_.cluster;
+  frame.addresses = options_.addresses;
+  if (leads(kSystemRange)) return serve_join(frame, [](const Result<std::string>&) {});
+  std::vector<std::string> members = options_.join;
+  for (const PeerHint& peer : saved_peers_) members.push_back(peer.address);
+  if (members.empty()) return;
+  const std::string to =
+      announce_to_.empty() ? members[announcements_++ % members.size()] : std::exchange(announce_to_, {});
+  if (known) note(LogLevel::kInfo, fmt::format("announcing new addresses to {}", to));
+  env_.data->call(to, frame.encode(), [this, alive = alive_](const Result<std::string>& reply) {
+    if (!*alive || stopped_ || !reply) return;
+    const auto answer = JoinReplyFrame::decode(*reply);
+    if (!answer) return;
+    if (answer->status == JoinReplyFrame::Status::kAskOther) announce_to_ = answer->detail;
+    if (answer->status == JoinReplyFrame::Status::kAccepted) addresses_accepted_ = true;
+  });
+}
+
 void Node::update_peers() {
   std::map<NodeId, std::string> addresses;
   for (const PeerHint& peer : saved_peers_) addresses[peer.node] = peer.address;
   for (const auto& [id, record] : directory_.nodes()) addresses[id] = record.addresses.peer;
+  std::erase_if(announced_, [&](const auto& entry) { return addresses[entry.first] != entry.second.first; });
+  for (const auto& [id, change] : announced_) addresses[id] = change.second;
   addresses.erase(identity_.node);
   std::vector<std::pair<NodeId, std::string>> peers(addresses.begin(), addresses.end());
   std::vector<PeerHint> hints;

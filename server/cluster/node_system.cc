@@ -197,6 +197,13 @@ void Node::on_call(std::string request, Transport::CallDone done) {
 
 void Node::serve_join(const JoinFrame& frame, Transport::CallDone done) {
   JoinReplyFrame reply;
+  // A member that has moved is reached at its new address at once: it may be needed to write the record.
+  const NodeRecord* moved = directory_.node_by_uuid(frame.uuid);
+  if (moved != nullptr && moved->id != identity_.node && frame.cluster == identity_.cluster &&
+      moved->addresses.peer != frame.addresses.peer) {
+    announced_[moved->id] = {moved->addresses.peer, frame.addresses.peer};
+    update_peers();
+  }
   Replica* replica = system_replica();
   if (replica == nullptr || !replica->leads() || !directory_loaded_ || !directory_.cluster()) {
     reply.status = JoinReplyFrame::Status::kAskOther;

@@ -131,6 +131,7 @@ std::string metrics_page(const AdminSources& s) {
   page.counter("cairn_evaluations_total", "Commands evaluated.", replica.evaluations.get());
   page.counter("cairn_row_fetches_total", "Evaluations that had to wait for rows from disk.",
                replica.row_fetches.get());
+  page.counter("cairn_writes_held_total", "Writes that had to wait because flushes lagged.", replica.writes_held.get());
   page.counter("cairn_handovers_total", "Leaderships handed to the advertised owner.", node.metrics().handovers.get());
 
   size_t leaders = 0, leaderless = 0, damaged = 0;

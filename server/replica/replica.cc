@@ -221,6 +221,7 @@ void Replica::lose_leadership() {
   rounds_.clear();
   waiting_.clear();
   locks_.clear();
+  held_.clear();
   waiting_bytes_ = 0;
 
   for (const ReplyTarget& target : unknown) {

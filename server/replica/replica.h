@@ -35,6 +35,7 @@ struct ReplicaMetrics {
   Counter reads_by_lease;
   Counter reads_by_index;
   Counter row_fetches;
+  Counter writes_held;  // had to wait because flushes lagged
   Counter leader_changes;
   Counter indeterminate;
   DurationHistogram commit_duration;  // proposal to commit, on the leader
@@ -59,7 +60,8 @@ class ReplicaHost {
   virtual void applied(Replica& replica, std::string_view operations) = 0;  // after the tablet, in log order
   virtual void event(Replica& replica, const consensus::Event& event) = 0;
   virtual void replica_failed(Replica& replica, const Error& error) = 0;
-  virtual bool has_room() const = 0;  // false: disk full, new writes are refused
+  virtual bool has_room() const = 0;    // false: disk full, new writes are refused
+  virtual bool has_memory() const = 0;  // false: flushes lag, new writes wait for resume_held()
   virtual ReplicaMetrics& metrics() = 0;
 };
 
@@ -120,6 +122,9 @@ class Replica final : private RowView {
   void log_durable(LogPosition position);
   bool awaits_log() const { return !handed_out_.empty(); }
 
+  // Runs the writes that waited for memory. Cheap if there are none.
+  void resume_held();
+
   // The tablet's flushed position moved, or the log wants room (`force`).
   void compact_log(bool force);
   void storage_damaged() { step(consensus::Suspect{}); }
@@ -147,12 +152,14 @@ class Replica final : private RowView {
     Instant proposed_at = 0;
     std::vector<ParkedReply> replies;
   };
-  struct Waiting {  // a command whose rows are being fetched, or that waits for one that shares a key
+  // A command whose rows are being fetched, or that waits for one that shares a key, or a write that waits for memory.
+  struct Waiting {
     uint64_t id = 0;
     uint64_t order = 0;
     OwnedCommand command;
     std::vector<std::string> keys;
     bool fetching = false;
+    bool held = false;  // in held_
     uint64_t data_epoch = 0;
     std::map<std::string, std::optional<std::string>, std::less<>> rows;
     std::map<std::string, std::vector<std::pair<std::string, std::string>>, std::less<>> prefixes;
@@ -184,6 +191,9 @@ class Replica final : private RowView {
   void fetch_done(uint64_t id, uint64_t leadership, std::vector<std::string> row_keys,
                   std::vector<std::string> prefix_keys, Result<storage::FetchResult> result);
   void run_waiting(uint64_t id);
+  void hold(Waiting& waiting);
+  // A write that takes memory, and there is none.
+  bool must_hold(const CommandSpec& spec) const { return (spec.flags & kDenyOom) != 0 && !host_.has_memory(); }
   void finish_waiting(uint64_t id);
   bool at_front(const Waiting& waiting) const;
   void after_batch(uint64_t batch, Task task);
@@ -254,6 +264,7 @@ class Replica final : private RowView {
   uint64_t waiting_bytes_ = 0;
   std::map<uint64_t, std::unique_ptr<Waiting>> waiting_;
   std::map<std::string, std::deque<uint64_t>, std::less<>> locks_;
+  std::vector<uint64_t> held_;   // ids of waiting writes, in order of arrival
   std::shared_ptr<bool> alive_;  // callbacks of a dead replica find false
 };
 

@@ -9,6 +9,10 @@
 
 namespace cairn::server {
 namespace {
+constexpr std::string_view kMisconf =
+    "MISCONF the disk of the node that leads this range is full: writes are refused until there is space";
+constexpr std::string_view kBusy = "BUSY too many commands wait for the disk";
+
 bool is_due(std::string_view meta_row, uint64_t now_ms) {
   MetaRow row;
   return decode_meta_row(meta_row, row) && row.expire_ms != 0 && row.expire_ms <= now_ms;
@@ -42,14 +46,17 @@ bool Replica::execute(const CommandCall& call, RespWriter& reply) {
     return settle(call, reply, start, false, next_order_++);
   }
   if ((call.spec->flags & kDenyOom) != 0 && !host_.has_room()) {
-    reply.error("MISCONF the disk of the node that leads this range is full: writes are refused until there is space");
+    reply.error(kMisconf);
     return true;
   }
-  if (!waiting_.empty() && conflicts(call)) {
-    if (enqueue(call) == nullptr) {
-      reply.error("BUSY too many commands wait for disk reads");
+  const bool hold_back = must_hold(*call.spec);
+  if (hold_back || (!waiting_.empty() && conflicts(call))) {
+    Waiting* waiting = enqueue(call);
+    if (waiting == nullptr) {
+      reply.error(kBusy);
       return true;
     }
+    if (hold_back) hold(*waiting);
     return false;
   }
   return evaluate(call, reply, nullptr);
@@ -79,7 +86,7 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   if (waiting == nullptr) waiting = enqueue(call);
   if (waiting == nullptr) {
     need_ = {};
-    reply.error("BUSY too many commands wait for disk reads");
+    reply.error(kBusy);
     return true;
   }
   start_fetch(*waiting);
@@ -312,7 +319,7 @@ void Replica::fetch_done(uint64_t id, uint64_t leadership, std::vector<std::stri
 
 void Replica::run_waiting(uint64_t id) {
   const auto found = waiting_.find(id);
-  if (found == waiting_.end() || found->second->fetching || !at_front(*found->second)) return;
+  if (found == waiting_.end() || found->second->fetching || found->second->held || !at_front(*found->second)) return;
   Waiting& waiting = *found->second;
   if (!leads()) {  // stepping down or handing over: whoever leads next runs it
     std::vector<std::string_view> argv;
@@ -321,6 +328,7 @@ void Replica::run_waiting(uint64_t id) {
     host_.redispatch(command.call(argv), range_);
     return;
   }
+  if (must_hold(*waiting.command.spec())) return hold(waiting);
   begin_turn();
   if (waiting.data_epoch != data_epoch_ && !CAIRN_PLANTED("fetched-row-survives-clear")) {
     waiting.rows.clear();
@@ -337,6 +345,26 @@ void Replica::run_waiting(uint64_t id) {
   if (!replied && waiting.fetching) return;
   if (replied) host_.deliver(call.target, bytes);
   finish_waiting(id);
+}
+
+void Replica::hold(Waiting& waiting) {
+  waiting.held = true;
+  held_.push_back(waiting.id);
+  host_.metrics().writes_held.add_owned();
+}
+
+void Replica::resume_held() {
+  for (const uint64_t id : std::exchange(held_, {})) {
+    const auto found = waiting_.find(id);
+    if (found == waiting_.end()) continue;
+    found->second->held = false;
+    if (host_.has_room()) {
+      run_waiting(id);
+    } else if (at_front(*found->second)) {
+      host_.deliver(found->second->command.target(), "-" + std::string(kMisconf) + "\r\n");
+      finish_waiting(id);
+    }
+  }
 }
 
 void Replica::finish_waiting(uint64_t id) {

@@ -60,6 +60,7 @@ class Life {
     o.log.first_segment_bytes = 64 << 10;
     o.log.segment_bytes = r.chance(0.5) ? 64 << 10 : 1 << 20;  // tiny segments: recycled often
     o.store.memtable_bytes = r.chance(0.5) ? 4 << 10 : 64 << 10;
+    o.store.memtable_budget_bytes = 4 * o.store.memtable_bytes;  // flushes lag now and then: writes have to wait
     o.store.block_bytes = 512;
     o.store.block_cache_bytes = r.chance(0.3) ? 8 << 10 : 1 << 20;
     o.log_budget_bytes = 256 << 10;

@@ -93,3 +93,79 @@ TEST_CASE("a cluster that gets no ranges answers CLUSTERDOWN after cluster.wait_
   n.node->remove_session(n.session->id());
   CHECK(n.node->forwarding_waiting() == 0);
 }
+
+TEST_CASE("writes wait while flushes lag, reads go on, and memory stays within its bound") {
+  NodeHarness h;
+  NodeOptions options = single();
+  options.ranges = 1;
+  options.store.memtable_bytes = 64 << 10;
+  options.store.memtable_budget_bytes = 256 << 10;
+  options.log.first_segment_bytes = 32 << 20;  // no segment is prepared meanwhile
+  HarnessNode& n = h.start(options);
+  REQUIRE(h.run_until([&] { return n.node->ready(nullptr); }));
+  h.background_hangs = true;
+
+  const std::string value(4096, 'x');
+  const auto key = [](int i) { return "k" + std::to_string(i); };
+  size_t answered = 0;
+  for (int i = 0; i < 400; ++i) {  // 1.6 MB
+    n.session->on_input(request({"SET", key(i), value}));
+    h.run_for(5 * kMillisecond);
+    const std::string got = n.take();
+    REQUIRE((got.empty() || got == "+OK\r\n"));
+    answered += got.empty() ? 0 : 1;
+  }
+  CHECK(answered > 100);
+  CHECK(answered < 200);
+  CHECK(n.node->memtable_bytes() < 2 * options.store.memtable_budget_bytes + 64 * 1024);
+  CHECK(std::as_const(*n.node).metrics().replica.writes_held.get() == 400 - answered);
+
+  // Another connection reads, and deletes; a key whose write waits is read after it.
+  Session other(n.node->new_session_id(), *n.node, {});
+  n.node->add_session(other);
+  other.on_input(request({"STRLEN", key(0)}) + request({"DEL", key(1)}) + request({"STRLEN", key(399)}));
+  h.run_for(100 * kMillisecond);
+  CHECK(other.output() == ":4096\r\n:1\r\n");
+
+  h.background_hangs = false;
+  std::string rest;
+  CHECK(h.run_until([&] { return (rest += n.take()).size() >= (400 - answered) * 5; }));
+  for (size_t i = 0; i < 400 - answered; ++i) REQUIRE(rest.substr(i * 5, 5) == "+OK\r\n");
+  h.run_for(100 * kMillisecond);
+  CHECK(other.output() == ":4096\r\n:1\r\n:4096\r\n");
+  n.node->remove_session(other.id());
+}
+
+TEST_CASE("a node that was restarted with other addresses makes them known") {
+  NodeHarness h;
+  const size_t count = GENERATE(1, 2, 3);  // of two, the record can only be written with the moved one's help
+  NodeOptions first = single();
+  first.initial_nodes = static_cast<uint32_t>(count);
+  h.start(first);
+  for (size_t i = 1; i < count; ++i) {
+    NodeOptions options = NodeHarness::options(std::to_string(i + 1));
+    options.join = {"one:7379"};
+    h.start(options);
+  }
+  const auto all_ready = [&] {
+    return std::all_of(h.nodes.begin(), h.nodes.end(), [](auto& n) { return n.second.node->cluster_ready(nullptr); });
+  };
+  REQUIRE(h.run_until(all_ready));
+
+  const std::string old = count == 1 ? "one:7379" : "2:7379";
+  NodeOptions moved = h.nodes.at(old).options;
+  const NodeId id = h.nodes.at(old).node->identity().node;
+  h.stop(old);
+  h.run_for(kSecond);
+  moved.join.clear();
+  moved.addresses = {"moved:7379", "moved:6379", "moved:8379"};
+  h.start(moved);
+  CHECK(h.run_until([&] {
+    return all_ready() && std::all_of(h.nodes.begin(), h.nodes.end(), [&](auto& n) {
+             return n.second.node->directory().nodes().at(id).addresses == moved.addresses;
+           });
+  }));
+  HarnessNode& n = h.nodes.at("moved:7379");
+  n.session->on_input(request({"SET", "a", "1"}));
+  CHECK(h.run_until([&] { return n.take() == "+OK\r\n"; }));
+}
