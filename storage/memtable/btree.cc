@@ -102,10 +102,12 @@ BTree::Node* BTree::split(Node* node, uint32_t from) {
     node->next = right;
   }
   for (Node* half : {node, right}) {
-    if (half->count > 0) {
-      const auto shared = common_prefix(half->keys[0]->key(), half->keys[half->count - 1]->key());
-      set_prefix(half, static_cast<uint32_t>(shared));
-    }
+    if (half->count == 0) continue;
+    // keys[0] of an inner node may be above those that follow: lower keys have come into its child since.
+    const std::string_view last = half->keys[half->count - 1]->key();
+    size_t shared = common_prefix(half->keys[0]->key(), last);
+    if (half->count > 1) shared = common_prefix(half->keys[1]->key(), last.substr(0, shared));
+    set_prefix(half, static_cast<uint32_t>(shared));
   }
   return right;
 }
