@@ -49,11 +49,11 @@ TEST_CASE("an inner node whose first separator is above the next ones stays in o
   std::map<std::string, uint64_t> model;
   uint64_t sequence = 0;
   const auto put = [&](char first, int number) {
-    const std::string key = first + std::to_string(100'000 + number);
+    const std::string key = first + std::string(12, '-') + std::to_string(100'000 + number);
     table.put(key, hash64(key), "v", ++sequence, 1);
     model[key] = sequence;
   };
-  for (int i = 0; i < 1500; ++i) put('b', i);     // the root's first separator is b100000
+  for (int i = 0; i < 1500; ++i) put('b', i);     // the root's first separator is the lowest b
   for (int i = 0; i < 300; i += 2) put('a', i);   // its first leaf is split at lower keys
   for (int i = 1500; i < 6000; ++i) put('b', i);  // the root is split
   for (int i = 299; i > 0; i -= 2) put('a', i);
