@@ -87,6 +87,7 @@ Positions bits_within(const Positions& range, std::string_view text, bool bits) 
   const auto bytes = static_cast<int64_t>(text.size());
   if (bits) return range.within(bytes * 8);
   const Positions part = range.within(bytes);
+  if (part.empty()) return {0, -1};
   return {part.start * 8, part.end * 8 + 7};
 }
 
