@@ -132,6 +132,7 @@ class Node final : public CommandSink,
  private:
   // ReplicaHost
   uint64_t wall_ms() const override { return env_.clock->wall_ms(); }
+  uint64_t random() override { return env_.random->next(); }
   storage::SharedLog& log() override { return *log_; }
   void touch(Replica& replica) override;
   void send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, const consensus::Message& message) override;

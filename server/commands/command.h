@@ -49,7 +49,7 @@ enum CommandFlag : uint32_t {
   kAllowBusy = 1u << 11,
 };
 
-// ACL categories beyond those that follow from flags and place; in the order of COMMAND's replies.
+// ACL categories beyond those that follow from flags and place. COMMAND lists them in the order of command_info.cc.
 enum AclCategory : uint32_t {
   kAclKeyspace = 1u << 0,
   kAclRead = 1u << 1,
@@ -61,6 +61,7 @@ enum AclCategory : uint32_t {
   kAclSlow = 1u << 7,
   kAclDangerous = 1u << 8,
   kAclConnection = 1u << 9,
+  kAclBitmap = 1u << 10,
 };
 
 // Which of the session's own commands this is (CommandPlace::kConnection).
@@ -97,10 +98,11 @@ struct CommandSpec {
   CommandPlace place = CommandPlace::kConnection;
   EvaluateFn evaluate = nullptr;  // kRange and kScatter
   SessionCommand session = SessionCommand::kNone;
-  std::string_view tips = {};       // COMMAND's tips, separated by blanks
-  std::string_view key_flags = {};  // of the key specification, separated by blanks
-  std::string_view summary = {};    // for COMMAND DOCS and docs/commands.md
-  std::string_view since = {};      // Redis version that has it
+  std::string_view tips = {};  // COMMAND's tips, separated by blanks
+  // Of the key specifications, flags separated by blanks, specifications by '|': all but the last describe one key.
+  std::string_view key_flags = {};
+  std::string_view summary = {};  // for COMMAND DOCS and docs/commands.md
+  std::string_view since = {};    // Redis version that has it
   std::string_view group = {};
 };
 

@@ -32,6 +32,7 @@ constexpr auto kCategoryNames = std::to_array<Named>({
     {kAclWrite, "@write"},
     {kAclHash, "@hash"},
     {kAclString, "@string"},
+    {kAclBitmap, "@bitmap"},
     {kAclAdmin, "@admin"},
     {kAclFast, "@fast"},
     {kAclSlow, "@slow"},
@@ -55,10 +56,10 @@ void write_bits(RespWriter& reply, uint32_t bits, const std::array<Named, N>& na
   }
 }
 
-std::vector<std::string_view> words(std::string_view text) {
+std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> out;
   while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
+    const size_t end = std::min(text.find(separator), text.size());
     out.push_back(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
@@ -66,17 +67,16 @@ std::vector<std::string_view> words(std::string_view text) {
 }
 
 void write_tips(RespWriter& reply, std::string_view tips) {
-  const auto list = words(tips);
+  const auto list = split(tips, ' ');
   reply.set(list.size());
   for (const std::string_view tip : list) reply.bulk(tip);
 }
 
-void write_key_specs(RespWriter& reply, const CommandSpec& spec) {
-  if (spec.first_key == 0) return reply.set(0);
-  reply.set(1);
+// `last`: relative to the first key, or negative from the end.
+void write_key_spec(RespWriter& reply, std::string_view flag_words, int first, int last, int step) {
   reply.map(3);
   reply.bulk("flags");
-  const auto flags = words(spec.key_flags);
+  const auto flags = split(flag_words, ' ');
   reply.set(flags.size());
   for (const std::string_view flag : flags) reply.status(flag);
   reply.bulk("begin_search");
@@ -86,19 +86,31 @@ void write_key_specs(RespWriter& reply, const CommandSpec& spec) {
   reply.bulk("spec");
   reply.map(1);
   reply.bulk("index");
-  reply.integer(spec.first_key);
+  reply.integer(first);
   reply.bulk("find_keys");
   reply.map(2);
   reply.bulk("type");
   reply.bulk("range");
   reply.bulk("spec");
   reply.map(3);
-  reply.bulk("lastkey");  // relative to the first key, or negative from the end
-  reply.integer(spec.last_key < 0 ? spec.last_key : spec.last_key - spec.first_key);
+  reply.bulk("lastkey");
+  reply.integer(last);
   reply.bulk("keystep");
-  reply.integer(spec.step);
+  reply.integer(step);
   reply.bulk("limit");
   reply.integer(0);
+}
+
+void write_key_specs(RespWriter& reply, const CommandSpec& spec) {
+  if (spec.first_key == 0) return reply.set(0);
+  const auto specs = split(spec.key_flags, '|');
+  reply.set(specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const int first = spec.first_key + static_cast<int>(i);
+    const bool rest = i + 1 == specs.size();
+    const int last = spec.last_key < 0 ? spec.last_key : spec.last_key - first;
+    write_key_spec(reply, specs[i], first, rest ? last : 0, rest ? spec.step : 1);
+  }
 }
 
 void write_subcommand(RespWriter& reply, const CommandSpec& spec, const SubcommandSpec& sub) {

@@ -2,9 +2,8 @@
 #include <limits>
 #include <string>
 
+#include "server/commands/arguments.h"
 #include "server/commands/evaluators.h"
-#include "server/commands/key_access.h"
-#include "server/resp/number.h"
 
 namespace cairn::server {
 namespace {
@@ -47,59 +46,38 @@ EvalStatus expire(EvalContext& ctx, Argv argv, bool seconds, bool relative, std:
   Conditions conditions;
   if (!parse_conditions(ctx, argv, conditions)) return EvalStatus::kDone;
   int64_t when = 0;
-  if (!parse_integer(argv[2], when)) {
-    ctx.reply.error(kNotAnInteger);
-    return EvalStatus::kDone;
-  }
+  if (!read_integer(ctx, argv[2], when)) return EvalStatus::kDone;
   const auto now = static_cast<int64_t>(ctx.rows.now_ms());
   bool valid = !seconds || (when <= kInt64Max / 1000 && when >= kInt64Min / 1000);
   if (valid && seconds) when *= 1000;
   if (valid && relative) valid = !__builtin_add_overflow(when, now, &when);
-  if (!valid) {
-    ctx.reply.error("ERR invalid expire time in '" + std::string(name) + "' command");
-    return EvalStatus::kDone;
-  }
+  if (!valid) return fail(ctx, "ERR invalid expire time in '" + std::string(name) + "' command");
 
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state;
-  EvalStatus status;
-  if (!load_or_answer(ctx, key, state, status)) return status;
-  if (state == KeyState::kAbsent) {
-    ctx.reply.integer(0);
-    return EvalStatus::kDone;
-  }
+  if (const Answered answered = load_key(ctx, key)) return *answered;
+  if (!key.found()) return answer(ctx, 0);
   const bool has_expiry = key.meta().expire_ms != 0;
   const auto current = static_cast<int64_t>(key.meta().expire_ms);
   const bool refused = (conditions.nx && has_expiry) || (conditions.xx && !has_expiry) ||
                        (conditions.gt && (!has_expiry || when <= current)) ||
                        (conditions.lt && has_expiry && when >= current);
-  if (refused) {
-    ctx.reply.integer(0);
-    return EvalStatus::kDone;
-  }
+  if (refused) return answer(ctx, 0);
   if (when <= now) {
     key.drop();
   } else {
     key.set_expiry(static_cast<uint64_t>(when));
   }
-  ctx.reply.integer(1);
-  return EvalStatus::kDone;
+  return answer(ctx, 1);
 }
 
-EvalStatus time_left(EvalContext& ctx, Argv argv, bool seconds) {
+// The expiry in milliseconds, relative to `since`.
+EvalStatus time_of(EvalContext& ctx, Argv argv, bool seconds, uint64_t since) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state;
-  EvalStatus status;
-  if (!load_or_answer(ctx, key, state, status)) return status;
-  if (state == KeyState::kAbsent) {
-    ctx.reply.integer(-2);
-  } else if (key.meta().expire_ms == 0) {
-    ctx.reply.integer(-1);
-  } else {
-    const uint64_t left = key.meta().expire_ms - ctx.rows.now_ms();
-    ctx.reply.integer(static_cast<int64_t>(seconds ? (left + 500) / 1000 : left));
-  }
-  return EvalStatus::kDone;
+  if (const Answered answered = load_key(ctx, key)) return *answered;
+  if (!key.found()) return answer(ctx, -2);
+  if (key.meta().expire_ms == 0) return answer(ctx, -1);
+  const uint64_t ms = key.meta().expire_ms - since;
+  return answer(ctx, static_cast<int64_t>(seconds ? (ms + 500) / 1000 : ms));
 }
 
 }  // namespace
@@ -108,18 +86,17 @@ EvalStatus evaluate_expire(EvalContext& ctx, Argv argv) { return expire(ctx, arg
 EvalStatus evaluate_expireat(EvalContext& ctx, Argv argv) { return expire(ctx, argv, true, false, "expireat"); }
 EvalStatus evaluate_pexpire(EvalContext& ctx, Argv argv) { return expire(ctx, argv, false, true, "pexpire"); }
 EvalStatus evaluate_pexpireat(EvalContext& ctx, Argv argv) { return expire(ctx, argv, false, false, "pexpireat"); }
-EvalStatus evaluate_ttl(EvalContext& ctx, Argv argv) { return time_left(ctx, argv, true); }
-EvalStatus evaluate_pttl(EvalContext& ctx, Argv argv) { return time_left(ctx, argv, false); }
+EvalStatus evaluate_ttl(EvalContext& ctx, Argv argv) { return time_of(ctx, argv, true, ctx.rows.now_ms()); }
+EvalStatus evaluate_pttl(EvalContext& ctx, Argv argv) { return time_of(ctx, argv, false, ctx.rows.now_ms()); }
+EvalStatus evaluate_expiretime(EvalContext& ctx, Argv argv) { return time_of(ctx, argv, true, 0); }
+EvalStatus evaluate_pexpiretime(EvalContext& ctx, Argv argv) { return time_of(ctx, argv, false, 0); }
 
 EvalStatus evaluate_persist(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state;
-  EvalStatus status;
-  if (!load_or_answer(ctx, key, state, status)) return status;
-  const bool persists = state == KeyState::kFound && key.meta().expire_ms != 0;
-  if (persists) key.set_expiry(0);
-  ctx.reply.integer(persists ? 1 : 0);
-  return EvalStatus::kDone;
+  if (const Answered answered = load_key(ctx, key)) return *answered;
+  if (key.meta().expire_ms == 0) return answer(ctx, 0);
+  key.set_expiry(0);
+  return answer(ctx, 1);
 }
 
 }  // namespace cairn::server

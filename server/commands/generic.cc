@@ -1,6 +1,9 @@
-// Commands that work on keys of every type: DEL, UNLINK, EXISTS, TYPE, and FLUSHALL's part of one range.
+// Commands that work on keys of every type: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, COPY, and FLUSHALL's part of one
+// range.
+#include <string>
+
+#include "server/commands/arguments.h"
 #include "server/commands/evaluators.h"
-#include "server/commands/key_access.h"
 #include "sharding/slot.h"
 
 namespace cairn::server {
@@ -13,7 +16,7 @@ EvalStatus for_each_key(EvalContext& ctx, Argv argv, bool count_corrupt, OnFound
   int64_t count = 0;
   bool needs_rows = false;
   for (size_t i = 1; i < argv.size(); ++i) {
-    KeyAccess key(ctx, argv[i], sharding::key_slot(argv[i]));
+    KeyAccess key(ctx, argv[i]);
     switch (key.load()) {
       case KeyState::kFound:
         ++count;
@@ -25,8 +28,121 @@ EvalStatus for_each_key(EvalContext& ctx, Argv argv, bool count_corrupt, OnFound
     }
   }
   if (needs_rows) return EvalStatus::kNeedsRows;
-  ctx.reply.integer(count);
-  return EvalStatus::kDone;
+  return answer(ctx, count);
+}
+
+// ---- RENAME and COPY ----
+
+// The element rows of a hash travel as one log entry.
+constexpr size_t kMovedBytesMax = kStringBytesMax;
+
+struct Pair {
+  MetaRow from;  // its payload stays valid until its row is written
+  bool from_found = false;
+  bool to_found = false;
+};
+
+// Goes on with two keys that are found or absent; both are asked for together.
+Answered load_pair(EvalContext& ctx, Argv argv, Pair& pair) {
+  Answered first, second;
+  {
+    KeyAccess from(ctx, argv[1]);
+    first = load_key(ctx, from);
+    pair.from = from.meta();
+    pair.from_found = from.found();
+  }
+  if (first == EvalStatus::kDone) return first;
+  KeyAccess to(ctx, argv[2]);
+  second = load_key(ctx, to);
+  pair.to_found = to.found();
+  return first ? first : second;
+}
+
+std::string element_prefix(EvalContext& ctx, std::string_view user_key, uint64_t version) {
+  std::string prefix;
+  sharding::append_element_prefix(prefix, ctx.keyspace, sharding::key_slot(user_key), user_key, version);
+  return prefix;
+}
+
+// Goes on if all element rows under `prefix` are in memory and not too many.
+Answered check_elements(EvalContext& ctx, std::string_view prefix) {
+  size_t bytes = 0;
+  const RowState scanned = ctx.rows.scan(prefix, [&](std::string_view row_key, std::string_view value) {
+    bytes += row_key.size() + value.size();
+    return bytes <= kMovedBytesMax;
+  });
+  if (scanned == RowState::kNeedsRows) return EvalStatus::kNeedsRows;
+  if (bytes > kMovedBytesMax) return fail(ctx, "ERR the hash is too large to be renamed or copied in one step");
+  return std::nullopt;
+}
+
+void copy_elements(EvalContext& ctx, std::string_view from, std::string to) {
+  const size_t prefix = to.size();
+  ctx.rows.scan(from, [&](std::string_view row_key, std::string_view value) {
+    to.resize(prefix);
+    to += row_key.substr(from.size());
+    ctx.rows.put(to, value);
+    return true;
+  });
+}
+
+// Puts what argv[1] holds, expiry included, in place of what argv[2] holds.
+Answered copy_key(EvalContext& ctx, Argv argv, const MetaRow& from) {
+  const bool exploded = from.type == RowType::kExplodedHash;
+  const std::string elements = exploded ? element_prefix(ctx, argv[1], from.version) : std::string();
+  if (exploded) {
+    if (const Answered answered = check_elements(ctx, elements)) return answered;
+  }
+  KeyAccess to(ctx, argv[2]);
+  if (const Answered answered = load_key(ctx, to)) return answered;
+  to.drop();
+  std::string& row = value_scratch();
+  if (exploded) {
+    const uint64_t version = ctx.rows.next_version();
+    copy_elements(ctx, elements, element_prefix(ctx, argv[2], version));
+    append_exploded_meta(row, from.expire_ms, version, from.count);
+  } else {
+    append_meta_header(row, from.type, from.expire_ms);
+    row += from.payload;
+  }
+  to.put_meta(row);
+  return std::nullopt;
+}
+
+EvalStatus rename(EvalContext& ctx, Argv argv, bool only_new) {
+  const auto done = [&] { return only_new ? answer(ctx, 1) : answer_ok(ctx); };
+  Pair pair;
+  if (const Answered answered = load_pair(ctx, argv, pair)) return *answered;
+  if (!pair.from_found) return fail(ctx, "ERR no such key");
+  if (only_new && pair.to_found) return answer(ctx, 0);
+  if (argv[1] == argv[2]) return done();
+  if (const Answered answered = copy_key(ctx, argv, pair.from)) return *answered;
+  KeyAccess from(ctx, argv[1]);
+  from.load();
+  from.drop();
+  return done();
+}
+
+// False: an error was written.
+bool parse_copy_options(EvalContext& ctx, Argv argv, bool& replace) {
+  for (size_t i = 3; i < argv.size(); ++i) {
+    int64_t database = 0;
+    if (equals_ignoring_case(argv[i], "REPLACE")) {
+      replace = true;
+    } else if (!equals_ignoring_case(argv[i], "DB") || i + 1 == argv.size()) {
+      ctx.reply.error(kSyntaxError);
+      return false;
+    } else if (!read_integer(ctx, argv[++i], database)) {
+      return false;
+    } else if (database != static_cast<int32_t>(database)) {
+      ctx.reply.error("ERR value is out of range, value must between -2147483648 and 2147483647");
+      return false;
+    } else if (database != 0) {
+      ctx.reply.error("ERR DB index is out of range");
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -41,21 +157,28 @@ EvalStatus evaluate_exists(EvalContext& ctx, Argv argv) {
 
 EvalStatus evaluate_type(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state;
-  EvalStatus status;
-  if (!load_or_answer(ctx, key, state, status)) return status;
-  if (state == KeyState::kAbsent) {
-    ctx.reply.status("none");
-  } else {
-    ctx.reply.status(key.meta().is_hash() ? "hash" : "string");
-  }
+  if (const Answered answered = load_key(ctx, key)) return *answered;
+  ctx.reply.status(!key.found() ? "none" : key.meta().is_hash() ? "hash" : "string");
   return EvalStatus::kDone;
+}
+
+EvalStatus evaluate_rename(EvalContext& ctx, Argv argv) { return rename(ctx, argv, false); }
+EvalStatus evaluate_renamenx(EvalContext& ctx, Argv argv) { return rename(ctx, argv, true); }
+
+EvalStatus evaluate_copy(EvalContext& ctx, Argv argv) {
+  bool replace = false;
+  if (!parse_copy_options(ctx, argv, replace)) return EvalStatus::kDone;
+  if (argv[1] == argv[2]) return fail(ctx, "ERR source and destination objects are the same");
+  Pair pair;
+  if (const Answered answered = load_pair(ctx, argv, pair)) return *answered;
+  if (!pair.from_found || (pair.to_found && !replace)) return answer(ctx, 0);
+  if (const Answered answered = copy_key(ctx, argv, pair.from)) return *answered;
+  return answer(ctx, 1);
 }
 
 EvalStatus evaluate_flush(EvalContext& ctx, Argv) {
   ctx.rows.clear_all();
-  ctx.reply.ok();
-  return EvalStatus::kDone;
+  return answer_ok(ctx);
 }
 
 }  // namespace cairn::server

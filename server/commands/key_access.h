@@ -1,8 +1,10 @@
 // One user key during one evaluation: its meta row, judged by the leader's time. Shared by all evaluators.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/commands/command.h"
 #include "server/commands/row_format.h"
@@ -12,6 +14,7 @@ namespace cairn::server {
 inline constexpr std::string_view kWrongType = "WRONGTYPE Operation against a key holding the wrong kind of value";
 inline constexpr std::string_view kNotAnInteger = "ERR value is not an integer or out of range";
 inline constexpr std::string_view kSyntaxError = "ERR syntax error";
+inline constexpr std::string_view kWouldOverflow = "ERR increment or decrement would overflow";
 inline constexpr std::string_view kCorruptRow = "ERR the stored row of this key is of an unknown format";
 
 enum class KeyState : uint8_t {
@@ -27,27 +30,29 @@ class KeyAccess {
  public:
   // `slot`: of `user_key`. `user_key` must outlive this.
   KeyAccess(EvalContext& ctx, std::string_view user_key, uint16_t slot);
+  // For commands with several keys: in a `sharding: whole` keyspace each has a slot of its own.
+  KeyAccess(EvalContext& ctx, std::string_view user_key);
 
   // Reads the meta row. A key that is due is deleted here, and absent.
   KeyState load();
-  // The row as loaded. Requires: load() == kFound. Its payload stays valid until the evaluation ends or the
-  // row is written.
+  bool found() const { return found_; }
+  // The row as loaded; of an absent key: an empty string without expiry. Its payload stays valid until the evaluation
+  // ends or the row is written.
   const MetaRow& meta() const { return meta_; }
+  bool exploded() const { return found_ && meta_.type == RowType::kExplodedHash; }
   std::string_view meta_key() const { return meta_key_; }
   std::string_view user_key() const { return user_key_; }
   uint16_t slot() const { return slot_; }
 
-  // Deletes the key with all its rows. Requires: load() == kFound.
+  // Deletes the key with all its rows. Requires: load() was called, or the key has no element rows.
   void drop();
   // Replaces whatever the key holds by a string (`head` followed by `tail`, which may point into
-  // meta().payload). Requires: load() was called, or the key has no element rows. `expire_ms` 0: never.
+  // meta().payload). Requires: as drop(). `expire_ms` 0: never.
   void put_string(std::string_view head, std::string_view tail, uint64_t expire_ms);
   // Writes the meta row. `value` must not point into the scratch of this class.
   void put_meta(std::string_view value) { ctx_.rows.put(meta_key_, value); }
-  // Writes the meta row with another expiry and the same payload. Requires: load() == kFound.
+  // Writes the meta row with another expiry and the same payload. Requires: found().
   void set_expiry(uint64_t expire_ms);
-  // Deletes a key that was not loaded and has no element rows.
-  void remove_meta() { ctx_.rows.remove(meta_key_); }
 
   // Row key of one field. Valid until the next call.
   std::string_view element_key(uint64_t version, std::string_view field);
@@ -58,6 +63,7 @@ class KeyAccess {
   EvalContext& ctx_;
   std::string_view user_key_;
   uint16_t slot_;
+  bool loaded_ = false;
   bool found_ = false;
   std::string& meta_key_;
   MetaRow meta_;
@@ -66,16 +72,55 @@ class KeyAccess {
 // For a value that an evaluator is putting together: cleared, memory kept. Valid until the next call on this
 // thread.
 std::string& value_scratch();
+// The string of a loaded key in value_scratch(), to be edited; zero bytes fill it up to `bytes_min`.
+std::string& editable_copy(const KeyAccess& key, size_t bytes_min);
 
-// Loads the key, or answers for it. Returns true if the evaluator goes on (found or absent); else it returns
-// `status`.
-inline bool load_or_answer(EvalContext& ctx, KeyAccess& key, KeyState& state, EvalStatus& status) {
-  state = key.load();
-  status = EvalStatus::kDone;
-  if (state == KeyState::kNeedsRows) status = EvalStatus::kNeedsRows;
-  if (state == KeyState::kCorrupt) ctx.reply.error(kCorruptRow);
-  return state == KeyState::kFound || state == KeyState::kAbsent;
+inline EvalStatus fail(EvalContext& ctx, std::string_view error) {
+  ctx.reply.error(error);
+  return EvalStatus::kDone;
 }
+inline EvalStatus answer(EvalContext& ctx, int64_t number) {
+  ctx.reply.integer(number);
+  return EvalStatus::kDone;
+}
+inline EvalStatus answer_ok(EvalContext& ctx) {
+  ctx.reply.ok();
+  return EvalStatus::kDone;
+}
+inline EvalStatus answer(EvalContext& ctx, const std::optional<std::string_view>& text) {
+  if (text) {
+    ctx.reply.bulk(*text);
+  } else {
+    ctx.reply.null();
+  }
+  return EvalStatus::kDone;
+}
+
+// With a value: the evaluator ends with it, the reply is written or rows are missing. Without: it goes on.
+using Answered = std::optional<EvalStatus>;
+
+// Goes on with a key that is found or absent.
+inline Answered load_key(EvalContext& ctx, KeyAccess& key) {
+  const KeyState state = key.load();
+  if (state == KeyState::kNeedsRows) return EvalStatus::kNeedsRows;
+  if (state == KeyState::kCorrupt) return fail(ctx, kCorruptRow);
+  return std::nullopt;
+}
+// Goes on with a string or an absent key, whose meta() is that of an empty string.
+inline Answered load_string(EvalContext& ctx, KeyAccess& key) {
+  Answered answered = load_key(ctx, key);
+  if (!answered && key.meta().type != RowType::kString) answered = fail(ctx, kWrongType);
+  return answered;
+}
+// Before a key is overwritten: goes on without reading where it certainly has no element rows.
+inline Answered load_to_overwrite(EvalContext& ctx, KeyAccess& key) {
+  if (!ctx.rows.may_be_exploded(key.meta_key())) return std::nullopt;
+  return load_key(ctx, key);
+}
+
+// The strings of several keys, absent ones empty; all rows are asked for together. The views stay valid until their
+// rows are written.
+Answered load_strings(EvalContext& ctx, Argv keys, std::vector<std::string_view>& texts, std::string_view wrong_type);
 
 // As C's "%s" prints it: up to the first zero byte. Redis' error texts quote arguments so.
 inline std::string_view until_zero(std::string_view text) { return text.substr(0, text.find('\0')); }

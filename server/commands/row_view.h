@@ -49,6 +49,8 @@ class RowView {
   // Milliseconds since 1970 by the leader, never before the newest applied entry. Expiry is judged and
   // stamped by it.
   virtual uint64_t now_ms() const = 0;
+  // A number drawn evenly from all. Another one when the evaluation is run again; only effects are replicated.
+  virtual uint64_t random() = 0;
 };
 
 }  // namespace cairn::server

@@ -1,11 +1,10 @@
-// Strings: SET, GET, MGET, APPEND, STRLEN and the counters.
+// Strings: values as a whole, parts of them, and the counters.
 #include <charconv>
+#include <cmath>
 #include <limits>
 
+#include "server/commands/arguments.h"
 #include "server/commands/evaluators.h"
-#include "server/commands/key_access.h"
-#include "server/resp/number.h"
-#include "sharding/slot.h"
 
 namespace cairn::server {
 namespace {
@@ -13,41 +12,42 @@ namespace {
 constexpr int64_t kInt64Max = std::numeric_limits<int64_t>::max();
 constexpr int64_t kInt64Min = std::numeric_limits<int64_t>::min();
 
-struct SetOptions {
-  bool nx = false, xx = false, get = false, keep_ttl = false;
+// Of SET and GETEX.
+struct Options {
+  bool nx = false, xx = false, get = false, keep_ttl = false, persist = false;
   enum class Expiry : uint8_t { kNone, kEx, kPx, kExAt, kPxAt } expiry = Expiry::kNone;
   std::string_view expiry_text;
 };
+using Expiry = Options::Expiry;
+
+Expiry expiry_kind(std::string_view text) {
+  if (equals_ignoring_case(text, "EX")) return Expiry::kEx;
+  if (equals_ignoring_case(text, "PX")) return Expiry::kPx;
+  if (equals_ignoring_case(text, "EXAT")) return Expiry::kExAt;
+  if (equals_ignoring_case(text, "PXAT")) return Expiry::kPxAt;
+  return Expiry::kNone;
+}
 
 // The rules of Redis for repeated and contradicting options: the same kind of expiry may be given again, the
-// last one counts; two different kinds, or one beside KEEPTTL, are an error.
-bool parse_set_options(Argv argv, SetOptions& options) {
-  using Expiry = SetOptions::Expiry;
-  for (size_t i = 3; i < argv.size(); ++i) {
+// last one counts; two different kinds, or one beside KEEPTTL or PERSIST, are an error.
+bool parse_options(Argv argv, bool set, Options& options) {
+  for (size_t i = set ? 3 : 2; i < argv.size(); ++i) {
     const std::string_view text = argv[i];
-    const bool has_next = i + 1 < argv.size();
-    const auto expiry = [&](Expiry kind) {
-      if (options.keep_ttl || (options.expiry != Expiry::kNone && options.expiry != kind) || !has_next) return false;
+    if (const Expiry kind = expiry_kind(text); kind != Expiry::kNone) {
+      const bool another = options.expiry != Expiry::kNone && options.expiry != kind;
+      if (options.keep_ttl || options.persist || another || i + 1 == argv.size()) return false;
       options.expiry = kind;
       options.expiry_text = argv[++i];
-      return true;
-    };
-    if (equals_ignoring_case(text, "NX") && !options.xx) {
+    } else if (set && equals_ignoring_case(text, "NX") && !options.xx) {
       options.nx = true;
-    } else if (equals_ignoring_case(text, "XX") && !options.nx) {
+    } else if (set && equals_ignoring_case(text, "XX") && !options.nx) {
       options.xx = true;
-    } else if (equals_ignoring_case(text, "GET")) {
+    } else if (set && equals_ignoring_case(text, "GET")) {
       options.get = true;
-    } else if (equals_ignoring_case(text, "KEEPTTL") && options.expiry == Expiry::kNone) {
+    } else if (set && equals_ignoring_case(text, "KEEPTTL") && options.expiry == Expiry::kNone) {
       options.keep_ttl = true;
-    } else if (equals_ignoring_case(text, "EX")) {
-      if (!expiry(Expiry::kEx)) return false;
-    } else if (equals_ignoring_case(text, "PX")) {
-      if (!expiry(Expiry::kPx)) return false;
-    } else if (equals_ignoring_case(text, "EXAT")) {
-      if (!expiry(Expiry::kExAt)) return false;
-    } else if (equals_ignoring_case(text, "PXAT")) {
-      if (!expiry(Expiry::kPxAt)) return false;
+    } else if (!set && equals_ignoring_case(text, "PERSIST") && options.expiry == Expiry::kNone) {
+      options.persist = true;
     } else {
       return false;
     }
@@ -56,21 +56,17 @@ bool parse_set_options(Argv argv, SetOptions& options) {
 }
 
 // False: an error was written.
-bool read_set_expiry(EvalContext& ctx, const SetOptions& options, uint64_t& expire_ms) {
-  using Expiry = SetOptions::Expiry;
+bool read_expiry(EvalContext& ctx, const Options& options, std::string_view command, uint64_t& expire_ms) {
   if (options.expiry == Expiry::kNone) return true;
   int64_t ms = 0;
-  if (!parse_integer(options.expiry_text, ms)) {
-    ctx.reply.error(kNotAnInteger);
-    return false;
-  }
+  if (!read_integer(ctx, options.expiry_text, ms)) return false;
   const bool seconds = options.expiry == Expiry::kEx || options.expiry == Expiry::kExAt;
   const bool relative = options.expiry == Expiry::kEx || options.expiry == Expiry::kPx;
   bool valid = ms > 0 && !(seconds && ms > kInt64Max / 1000);
   if (valid && seconds) ms *= 1000;
   if (valid && relative) valid = !__builtin_add_overflow(ms, static_cast<int64_t>(ctx.rows.now_ms()), &ms);
   if (!valid) {
-    ctx.reply.error("ERR invalid expire time in 'set' command");
+    ctx.reply.error("ERR invalid expire time in '" + std::string(command) + "' command");
     return false;
   }
   expire_ms = static_cast<uint64_t>(ms);
@@ -83,57 +79,83 @@ bool too_long(EvalContext& ctx, size_t bytes) {
   return true;
 }
 
+std::optional<std::string_view> text_of(const KeyAccess& key) {
+  if (!key.found()) return std::nullopt;
+  return key.meta().payload;
+}
+
+// Of a key that was loaded for it. Set and expired in one step: only the deletion is left.
+void overwrite(EvalContext& ctx, KeyAccess& key, std::string_view value, uint64_t expire_ms) {
+  if (expire_ms != 0 && expire_ms <= ctx.rows.now_ms()) {
+    key.drop();
+  } else {
+    key.put_string(value, {}, expire_ms);
+  }
+}
+
+EvalStatus set_with_expiry(EvalContext& ctx, Argv argv, Expiry kind, std::string_view command) {
+  Options options;
+  options.expiry = kind;
+  options.expiry_text = argv[2];
+  uint64_t expire_ms = 0;
+  if (!read_expiry(ctx, options, command, expire_ms)) return EvalStatus::kDone;
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_to_overwrite(ctx, key)) return *answered;
+  overwrite(ctx, key, argv[3], expire_ms);
+  return answer_ok(ctx);
+}
+
 EvalStatus add(EvalContext& ctx, Argv argv, int64_t delta) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state;
-  EvalStatus status;
-  if (!load_or_answer(ctx, key, state, status)) return status;
+  if (const Answered answered = load_string(ctx, key)) return *answered;
   int64_t value = 0;
-  uint64_t expire_ms = 0;
-  if (state == KeyState::kFound) {
-    if (key.meta().type != RowType::kString) {
-      ctx.reply.error(kWrongType);
-      return EvalStatus::kDone;
-    }
-    if (!parse_integer(key.meta().payload, value)) {
-      ctx.reply.error(kNotAnInteger);
-      return EvalStatus::kDone;
-    }
-    expire_ms = key.meta().expire_ms;
-  }
-  if (__builtin_add_overflow(value, delta, &value)) {
-    ctx.reply.error("ERR increment or decrement would overflow");
-    return EvalStatus::kDone;
-  }
+  if (key.found() && !read_integer(ctx, key.meta().payload, value)) return EvalStatus::kDone;
+  if (__builtin_add_overflow(value, delta, &value)) return fail(ctx, kWouldOverflow);
   char digits[24];
   const char* end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  key.put_string({digits, static_cast<size_t>(end - digits)}, {}, expire_ms);
-  ctx.reply.integer(value);
-  return EvalStatus::kDone;
+  key.put_string({digits, static_cast<size_t>(end - digits)}, {}, key.meta().expire_ms);
+  return answer(ctx, value);
+}
+
+struct Seen {
+  bool needs_rows = false, found = false, corrupt = false;
+};
+// Every second argument is a key. `blind`: those that may be overwritten unread are not looked at.
+Seen look_at_pairs(EvalContext& ctx, Argv argv, bool blind) {
+  Seen seen;
+  for (size_t i = 1; i < argv.size(); i += 2) {
+    KeyAccess key(ctx, argv[i]);
+    if (blind && !ctx.rows.may_be_exploded(key.meta_key())) continue;
+    const KeyState state = key.load();
+    seen.needs_rows = seen.needs_rows || state == KeyState::kNeedsRows;
+    seen.found = seen.found || state == KeyState::kFound;
+    seen.corrupt = seen.corrupt || state == KeyState::kCorrupt;
+  }
+  return seen;
+}
+
+// Requires: look_at_pairs() found nothing missing or corrupt.
+void put_pairs(EvalContext& ctx, Argv argv) {
+  for (size_t i = 1; i < argv.size(); i += 2) {
+    KeyAccess key(ctx, argv[i]);
+    load_to_overwrite(ctx, key);
+    key.put_string(argv[i + 1], {}, 0);
+  }
 }
 
 }  // namespace
 
 EvalStatus evaluate_get(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state;
-  EvalStatus status;
-  if (!load_or_answer(ctx, key, state, status)) return status;
-  if (state == KeyState::kAbsent) {
-    ctx.reply.null();
-  } else if (key.meta().type != RowType::kString) {
-    ctx.reply.error(kWrongType);
-  } else {
-    ctx.reply.bulk(key.meta().payload);
-  }
-  return EvalStatus::kDone;
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  return answer(ctx, text_of(key));
 }
 
 EvalStatus evaluate_mget(EvalContext& ctx, Argv argv) {
   bool needs_rows = false;
   ctx.reply.array(argv.size() - 1);
   for (size_t i = 1; i < argv.size(); ++i) {
-    KeyAccess key(ctx, argv[i], sharding::key_slot(argv[i]));
+    KeyAccess key(ctx, argv[i]);
     const KeyState state = key.load();
     if (state == KeyState::kNeedsRows) {
       needs_rows = true;
@@ -146,88 +168,131 @@ EvalStatus evaluate_mget(EvalContext& ctx, Argv argv) {
   return needs_rows ? EvalStatus::kNeedsRows : EvalStatus::kDone;
 }
 
-EvalStatus evaluate_set(EvalContext& ctx, Argv argv) {
-  SetOptions options;
-  if (!parse_set_options(argv, options)) {
-    ctx.reply.error(kSyntaxError);
-    return EvalStatus::kDone;
-  }
+EvalStatus evaluate_getdel(EvalContext& ctx, Argv argv) {
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  answer(ctx, text_of(key));
+  key.drop();
+  return EvalStatus::kDone;
+}
+
+EvalStatus evaluate_getset(EvalContext& ctx, Argv argv) {
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  answer(ctx, text_of(key));
+  key.put_string(argv[2], {}, 0);
+  return EvalStatus::kDone;
+}
+
+EvalStatus evaluate_getex(EvalContext& ctx, Argv argv) {
+  Options options;
+  if (!parse_options(argv, false, options)) return fail(ctx, kSyntaxError);
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (!key.found()) return answer(ctx, std::nullopt);
   uint64_t expire_ms = 0;
-  if (!read_set_expiry(ctx, options, expire_ms)) return EvalStatus::kDone;
+  if (!read_expiry(ctx, options, "getex", expire_ms)) return EvalStatus::kDone;
+  answer(ctx, text_of(key));
+  if (expire_ms != 0 && expire_ms <= ctx.rows.now_ms()) {
+    key.drop();
+  } else if (expire_ms != 0 || (options.persist && key.meta().expire_ms != 0)) {
+    key.set_expiry(expire_ms);
+  }
+  return EvalStatus::kDone;
+}
+
+EvalStatus evaluate_set(EvalContext& ctx, Argv argv) {
+  Options options;
+  if (!parse_options(argv, true, options)) return fail(ctx, kSyntaxError);
+  uint64_t expire_ms = 0;
+  if (!read_expiry(ctx, options, "set", expire_ms)) return EvalStatus::kDone;
   if (too_long(ctx, argv[2].size())) return EvalStatus::kDone;
 
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state = KeyState::kAbsent;
-  // Blind where nothing of the old value matters: then no row has to be in memory.
-  const bool blind =
-      !options.nx && !options.xx && !options.get && !options.keep_ttl && !ctx.rows.may_be_exploded(key.meta_key());
-  if (!blind) {
-    EvalStatus status;
-    if (!load_or_answer(ctx, key, state, status)) return status;
-  }
-  const bool found = state == KeyState::kFound;
+  const bool old_matters = options.nx || options.xx || options.get || options.keep_ttl;
+  if (const Answered answered = old_matters ? load_key(ctx, key) : load_to_overwrite(ctx, key)) return *answered;
+  const bool found = key.found();
   if (options.get) {
-    if (found && key.meta().type != RowType::kString) {
-      ctx.reply.error(kWrongType);
-      return EvalStatus::kDone;
-    }
-    if (found) {
-      ctx.reply.bulk(key.meta().payload);
-    } else {
-      ctx.reply.null();
-    }
+    if (key.meta().type != RowType::kString) return fail(ctx, kWrongType);
+    answer(ctx, text_of(key));
   }
   if ((options.nx && found) || (options.xx && !found)) {
     if (!options.get) ctx.reply.null();
     return EvalStatus::kDone;
   }
-  if (options.keep_ttl && found) expire_ms = key.meta().expire_ms;
-  if (expire_ms != 0 && expire_ms <= ctx.rows.now_ms()) {  // set and expired in one step: only the deletion is left
-    if (found) {
-      key.drop();
-    } else if (blind) {
-      key.remove_meta();
-    }
-  } else {
-    key.put_string(argv[2], {}, expire_ms);
-  }
+  overwrite(ctx, key, argv[2], options.keep_ttl ? key.meta().expire_ms : expire_ms);
   if (!options.get) ctx.reply.ok();
   return EvalStatus::kDone;
 }
 
+EvalStatus evaluate_setex(EvalContext& ctx, Argv argv) { return set_with_expiry(ctx, argv, Expiry::kEx, "setex"); }
+EvalStatus evaluate_psetex(EvalContext& ctx, Argv argv) { return set_with_expiry(ctx, argv, Expiry::kPx, "psetex"); }
+
+EvalStatus evaluate_setnx(EvalContext& ctx, Argv argv) {
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_key(ctx, key)) return *answered;
+  if (key.found()) return answer(ctx, 0);
+  key.put_string(argv[2], {}, 0);
+  return answer(ctx, 1);
+}
+
+EvalStatus evaluate_mset(EvalContext& ctx, Argv argv) {
+  if (argv.size() % 2 == 0) return fail(ctx, "ERR wrong number of arguments for 'mset' command");
+  const Seen seen = look_at_pairs(ctx, argv, true);
+  if (seen.needs_rows) return EvalStatus::kNeedsRows;
+  if (seen.corrupt) return fail(ctx, kCorruptRow);
+  put_pairs(ctx, argv);
+  return answer_ok(ctx);
+}
+
+EvalStatus evaluate_msetnx(EvalContext& ctx, Argv argv) {
+  if (argv.size() % 2 == 0) return fail(ctx, "ERR wrong number of arguments for 'msetnx' command");
+  const Seen seen = look_at_pairs(ctx, argv, false);
+  if (seen.needs_rows) return EvalStatus::kNeedsRows;
+  if (seen.found || seen.corrupt) return answer(ctx, 0);
+  put_pairs(ctx, argv);
+  return answer(ctx, 1);
+}
+
 EvalStatus evaluate_append(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state;
-  EvalStatus status;
-  if (!load_or_answer(ctx, key, state, status)) return status;
-  std::string_view old;
-  uint64_t expire_ms = 0;
-  if (state == KeyState::kFound) {
-    if (key.meta().type != RowType::kString) {
-      ctx.reply.error(kWrongType);
-      return EvalStatus::kDone;
-    }
-    old = key.meta().payload;
-    expire_ms = key.meta().expire_ms;
-  }
-  if (too_long(ctx, old.size() + argv[2].size())) return EvalStatus::kDone;
-  const size_t length = old.size() + argv[2].size();
-  key.put_string(old, argv[2], expire_ms);
-  ctx.reply.integer(static_cast<int64_t>(length));
-  return EvalStatus::kDone;
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  const size_t length = key.meta().payload.size() + argv[2].size();
+  if (too_long(ctx, length)) return EvalStatus::kDone;
+  key.put_string(key.meta().payload, argv[2], key.meta().expire_ms);
+  return answer(ctx, static_cast<int64_t>(length));
 }
 
 EvalStatus evaluate_strlen(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  KeyState state;
-  EvalStatus status;
-  if (!load_or_answer(ctx, key, state, status)) return status;
-  if (state == KeyState::kFound && key.meta().type != RowType::kString) {
-    ctx.reply.error(kWrongType);
-  } else {
-    ctx.reply.integer(state == KeyState::kFound ? static_cast<int64_t>(key.meta().payload.size()) : 0);
-  }
-  return EvalStatus::kDone;
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  return answer(ctx, static_cast<int64_t>(key.meta().payload.size()));
+}
+
+EvalStatus evaluate_setrange(EvalContext& ctx, Argv argv) {
+  int64_t offset = 0;
+  if (!read_integer(ctx, argv[2], offset)) return EvalStatus::kDone;
+  if (offset < 0) return fail(ctx, "ERR offset is out of range");
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (argv[3].empty()) return answer(ctx, static_cast<int64_t>(key.meta().payload.size()));
+  const auto at = static_cast<size_t>(offset);
+  if (too_long(ctx, at + argv[3].size())) return EvalStatus::kDone;
+  std::string& value = editable_copy(key, at + argv[3].size());
+  value.replace(at, argv[3].size(), argv[3]);
+  key.put_string(value, {}, key.meta().expire_ms);
+  return answer(ctx, static_cast<int64_t>(value.size()));
+}
+
+EvalStatus evaluate_getrange(EvalContext& ctx, Argv argv) {
+  Positions range;
+  if (!read_integer(ctx, argv[2], range.start) || !read_integer(ctx, argv[3], range.end)) return EvalStatus::kDone;
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  const std::string_view text = key.meta().payload;
+  const Positions part = range.within(static_cast<int64_t>(text.size()));
+  if (range.reversed_from_end() || part.empty()) return answer(ctx, std::string_view());
+  return answer(ctx, text.substr(static_cast<size_t>(part.start), static_cast<size_t>(part.end - part.start + 1)));
 }
 
 EvalStatus evaluate_incr(EvalContext& ctx, Argv argv) { return add(ctx, argv, 1); }
@@ -235,24 +300,29 @@ EvalStatus evaluate_decr(EvalContext& ctx, Argv argv) { return add(ctx, argv, -1
 
 EvalStatus evaluate_incrby(EvalContext& ctx, Argv argv) {
   int64_t delta = 0;
-  if (!parse_integer(argv[2], delta)) {
-    ctx.reply.error(kNotAnInteger);
-    return EvalStatus::kDone;
-  }
+  if (!read_integer(ctx, argv[2], delta)) return EvalStatus::kDone;
   return add(ctx, argv, delta);
 }
 
 EvalStatus evaluate_decrby(EvalContext& ctx, Argv argv) {
   int64_t delta = 0;
-  if (!parse_integer(argv[2], delta)) {
-    ctx.reply.error(kNotAnInteger);
-    return EvalStatus::kDone;
-  }
-  if (delta == kInt64Min) {  // has no opposite
-    ctx.reply.error("ERR decrement would overflow");
-    return EvalStatus::kDone;
-  }
+  if (!read_integer(ctx, argv[2], delta)) return EvalStatus::kDone;
+  if (delta == kInt64Min) return fail(ctx, "ERR decrement would overflow");  // has no opposite
   return add(ctx, argv, -delta);
+}
+
+EvalStatus evaluate_incrbyfloat(EvalContext& ctx, Argv argv) {
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  long double value = 0, delta = 0;
+  if ((key.found() && !parse_float(key.meta().payload, value)) || !parse_float(argv[2], delta)) {
+    return fail(ctx, kNotAFloat);
+  }
+  value += delta;
+  if (!std::isfinite(value)) return fail(ctx, kWouldBeInfinite);
+  const std::string text = format_float(value);
+  key.put_string(text, {}, key.meta().expire_ms);
+  return answer(ctx, std::string_view(text));
 }
 
 }  // namespace cairn::server

@@ -47,6 +47,7 @@ class ReplicaHost {
   virtual ~ReplicaHost() = default;
   virtual Instant now() const = 0;
   virtual uint64_t wall_ms() const = 0;
+  virtual uint64_t random() = 0;
   virtual storage::SharedLog& log() = 0;
   // The replica has work for the end of this turn: the host calls end_turn() on it, in range order.
   virtual void touch(Replica& replica) = 0;
@@ -177,6 +178,7 @@ class Replica final : private RowView {
   bool may_be_exploded(std::string_view) override { return version_counter_ != 0; }
   uint64_t next_version() override { return ++version_counter_; }
   uint64_t now_ms() const override { return turn_ms_; }
+  uint64_t random() override { return host_.random(); }
 
   // Evaluation (replica_evaluate.cc)
   void begin_turn();

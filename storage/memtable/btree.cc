@@ -17,7 +17,7 @@ void set_prefix(Node* node, uint32_t prefix) {
   for (uint32_t i = 0; i < node->count; ++i) node->heads[i] = BTree::head_of(node->keys[i]->key(), prefix);
 }
 
-// Number of keys below `key` (kBelow) or not above it.
+// Number of keys below `key` (kBelow) or not above it. Of an inner node the first is not looked at, but counted.
 template <bool kBelow>
 uint32_t rank(const Node* node, std::string_view key) {
   const uint32_t prefix = node->prefix;
@@ -27,8 +27,8 @@ uint32_t rank(const Node* node, std::string_view key) {
     if (order != 0) return order < 0 ? 0 : node->count;
   }
   const uint64_t head = BTree::head_of(key, prefix);
-  uint32_t low = 0;
-  for (uint32_t n = node->count; n > 0;) {
+  uint32_t low = node->leaf ? 0 : 1;  // the first separator says nothing: see split()
+  for (uint32_t n = node->count - low; n > 0;) {
     const uint32_t half = n / 2;
     const bool right = node->heads[low + half] < head;
     low = right ? low + half + 1 : low;
@@ -102,10 +102,12 @@ BTree::Node* BTree::split(Node* node, uint32_t from) {
     node->next = right;
   }
   for (Node* half : {node, right}) {
-    if (half->count > 0) {
-      const auto shared = common_prefix(half->keys[0]->key(), half->keys[half->count - 1]->key());
-      set_prefix(half, static_cast<uint32_t>(shared));
-    }
+    if (half->count == 0) continue;
+    // keys[0] of an inner node may be above those that follow: lower keys have come into its child since.
+    const std::string_view last = half->keys[half->count - 1]->key();
+    size_t shared = common_prefix(half->keys[0]->key(), last);
+    if (half->count > 1) shared = common_prefix(half->keys[1]->key(), last.substr(0, shared));
+    set_prefix(half, static_cast<uint32_t>(shared));
   }
   return right;
 }

@@ -4,7 +4,9 @@
     differential.py --cairn HOST:PORT[,HOST:PORT...] [--commands N] [--seed S] [--redis PATH]
 
 Starts redis-server itself on a free port and ends it. Keys must not be used by anybody else: FLUSHALL is sent.
-Errors are compared word for word, values by value, HGETALL as a set of pairs, TTL and PTTL with a tolerance. One half of
+Errors are compared word for word, values by value, the lists of HGETALL and its kin without their order, times to live
+with a tolerance; what HRANDFIELD chose is held against an HGETALL behind it. Keys of commands that take several of one
+slot share a tag. redis-server is told to limit strings to 32 MiB as Cairn does. One half of
 the commands runs in RESP2, the other in RESP3. Prints `commands=N mismatches=M existing=P%`; exit code 1 on a mismatch.
 Needs only the standard library.
 """
@@ -104,11 +106,20 @@ class Generator:
               b"x" * 64, b"y" * 65, b"z" * 3000]
     INTEGERS = [b"0", b"1", b"-1", b"2", b"10", b"100", b"-100", b"9223372036854775807", b"-9223372036854775808",
                 b"9223372036854775808", b"-9223372036854775809", b"abc", b"", b"1.0", b"+1", b"01", b" 1", b"1e3"]
+    FLOATS = [b"0", b"1", b"-1", b"0.1", b"-2.5", b"3.0", b"5.0e3", b"1e-30", b"1e300", b"-1e4900", b"1e5000", b"1e-5000",
+              b"0x1A", b"0x1p-3", b"inf", b"-Infinity", b"nan", b"1.5 ", b" 1.5", b"+1.5", b".5", b"5.", b"1e", b"",
+              b"3.14159265358979323846", b"-0.0", b"1" * 40, b"1,5", b"9223372036854775807", b"abc", b"1\x002"]
+    OFFSETS = [b"-1", b"33554432", b"268435456", b"536870912", b"4294967296", b"9223372036854775807", b"9223372036854775808",
+               b"abc", b"", b"01", b"#1", b"1.0", b"5000", b"7", b"8"]
+    TYPES = [b"u1", b"i1", b"u8", b"i8", b"i5", b"u31", b"i32", b"u63", b"i63", b"i64", b"u64", b"i65", b"u0", b"i0", b"x8", b"8",
+             b"I8", b"i", b"", b"u08", b"u-1"]
     FIELDS = [b"", b"f", b"f1", b"f2", b"f3", b"\x00bin\r\n\xff", b"g" * 64, b"g" * 65]
 
     def __init__(self, rng):
         self.rng = rng
-        self.keys = [b"k%d" % i for i in range(60)] + [b"", b"\x00", b"a\x00b", b"{tag}1", b"{tag}2", b"\xff\r\n", b"K" * 300]
+        self.keys = [b"k%d" % i for i in range(60)] + [b"", b"\x00", b"a\x00b", b"\xff\r\n", b"K" * 300]
+        self.one_slot = [b"{tag}%d" % i for i in range(10)] + [b"a{tag}"]
+        self.keys += self.one_slot
         self.known = {}  # key -> "string" | "hash"
         self.times = 0
 
@@ -122,8 +133,16 @@ class Generator:
             return self.rng.choice(list(self.known))
         return self.rng.choice(self.keys)
 
+    def tagged(self, kind=None):
+        """The same among keys of one slot."""
+        known = [k for k in self.one_slot if k in self.known]
+        fit = [k for k in known if self.known[k] == kind] or known
+        return self.rng.choice(fit if fit and self.rng.random() < 0.75 else self.one_slot)
+
     def value(self):
         rng = self.rng
+        if rng.random() < 0.05:
+            return rng.choice(self.FLOATS)
         if rng.random() < 0.6:
             return rng.choice(self.VALUES)
         if rng.random() < 0.5:
@@ -203,18 +222,106 @@ class Generator:
             argv.append(b"odd")
         return argv
 
+    def count(self, chances):
+        return self.rng.choice(chances)
+
+    def float(self):
+        rng = self.rng
+        if rng.random() < 0.5:
+            return rng.choice(self.FLOATS)
+        return b"%.*f" % (rng.randrange(20), rng.uniform(-1000, 1000))
+
+    def offset(self, most):
+        return self.rng.choice(self.OFFSETS) if self.rng.random() < 0.2 else b"%d" % self.rng.randrange(most)
+
+    def edge(self):
+        """A position in a string."""
+        return self.integer() if self.rng.random() < 0.3 else b"%d" % self.rng.randrange(-12, 12)
+
+    def range_options(self, least):
+        """[start [end [BYTE|BIT]]], at times one too few or too many."""
+        rng = self.rng
+        options = [self.edge(), self.edge(), self.case(rng.choice([b"BYTE", b"BIT", b"BIT", b"bits"])), b"x"]
+        return options[:rng.choice([0, least, 2, 2, 3, 3, 3]) if rng.random() < 0.95 else rng.randrange(5)]
+
+    def getex_command(self):
+        rng = self.rng
+        argv = [b"GETEX", self.key("string")]
+        for _ in range(self.count([0, 0, 1, 1, 1, 2])):
+            argv += self.expiry_option() if rng.random() < 0.6 else [self.case(rng.choice([b"PERSIST", b"PERSIST", b"KEEPTTL", b"NX", b"x"]))]
+        return argv
+
+    def setex_command(self):
+        rng = self.rng
+        name = rng.choice([b"SETEX", b"PSETEX"])
+        amount = self.integer() if rng.random() < 0.3 else b"%d" % rng.randrange(100, 100000)
+        return [name, self.key("string"), self.far(name[:-2], amount), self.value()]
+
+    def lcs_command(self):
+        rng = self.rng
+        argv = [b"LCS", self.tagged("string"), self.tagged("string")]
+        for _ in range(self.count([0, 1, 1, 2, 3])):
+            argv += rng.choice([[b"LEN"], [b"IDX"], [b"IDX"], [b"WITHMATCHLEN"], [b"MINMATCHLEN", rng.choice([b"1", b"2", b"4", self.integer()])],
+                                [b"MINMATCHLEN"] if rng.random() < 0.2 else [b"IDX"], [b"foo"] if rng.random() < 0.2 else [b"LEN"]])
+        return [argv[0]] + argv[1:3] + [self.case(a) for a in argv[3:]]
+
+    def bitfield_command(self):
+        rng = self.rng
+        argv = []
+        for _ in range(self.count([0, 1, 1, 2, 3, 5])):
+            kind = rng.choice([b"GET", b"SET", b"INCRBY", b"OVERFLOW", b"OVERFLOW"])
+            argv.append(self.case(kind))
+            if kind == b"OVERFLOW":
+                argv.append(self.case(rng.choice([b"WRAP", b"SAT", b"FAIL"])) if rng.random() < 0.95 else b"foo")
+                continue
+            argv.append(rng.choice(self.TYPES) if rng.random() < 0.1 else b"%s%d" % (rng.choice([b"u", b"i"]), rng.randrange(1, 64)))
+            argv.append(rng.choice([b"#%d" % rng.randrange(8), b"#2305843009213693952", b"#9223372036854775807", b"#", b"#-1"])
+                        if rng.random() < 0.3 else self.offset(100))
+            if kind != b"GET":
+                argv.append(self.integer())
+        if argv and rng.random() < 0.03:
+            argv.pop()
+        return [rng.choice([b"BITFIELD", b"BITFIELD", b"BITFIELD_RO"]), self.key("string")] + argv
+
+    def bitop_command(self):
+        rng = self.rng
+        name = self.case(rng.choice([b"AND", b"OR", b"XOR", b"NOT"])) if rng.random() < 0.97 else b"nand"
+        return [b"BITOP", name, self.tagged()] + [self.tagged("string") for _ in range(self.count([1, 1, 2, 3, 5]))]
+
+    def copy_command(self):
+        argv = [b"COPY", self.tagged(), self.tagged()]
+        for _ in range(self.count([0, 0, 1, 1, 2])):
+            argv += self.rng.choice([[b"REPLACE"], [b"REPLACE"], [b"replace"], [b"DB", b"0"], [b"db", self.rng.choice([b"100", b"-1", b"abc", b"99999999999"])],
+                                     [b"DB"], [b"foo"]])
+        return argv
+
+    def mset_command(self):
+        argv = [self.rng.choice([b"MSET", b"MSET", b"MSETNX"])]
+        for _ in range(self.count([1, 2, 3, 5])):
+            argv += [self.tagged(), self.value()]
+        return argv if self.rng.random() < 0.97 else argv + [self.tagged()]
+
+    def hrandfield_command(self):
+        rng = self.rng
+        argv = [b"HRANDFIELD", self.key("hash")]
+        if rng.random() < 0.75:
+            argv.append(self.integer() if rng.random() < 0.3 else b"%d" % rng.randrange(-20, 20))
+            if rng.random() < 0.5:
+                argv.append(self.case(b"WITHVALUES") if rng.random() < 0.95 else b"foo")
+        return argv
+
     def next(self):
         rng = self.rng
         pick = rng.random()
-        if pick < 0.18:
+        if pick < 0.11:
             argv = self.set_command()
-        elif pick < 0.28:
+        elif pick < 0.18:
             argv = self.expire_command()
-        elif pick < 0.40:
+        elif pick < 0.27:
             argv = self.hset_command()
-        elif pick < 0.43:
+        elif pick < 0.29:
             argv = [b"PEXPIREAT", self.key(), b"%d" % (int(time.time() * 1000) - rng.randrange(1, 50))]
-        elif pick < 0.4305:
+        elif pick < 0.2905:
             argv = [rng.choice([b"FLUSHALL", b"FLUSHDB"])] + rng.choice([[], [b"ASYNC"], [b"sync"], [b"foo"], [b"ASYNC", b"x"]])
         else:
             k = self.key
@@ -231,9 +338,35 @@ class Generator:
                 lambda: [b"HGET", k("hash"), self.field()], lambda: [b"HGET", k("hash"), self.field()],
                 lambda: [b"HDEL", k("hash")] + [self.field() for _ in range(rng.choice([1, 2, 5, 30]))],
                 lambda: [b"HLEN", k("hash")], lambda: [b"HGETALL", k("hash")], lambda: [b"DBSIZE"],
+                self.getex_command, self.setex_command, self.setex_command, self.mset_command, self.mset_command,
+                self.mset_command, self.lcs_command, self.bitfield_command, self.bitfield_command, self.bitfield_command,
+                self.bitop_command, self.bitop_command, self.copy_command, self.copy_command, self.hrandfield_command,
+                self.hrandfield_command,
+                lambda: [b"GETDEL", k("string")], lambda: [b"GETSET", k("string"), self.value()],
+                lambda: [b"SETNX", k("string"), self.value()],
+                lambda: [b"SETRANGE", k("string"), self.offset(300), self.value()],
+                lambda: [rng.choice([b"GETRANGE", b"SUBSTR"]), k("string"), self.edge(), self.edge()],
+                lambda: [b"INCRBYFLOAT", k("string"), self.float()], lambda: [b"INCRBYFLOAT", k("string"), self.float()],
+                lambda: [b"SETBIT", k("string"), self.offset(2000), rng.choice([b"0", b"1", b"1", self.integer()])],
+                lambda: [b"GETBIT", k("string"), self.offset(2000)],
+                lambda: [b"BITCOUNT", k("string")] + self.range_options(2),
+                lambda: [b"BITPOS", k("string"), rng.choice([b"0", b"1", b"1", self.integer()])] + self.range_options(1),
+                lambda: [b"BITPOS", k("string"), rng.choice([b"0", b"1"])] + self.range_options(1),
+                lambda: [b"EXPIRETIME", k()], lambda: [b"PEXPIRETIME", k()],
+                lambda: [b"TOUCH"] + [k() for _ in range(self.count([1, 2, 5]))],
+                lambda: [rng.choice([b"RENAME", b"RENAMENX"]), self.tagged(), self.tagged()],
+                lambda: [b"HMGET", k("hash")] + [self.field() for _ in range(self.count([1, 2, 5]))],
+                lambda: [b"HMSET"] + self.hset_command()[1:],
+                lambda: [b"HSETNX", k("hash"), self.field(), self.value()],
+                lambda: [b"HEXISTS", k("hash"), self.field()], lambda: [b"HSTRLEN", k("hash"), self.field()],
+                lambda: [b"HKEYS", k("hash")], lambda: [b"HVALS", k("hash")],
+                lambda: [b"HINCRBY", k("hash"), self.field(), self.integer()],
+                lambda: [b"HINCRBY", k("hash"), b"n", self.integer()],
+                lambda: [b"HINCRBYFLOAT", k("hash"), self.field(), self.float()],
+                lambda: [b"HINCRBYFLOAT", k("hash"), b"n", self.float()],
             ])()
         if rng.random() < 0.02:  # a wrong number of arguments, or no such command
-            argv = rng.choice([argv[:-1] or argv, argv + [b"extra"], [argv[0]], [b"nosuch\x00command"] + argv[1:],
+            argv = rng.choice([argv[:-1] or argv, argv + [b"{tag}extra"], [argv[0]], [b"nosuch\x00command"] + argv[1:],
                                [b"foo" * 60, b"a\r\nb"] + [b"long" * 40] * 3])
             if argv[0].upper().startswith(b"FLUSH") and rng.random() < 0.9:
                 argv = [b"GET"]
@@ -246,7 +379,7 @@ class Generator:
             if name.startswith(b"FLUSH") and not isinstance(reply, Error):
                 self.known.clear()
             return
-        key = argv[1]
+        key = argv[KEY_AT.get(name, 1)]
         if name.startswith(b"FLUSH"):
             self.known.clear()
         elif name == b"TYPE":
@@ -254,21 +387,36 @@ class Generator:
                 self.known.pop(key, None)
             else:
                 self.known[key] = bytes(reply).decode()
-        elif name in (b"SET", b"INCR", b"DECR", b"INCRBY", b"DECRBY", b"APPEND"):
-            if not (name == b"SET" and len(argv) > 3 and reply is None):
-                self.known[key] = "string"
-        elif name == b"HSET":
+        elif name in MAKES_STRINGS:
+            if not (name == b"SET" and len(argv) > 3 and reply is None) and not (name in ONLY_IF_COUNTED and reply == 0):
+                for k in argv[1::2] if name.startswith(b"MSET") else [key]:
+                    self.known[k] = "string"
+            elif name == b"BITOP":
+                self.known.pop(key, None)
+        elif name in (b"HSET", b"HMSET", b"HSETNX", b"HINCRBY", b"HINCRBYFLOAT"):
             self.known[key] = "hash"
-        elif name in (b"DEL", b"UNLINK"):
+        elif name in (b"RENAME", b"RENAMENX", b"COPY"):
+            if reply != 0 and key in self.known:
+                self.known[argv[2]] = self.known[key]
+                if name != b"COPY" and argv[2] != key:
+                    del self.known[key]
+        elif name in (b"DEL", b"UNLINK", b"GETDEL"):
             for k in argv[1:]:
                 self.known.pop(k, None)
-        elif (name in (b"TTL", b"PTTL") and reply == -2) or (name == b"GET" and reply is None) or \
+        elif (name in (b"TTL", b"PTTL") and reply == -2) or (name in (b"GET", b"GETEX") and reply is None) or \
                 (name == b"HLEN" and reply == 0):
             self.known.pop(key, None)
 
 
-READS_AND_WRITES = set(b"SET GET MGET DEL UNLINK EXISTS INCR DECR INCRBY DECRBY APPEND STRLEN EXPIRE PEXPIRE EXPIREAT "
-                       b"PEXPIREAT TTL PTTL PERSIST TYPE HSET HGET HDEL HLEN HGETALL".split())
+KEY_AT = {b"BITOP": 2}
+MAKES_STRINGS = set(b"SET INCR DECR INCRBY DECRBY APPEND SETEX PSETEX SETNX SETRANGE MSET MSETNX GETSET INCRBYFLOAT SETBIT "
+                    b"BITFIELD BITOP".split())
+ONLY_IF_COUNTED = (b"SETNX", b"SETRANGE", b"MSETNX", b"BITOP")
+READS_AND_WRITES = MAKES_STRINGS | set(
+    b"GET MGET DEL UNLINK EXISTS STRLEN EXPIRE PEXPIRE EXPIREAT PEXPIREAT TTL PTTL PERSIST TYPE HSET HGET HDEL HLEN HGETALL "
+    b"GETEX GETDEL GETRANGE SUBSTR LCS GETBIT BITCOUNT BITPOS BITFIELD_RO EXPIRETIME PEXPIRETIME TOUCH RENAME RENAMENX COPY "
+    b"HMGET HMSET HSETNX HEXISTS HKEYS HVALS HSTRLEN HINCRBY HINCRBYFLOAT HRANDFIELD".split())
+TIMES = {b"TTL": 1000, b"PTTL": 1, b"EXPIRETIME": 1000, b"PEXPIRETIME": 1}  # milliseconds of their unit
 
 
 def pairs(reply, proto):
@@ -286,11 +434,31 @@ def same(argv, ours, theirs, proto):
         return pairs(ours, proto) is not False and pairs(ours, proto) == pairs(theirs, proto)
     if name == b"DBSIZE":  # may count keys that are due and that nobody has met; the caller compares exactly once they are gone
         return isinstance(ours, int)
-    if name in (b"TTL", b"PTTL"):
+    if name in TIMES:
         if not isinstance(ours, int) or ours < 0 or theirs < 0:
             return ours == theirs
-        return abs(ours - theirs) <= (TTL_TOLERANCE_MS if name == b"PTTL" else TTL_TOLERANCE_MS // 1000)
+        return abs(ours - theirs) <= TTL_TOLERANCE_MS // TIMES[name]
+    if name in (b"HKEYS", b"HVALS"):
+        return type(ours) is type(theirs) and sorted(ours) == sorted(theirs)
+    if name == b"HRANDFIELD":  # see chosen_well()
+        return shape(ours) == shape(theirs)
     return type(ours) is type(theirs) and ours == theirs
+
+
+def chosen_well(argv, chosen, every, proto):
+    """Whether an answer of HRANDFIELD could come from a hash with the pairs `every`."""
+    if isinstance(chosen, Error) or chosen is None:
+        return True
+    fields = dict(every)
+    if len(argv) == 2:
+        return chosen in fields
+    if len(argv) == 4 and proto == 2:
+        chosen = list(zip(chosen[::2], chosen[1::2]))
+    count = int(argv[2])
+    names = [c[0] for c in chosen] if len(argv) == 4 else chosen
+    return len(names) == (-count if count < 0 and fields else min(count, len(fields)) if count > 0 else 0) and \
+        set(names) <= set(fields) and (count < 0 or len(set(names)) == len(names)) and \
+        (len(argv) < 4 or all(fields[name] == value for name, value in chosen))
 
 
 def shape(value, depth=0):
@@ -312,6 +480,16 @@ EQUAL_ANSWERS = (
     "CONFIG,GET,save CONFIG,GET,time?ut CONFIG,GET,MAXMEMORY COMMAND,nosuch COMMAND,COUNT,x COMMAND,GETKEYS,GET,a "
     "COMMAND,GETKEYS,MGET,a,b COMMAND,GETKEYS,nosuch,x COMMAND,GETKEYS,PING COMMAND,INFO,nosuch CLUSTER CLUSTER,nosuch "
     "INFO,nosuch TIME,x RESET,x READONLY,x DBSIZE,x FLUSHALL,x CLIENT,SETNAME, CLIENT,GETNAME").split(" ")
+
+
+def key_specs(reply):
+    """Without the notes, which are prose."""
+    if isinstance(reply, Map):
+        return {k: key_specs(v) for k, v in reply if k != b"notes"}
+    if isinstance(reply, list):
+        notes = len(reply) > 0 and reply[0] == b"notes"
+        return sorted(map(repr, map(key_specs, reply))) if isinstance(reply, Set) else [key_specs(r) for r in reply[2 * notes:]]
+    return reply
 
 
 class Checks:
@@ -383,6 +561,11 @@ class Checks:
             self.check(sorted(entry[2]) == sorted(theirs[2]), "flags of %r" % entry[0], (entry[2], theirs[2]))
             self.check([type(x) for x in entry] == [type(x) for x in theirs], "types of %r" % entry[0])
             self.check(sorted(entry[7]) == sorted(theirs[7]), "tips of %r" % entry[0], (entry[7], theirs[7]))
+            self.check(key_specs(entry[8]) == key_specs(theirs[8]), "key specifications of %r" % entry[0], (entry[8], theirs[8]))
+        docs, redis_docs = as_map(self.ours("COMMAND", "DOCS")), as_map(self.theirs("COMMAND", "DOCS", *names))
+        for name, text in docs.items():
+            a, b = as_map(text), as_map(redis_docs.get(name, []))
+            self.check(all(a[f] == b.get(f) for f in (b"since", b"group")), "since and group of %r" % name, (a, b))
         if whole:
             for sub in ("INFO", "SLOTS", "NODES", "SHARDS", "MYID"):
                 self.equal("CLUSTER", sub)
@@ -409,6 +592,9 @@ class Checks:
         for shard in ours("CLUSTER", "SHARDS"):
             keys = [k for k, _ in shard] if self.proto == 3 else shard[::2]
             self.check(keys[:2] == [b"slots", b"nodes"], "CLUSTER SHARDS", shard)
+        for line in ("MSET,a,1,b,2", "MSETNX,a,1,b,2", "RENAME,a,b", "RENAMENX,a,b", "COPY,a,b", "LCS,a,b", "BITOP,OR,a,b", "BITOP,OR,{b}x,b,a"):
+            answer = ours(*line.split(","))
+            self.check(answer == Error("CROSSSLOT Keys in request don't hash to the same slot"), line, answer)
         for name in ("READONLY", "READWRITE", "ASKING"):
             self.check(ours(name) == Status(b"OK"), name)
 
@@ -419,7 +605,7 @@ def start_redis(path):
         port = probe.getsockname()[1]
     directory = tempfile.mkdtemp(prefix="cairn-differential-")
     process = subprocess.Popen([path, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                                "--dir", directory, "--daemonize", "no"], stdout=subprocess.DEVNULL)
+                                "--dir", directory, "--daemonize", "no", "--proto-max-bulk-len", "33554432"], stdout=subprocess.DEVNULL)
     deadline = time.time() + 10
     while True:
         try:
@@ -468,19 +654,27 @@ def main():
                 counted = []
                 for argv in batch:  # EXISTS in front of a command tells redis' own view of what is there
                     if argv[0].upper() in READS_AND_WRITES and len(argv) > 1 and rng.random() < 0.1:
-                        counted.append([b"EXISTS", argv[1]])
+                        counted.append([b"EXISTS", argv[KEY_AT.get(argv[0].upper(), 1) % len(argv)]])
                     counted.append(argv)
+                    if argv[0].upper() == b"HRANDFIELD" and len(argv) > 1:
+                        counted.append([b"HGETALL", argv[1]])
                 node.send(counted)
                 theirs.send(counted)
-                probe = None
+                probe = chosen = None
                 for argv in counted:
                     a, b = node.read(), theirs.read()
                     total += 1
-                    if probe is not None and len(argv) > 1 and argv[1] == probe[0]:
+                    if probe is not None and probe[0] in argv[1:3]:
                         on_keys += 1
                         on_existing += probe[1]
                     probe = (argv[1], b) if argv[0] == b"EXISTS" and len(argv) == 2 and isinstance(b, int) else None
                     generator.note(argv, b)
+                    if chosen is not None and isinstance(b, list):
+                        every = pairs(b, proto)
+                        if not all(chosen_well(chosen[0], c, every, proto) for c in chosen[1:]):
+                            mismatches += 1
+                            print("MISMATCH seed=%d RESP%d %r\n  cairn %r\n  redis %r\n  of %r" % (args.seed, proto, *chosen, every))
+                    chosen = (argv, a, b) if argv[0].upper() == b"HRANDFIELD" else None
                     if not same(argv, a, b, proto):
                         mismatches += 1
                         if mismatches <= 20:

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/random.h"
 #include "server/commands/row_view.h"
 
 namespace cairn::test {
@@ -93,6 +94,7 @@ class MemoryRows final : public server::RowView {
   void clear_all() override { remove_prefix({}); }
   uint64_t next_version() override { return ++version_; }
   uint64_t now_ms() const override { return now; }
+  uint64_t random() override { return random_.next(); }
 
   bool recording = true;  // off: rollback() is not possible, and steady state allocates nothing
 
@@ -106,6 +108,7 @@ class MemoryRows final : public server::RowView {
   Rows rows_;
   std::vector<std::pair<std::string, std::optional<std::string>>> undo_;
   std::set<std::string, std::less<>> fetched_, missing_;
+  SeededRandom random_{1};
   uint64_t version_ = 0;
   uint64_t version_before_ = 0;
 };

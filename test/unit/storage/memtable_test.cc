@@ -44,6 +44,29 @@ TEST_CASE("a memtable keeps the order of std::map for keys of every shape") {
   }
 }
 
+TEST_CASE("an inner node whose first separator is above the next ones stays in order when it is split") {
+  Memtable table(1, true);
+  std::map<std::string, uint64_t> model;
+  uint64_t sequence = 0;
+  const auto put = [&](char first, int number) {
+    const std::string key = first + std::string(12, '-') + std::to_string(100'000 + number);
+    table.put(key, hash64(key), "v", ++sequence, 1);
+    model[key] = sequence;
+  };
+  for (int i = 0; i < 1500; ++i) put('b', i);     // the root's first separator is the lowest b
+  for (int i = 0; i < 300; i += 2) put('a', i);   // its first leaf is split at lower keys
+  for (int i = 1500; i < 6000; ++i) put('b', i);  // the root is split
+  for (int i = 299; i > 0; i -= 2) put('a', i);
+  MemtableCursor cursor(table);
+  CursorState state = cursor.seek({});
+  for (const auto& row : model) {
+    REQUIRE(state == CursorState::kRow);
+    REQUIRE(cursor.row().key == row.first);
+    state = cursor.next();
+  }
+  REQUIRE(state == CursorState::kEnd);
+}
+
 TEST_CASE("a memtable that is scanned between writes shows every row in order each time") {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SeededRandom random(seed);
