@@ -104,7 +104,12 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     version_ = request.version();
     stream_.expires_never();
     AdminRequest admin{std::string(request.method_string()), std::string(request.target())};
-    server_->handle(std::move(admin), [self = shared_from_this(), &loop = server_->loop](AdminReply reply) {
+    // `done` may be dropped on another thread, but the connection ends on its own loop.
+    auto release = [self = shared_from_this(), &loop = server_->loop](HttpConnection*) mutable {
+      loop.post([self = std::move(self)] {});
+    };
+    const std::shared_ptr<HttpConnection> self(this, std::move(release));
+    server_->handle(std::move(admin), [self, &loop = server_->loop](AdminReply reply) {
       loop.post([self, reply = std::move(reply)]() mutable { self->write(std::move(reply)); });
     });
   }
