@@ -87,13 +87,14 @@ bool TabletImpl::seal() {
 }
 
 void TabletImpl::flush() {
-  if (dropped_) return;
+  // A damaged tablet may lack tables that the manifest has: what it wrote would not fit beside them.
+  if (dropped_ || corruption_) return;
   seal();
   next_flush();
 }
 
 void TabletImpl::next_flush() {
-  if (flushing_ || stalled_ || sealed_.empty() || dropped_ || store_.failed()) return;
+  if (flushing_ || stalled_ || sealed_.empty() || dropped_ || corruption_ || store_.failed()) return;
   flushing_ = true;
   build(1);
 }

@@ -653,7 +653,8 @@ void Node::flush_all(Duration limit, Task done) {
   *step = [this, alive = alive_, deadline, shared_done, step] {
     if (!*alive) return;
     const bool flushed = std::all_of(replicas_.begin(), replicas_.end(), [](const auto& entry) {
-      return entry.second->tablet().stats().memtable_bytes == 0;
+      const storage::TabletStats stats = entry.second->tablet().stats();
+      return stats.memtable_bytes == 0 || stats.corrupt;
     });
     if (flushed || now() >= deadline) {
       auto finished = std::move(*shared_done);

@@ -209,6 +209,7 @@ class Node final : public CommandSink,
   NodeOptions options_;
   Identity identity_;
   bool fresh_ = false;
+  bool log_damaged_ = false;  // below what was synced: no replica of this life votes or serves
   bool stopped_ = false;
   bool draining_ = false;
   std::unique_ptr<storage::FileLock> lock_;

@@ -67,6 +67,7 @@ Result<void> Node::open_storage() {
   };
   log_env.on_fatal = [this](const Error& error) { env_.fatal(error); };
   CAIRN_TRY(log_, storage::SharedLog::open(log_env, join_path(options_.data_dir, "log/0"), options_.log, &recovery));
+  log_damaged_ = recovery.suspect;
   if (recovery.suspect) {
     note(LogLevel::kError, "the log is damaged below what was acknowledged: " + recovery.damage);
   } else if (recovery.torn_tail) {
@@ -137,7 +138,7 @@ Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
     state.applied = tablet->flushed().index;
     state.time_ms = tablet->flushed().time_ms;
     const LogIndex last = state.entries.empty() ? state.start_index : state.entries.back().index;
-    state.suspect = group.suspect || recovery.suspect || tablet->stats().corrupt;
+    state.suspect = group.suspect || tablet->stats().corrupt;
     if (state.applied > last || state.applied < state.start_index) {
       // The tablet and the log do not fit together: something acknowledged is missing.
       note(LogLevel::kError, fmt::format("range {}: tablet at {} does not fit the log {}..{}", id.value,
@@ -161,6 +162,8 @@ Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
 Result<Replica*> Node::add_replica(const sharding::RangeDescriptor& range, ReplicaId id,
                                    consensus::RecoveredState state) {
   CAIRN_TRY(storage::Tablet * tablet, store_->create(range.id));
+  // A damaged log may have held this replica: an empty one in its place would vote again and know nothing.
+  state.suspect = state.suspect || log_damaged_;
   consensus::RaftOptions raft = options_.raft;
   // Promises of the last life may still hold; a directory that never had one owes nothing.
   raft.boot_silence = fresh_ ? 0 : options_.link.promise;

@@ -20,7 +20,11 @@ Result<std::string> read_file(FileSystem& fs, const std::string& path) {
   CAIRN_TRY(const uint64_t size, file->size());
   std::string content(size, '\0');
   CAIRN_TRY(const size_t got, file->read_at(0, content));
-  content.resize(got);
+  // Taken for the whole file, the part would be a log that ends early: what was synced would be overwritten.
+  if (got != size) {
+    return Error{ErrorCode::kIoError,
+                 path + ": " + std::to_string(got) + " of " + std::to_string(size) + " bytes could be read"};
+  }
   return content;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "base/checksum.h"
 
 namespace cairn::storage {
@@ -16,6 +17,7 @@ std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, s
     if (version->runs.empty() || version->runs.back().number != info.run)
       version->runs.emplace_back().number = info.run;
     Run& run = version->runs.back();
+    CAIRN_ASSERT_MSG(run.infos.empty() || run.infos.back().largest < info.smallest, "tables of one run overlap");
     run.max_sequence = std::max(run.max_sequence, info.max_sequence.value);
     run.has_prefixes = run.has_prefixes || !table->prefixes().empty();
     run.infos.push_back(std::move(info));

@@ -107,6 +107,7 @@ class Life {
     if (vote == nullptr || vote->pre || !vote->granted) return;
     for (const auto& machine : machines_) {
       if (machine->address() != from) continue;
+      world_.trace("vote of " + from, consensus->range.value, vote->term.value);
       invariants_->vote_left(*machine, consensus->range, vote->term);
       if (nemesis_) nemesis_->vote_left(*machine);
     }
