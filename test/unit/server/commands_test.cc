@@ -120,7 +120,30 @@ TEST_CASE("wrong types answer WRONGTYPE and change nothing") {
                                                                                     {"HGET", "s", "f"},
                                                                                     {"HDEL", "s", "f"},
                                                                                     {"HLEN", "s"},
-                                                                                    {"HGETALL", "s"}}) {
+                                                                                    {"HGETALL", "s"},
+                                                                                    {"HMGET", "s", "f"},
+                                                                                    {"HMSET", "s", "f", "v"},
+                                                                                    {"HSETNX", "s", "f", "v"},
+                                                                                    {"HEXISTS", "s", "f"},
+                                                                                    {"HKEYS", "s"},
+                                                                                    {"HVALS", "s"},
+                                                                                    {"HSTRLEN", "s", "f"},
+                                                                                    {"HINCRBY", "s", "f", "1"},
+                                                                                    {"HINCRBYFLOAT", "s", "f", "1"},
+                                                                                    {"HRANDFIELD", "s"},
+                                                                                    {"HRANDFIELD", "s", "0"},
+                                                                                    {"GETEX", "h"},
+                                                                                    {"GETDEL", "h"},
+                                                                                    {"GETSET", "h", "v"},
+                                                                                    {"SETRANGE", "h", "0", ""},
+                                                                                    {"GETRANGE", "h", "0", "1"},
+                                                                                    {"INCRBYFLOAT", "h", "x"},
+                                                                                    {"SETBIT", "h", "0", "1"},
+                                                                                    {"GETBIT", "h", "0"},
+                                                                                    {"BITCOUNT", "h", "x"},
+                                                                                    {"BITPOS", "h", "1", "x"},
+                                                                                    {"BITFIELD", "h"},
+                                                                                    {"BITFIELD_RO", "h"}}) {
     INFO(argv[0]);
     CHECK(h(argv) == kWrong);
     CHECK(h.sink.rows.effects() == 0);
@@ -241,10 +264,44 @@ TEST_CASE("EXPIRE and relatives") {
 }
 
 TEST_CASE("whoever meets a key that is due deletes it") {
-  const std::vector<std::vector<std::string>> commands{
-      {"GET", "k"},  {"MGET", "k"},    {"EXISTS", "k"},       {"TTL", "k"},       {"PTTL", "k"},
-      {"TYPE", "k"}, {"STRLEN", "k"},  {"HGET", "k", "f"},    {"HLEN", "k"},      {"HGETALL", "k"},
-      {"DEL", "k"},  {"PERSIST", "k"}, {"EXPIRE", "k", "10"}, {"HDEL", "k", "f"}, {"SET", "k", "v", "XX"}};
+  const std::vector<std::vector<std::string>> commands{{"GET", "k"},
+                                                       {"MGET", "k"},
+                                                       {"EXISTS", "k"},
+                                                       {"TTL", "k"},
+                                                       {"PTTL", "k"},
+                                                       {"TYPE", "k"},
+                                                       {"STRLEN", "k"},
+                                                       {"HGET", "k", "f"},
+                                                       {"HLEN", "k"},
+                                                       {"HGETALL", "k"},
+                                                       {"DEL", "k"},
+                                                       {"PERSIST", "k"},
+                                                       {"EXPIRE", "k", "10"},
+                                                       {"HDEL", "k", "f"},
+                                                       {"SET", "k", "v", "XX"},
+                                                       {"GETEX", "k"},
+                                                       {"GETDEL", "k"},
+                                                       {"GETRANGE", "k", "0", "1"},
+                                                       {"GETBIT", "k", "1"},
+                                                       {"BITCOUNT", "k"},
+                                                       {"BITPOS", "k", "0"},
+                                                       {"BITFIELD_RO", "k", "GET", "u8", "0"},
+                                                       {"BITOP", "NOT", "k", "k"},
+                                                       {"LCS", "k", "k"},
+                                                       {"EXPIRETIME", "k"},
+                                                       {"PEXPIRETIME", "k"},
+                                                       {"TOUCH", "k", "k"},
+                                                       {"RENAME", "k", "k"},
+                                                       {"RENAMENX", "k", "{k}2"},
+                                                       {"COPY", "k", "{k}2"},
+                                                       {"SETRANGE", "k", "7", ""},
+                                                       {"HMGET", "k", "f"},
+                                                       {"HEXISTS", "k", "f"},
+                                                       {"HKEYS", "k"},
+                                                       {"HVALS", "k"},
+                                                       {"HSTRLEN", "k", "f"},
+                                                       {"HRANDFIELD", "k"},
+                                                       {"HRANDFIELD", "k", "-5"}};
   for (const int fields : {0, 1, 200}) {
     for (const auto& argv : commands) {
       INFO(argv[0] << " " << fields);
@@ -288,14 +345,20 @@ TEST_CASE("evaluations begin afresh after missing rows, which are asked for toge
   CHECK(rows_of(h) == 1);
 
   // One round trip is enough for any number of keys.
-  test::MemoryRows rows;
-  rows.cold = true;
-  std::string out;
-  RespWriter reply(out, 2);
-  EvalContext ctx{rows, reply, {0}, 0};
-  const std::vector<std::string_view> argv{"MGET", "a", "b", "c"};
-  CHECK(find_command("MGET")->evaluate(ctx, argv) == EvalStatus::kNeedsRows);
-  CHECK(rows.missing() == 3);
+  for (const std::vector<std::string_view>& argv :
+       std::vector<std::vector<std::string_view>>{{"MGET", "a", "b", "c"},
+                                                  {"MSET", "a", "1", "b", "2", "c", "3"},
+                                                  {"MSETNX", "a", "1", "b", "2", "c", "3"},
+                                                  {"BITOP", "OR", "a", "b", "c"}}) {
+    INFO(argv[0]);
+    test::MemoryRows cold;
+    cold.cold = true;
+    std::string out;
+    RespWriter reply(out, 2);
+    EvalContext ctx{cold, reply, {0}, 0};
+    CHECK(find_command(argv[0])->evaluate(ctx, argv) == EvalStatus::kNeedsRows);
+    CHECK(cold.missing() == 3);
+  }
 }
 
 TEST_CASE("rows of an unknown format are reported and left alone") {
