@@ -42,6 +42,9 @@ Raft::Raft(NodeId self, ReplicaId replica, Incarnation incarnation, const RaftOp
       last_time_ms_(recovered.time_ms),
       suspect_(recovered.suspect) {
   configurations_.emplace_back(recovered.start_index, std::move(recovered.start_configuration));
+  // A snapshot of a newer term was marked in the log, and the end came before the term followed. Nobody was voted for
+  // in it: a vote would have been written first.
+  if (hard_.term < recovered.start_term) hard_ = {recovered.start_term, {}, {}, hard_.commit};
   for (Entry& entry : recovered.entries) {
     if (entry.index != log_.last_index().next() || entry.term < log_.last_term()) {
       suspect_ = true;  // a hole or a step back: what follows cannot be trusted

@@ -16,9 +16,13 @@ void Invariants::after_turn(SimMachine& machine) {
     const auto& tablet = replica->tablet();
     const auto [entry, first_look] = seen_.try_emplace({&machine, id});
     Seen& seen = entry->second;
-    if (first_look && !machine.fragile && core.status().suspect)
-      fail(fmt::format("{}: what recovery found of range {} does not fit, though the disk kept what was synced",
-                       machine.address(), id.value));
+    if (first_look && !machine.fragile && core.status().suspect) {
+      fail(fmt::format(
+          "{}: what recovery found of range {} does not fit, though the disk kept what was synced: log {}..{}, "
+          "commit {}, applied {}, term {}",
+          machine.address(), id.value, core.first_index().value, core.last_index().value, core.commit_index().value,
+          tablet.applied().index.value, core.term().value));
+    }
     const auto vote = voted_.find({&machine, id});
     if (vote != voted_.end() && core.term() < vote->second && !machine.fragile)
       fail(fmt::format("{}: range {} voted in term {} and forgot it", machine.address(), id.value, vote->second.value));

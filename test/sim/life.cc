@@ -92,6 +92,7 @@ class Life {
     workload_.exploded = r.chance(0.5);
     workload_.flush_all = r.chance(0.4) ? 0.02 : 0;
     cold_ = r.chance(0.3);
+    if (cold_ && workload_.flush_all > 0) workload_.flush_all = 0.08;  // some while others wait for rows
     workload_.large_value = r.chance(0.15) ? 0.01 : 0;
     const uint64_t clients = r.between(3, 6);
     for (uint64_t i = 1; i <= clients; ++i) {
@@ -141,7 +142,12 @@ class Life {
 
   void chaos() {
     for (auto& client : clients_) client->start();
-    for (auto& machine : machines_) machine->cold_reads = cold_;  // rows come from disk, in the background
+    if (cold_) {  // rows come from disk, in the background, and take their time
+      for (auto& machine : machines_) {
+        machine->cold_reads = true;
+        machine->set_background_slowness(10);
+      }
+    }
     nemesis_ = std::make_unique<Nemesis>(world_, network_, machines_, options_.mode);
     Nemesis& nemesis = *nemesis_;
     nemesis.start();
@@ -164,6 +170,7 @@ class Life {
       m->clock().freeze_wall(false);
       m->set_slowness(1);
       m->crash_at_operation(0);
+      m->set_background_slowness(1);
       m->set_disk_slowness(1);
     }
     for (auto& client : clients_) client->stop();

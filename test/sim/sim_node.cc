@@ -117,6 +117,7 @@ bool SimMachine::start() {
   });
   life.link_loop = std::make_unique<SimExecutor>(world_, clock_, process, nullptr);
   life.background = std::make_unique<SimBackground>(world_, process);
+  life.background->slowness = background_slowness_;
   life.writer = std::make_unique<SimWriter>(world_, process);
   life.data = std::make_unique<SimTransport>(network_, address_, *life.loop, process);
   life.link = std::make_unique<SimTransport>(network_, address_, *life.link_loop, process);
@@ -204,7 +205,13 @@ void SimMachine::set_slowness(uint64_t slowness) {
   if (life_) life_->process->slowness = slowness;
 }
 void SimMachine::set_disk_slowness(uint64_t slowness) {
-  if (life_) life_->writer->slowness = life_->background->slowness = slowness;
+  if (!life_) return;
+  life_->writer->slowness = slowness;
+  life_->background->slowness = slowness * background_slowness_;
+}
+void SimMachine::set_background_slowness(uint64_t slowness) {
+  background_slowness_ = slowness;
+  if (life_) life_->background->slowness = slowness;
 }
 void SimMachine::hang_disk(Duration d) {
   if (life_) life_->writer->hung_until = world_.now() + d;

@@ -47,6 +47,8 @@ class SimMachine {
   bool paused() const;
   void set_slowness(uint64_t slowness);  // CPU
   void set_disk_slowness(uint64_t slowness);
+  // Background threads (flushes, fetches) take so many times as long, in later lives too.
+  void set_background_slowness(uint64_t slowness);
   void hang_disk(Duration d);
   void set_faults(const DiskFaults& faults) { faults_ = faults; }
   void set_capacity(uint64_t bytes) { fs_.set_capacity(bytes); }
@@ -97,6 +99,7 @@ class SimMachine {
   storage::MemoryFileSystem fs_;
   storage::FaultyFileSystem faulty_;
   DiskFaults faults_;
+  uint64_t background_slowness_ = 1;
   uint64_t crash_in_ = 0;
   bool dead_disk_ = false;  // the process is gone: its last calls reach nothing
   bool died_ = false;

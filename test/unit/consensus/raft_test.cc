@@ -84,6 +84,27 @@ TEST_CASE("a recovered log with a hole, a bad configuration or less than it appl
   }
 }
 
+TEST_CASE("a snapshot's mark that outlived the term it came with is no damage: the term follows, without a vote") {
+  SeededRandom random(1);
+  Links links;
+  RecoveredState state;
+  state.hard_state = {Term{5}, NodeId{2}, Incarnation{1}, LogIndex{17}};
+  state.start_index = LogIndex{18};
+  state.start_term = Term{6};
+  state.start_configuration.voters = {{{1}, {10}}, {{2}, {20}}, {{3}, {30}}};
+  state.applied = LogIndex{18};
+  const auto core = make(state, links, random);
+  CHECK(!core->status().suspect);
+  CHECK(core->term() == Term{6});
+  CHECK(core->commit_index() == LogIndex{18});
+  // Asked in that term it is free to vote, as it has voted for nobody.
+  Output out;
+  core->step(10 * kSecond,
+             Received{NodeId{3}, VoteRequest{Term{6}, LogIndex{18}, Term{6}, Incarnation{1}, false, false}}, out);
+  REQUIRE(out.send_after.size() == 1);
+  CHECK(std::get<VoteReply>(out.send_after[0].envelope.message).granted);
+}
+
 TEST_CASE("no sequence of arbitrary inputs breaks a core") {
   Links links;
   for (uint64_t seed = 1; seed <= 300; ++seed) {
