@@ -130,6 +130,7 @@ class Reader {
         CAIRN_TRY_VOID(replay(sequence));
       }
     }
+    for (const auto& segment : empty_) stream_.spares.push_back(segment_name(segment.sequence));
     if (!stream_.segments.empty()) {
       CAIRN_TRY(auto tail, fs_.open(path(stream_.segments.back().sequence), OpenMode::kReadWrite));
       CAIRN_TRY_VOID(tail->sync());
@@ -177,9 +178,12 @@ class Reader {
     }
     recovery_.torn_tail = recovery_.torn_tail || scan.torn_end;
     if (scan.batches.empty()) {
-      stream_.spares.push_back(segment_name(sequence));
+      empty_.push_back({sequence, bytes.size(), 0});
       return {};
     }
+    // Passed over because the first batch was too large for them. The newest header may name one of them as the oldest.
+    stream_.segments.insert(stream_.segments.end(), empty_.begin(), empty_.end());
+    empty_.clear();
     if (!scan.header) note(path(sequence) + ": damaged file header");
     if (expected_ == 0 && scan.batches.front().offset != kLogAlign) {
       damage(path(sequence) + ": the batches before offset " + std::to_string(scan.batches.front().offset) +
@@ -231,6 +235,7 @@ class Reader {
   LogRecovery& recovery_;
   std::vector<uint64_t> sequences_;
   RecoveredStream stream_;
+  std::vector<RecoveredSegment> empty_;  // without a batch, so far nothing behind them
   Replayer replayer_;
   uint64_t expected_ = 0;  // number of the next batch; 0 = none was seen yet
 };

@@ -310,6 +310,22 @@ TEST_CASE("a failed durable write is fatal once and nothing is retried") {
   CHECK(faulty.calls(FileOp::kWriteDurable) == writes);
 }
 
+TEST_CASE("a segment that the first batch was too large for may be named as the oldest, and stays as long as it is") {
+  LogFixture f;
+  REQUIRE(f.open());
+  f.entry(1, 1, std::string(100 << 10, 'x'));
+  f.log->flush();
+  f.machine.settle();
+  REQUIRE(f.durable == f.log->end());
+  for (int life = 0; life < 3; ++life) {  // each ends before it has written anything
+    f.fs.crash(f.machine.random, {.keep_data = 0, .keep_directory = 0});
+    REQUIRE(f.open());
+    CHECK(f.recovery.damage == "");
+    CHECK(!f.recovery.suspect);
+    CHECK(f.group(1).entries.size() == 1);
+  }
+}
+
 TEST_CASE("whatever was durable survives any crash, and the log stays usable") {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     INFO("seed " << seed);
