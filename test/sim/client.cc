@@ -140,6 +140,14 @@ void SimClient::issue() {
   send(std::move(bytes), std::move(pending));
 }
 
+void SimClient::flush_now() {
+  if (!idle() || !connect()) return;
+  std::vector<Pending> pending(1);
+  pending[0].flush = true;
+  for (const std::string& key : keys_) pending[0].ops.push_back(record(OpKind::kDelete, key));
+  send(command_bytes({"FLUSHALL"}), std::move(pending));
+}
+
 void SimClient::send(std::string bytes, std::vector<Pending> pending) {
   for (Pending& p : pending) outstanding_.push_back(std::move(p));
   const uint64_t connection = connection_;

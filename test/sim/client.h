@@ -36,6 +36,8 @@ class SimClient {
   // The process on `machine` is about to go: the connection breaks.
   void machine_gone(SimMachine& machine);
   void output_ready(SimMachine& machine, uint64_t session);
+  // Sends FLUSHALL at once, unless it waits for something.
+  void flush_now();
   // Reads of all keys, for the end; results go to the history.
   void read_everything();
   const std::vector<std::string>& keys() const { return keys_; }

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "base/assert.h"
 #include "server/cluster/peer_frames.h"
@@ -77,7 +79,10 @@ class Life {
     invariants_ = std::make_unique<Invariants>(world_, machines_);
     network_.on_send = [this](const std::string& from, std::string_view frame) { watch_votes(from, frame); };
     for (auto& machine : machines_) {
-      machine->after_turn = [this](SimMachine& m) { invariants_->after_turn(m); };
+      machine->after_turn = [this](SimMachine& m) {
+        invariants_->after_turn(m);
+        flush_under_fetches(m);
+      };
       machine->before_end = [this](SimMachine& m) {
         invariants_->machine_gone(m);
         for (auto& client : clients_) client->machine_gone(m);
@@ -92,12 +97,20 @@ class Life {
     workload_.exploded = r.chance(0.5);
     workload_.flush_all = r.chance(0.4) ? 0.02 : 0;
     cold_ = r.chance(0.3);
-    if (cold_ && workload_.flush_all > 0) workload_.flush_all = 0.08;  // some while others wait for rows
     workload_.large_value = r.chance(0.15) ? 0.01 : 0;
     const uint64_t clients = r.between(3, 6);
     for (uint64_t i = 1; i <= clients; ++i) {
       clients_.push_back(std::make_unique<SimClient>(world_, i, machines_, workload_, history_));
     }
+  }
+
+  // Aimed: now and then everything is deleted while somebody waits for rows from disk.
+  void flush_under_fetches(SimMachine& machine) {
+    if (!flusher_aims_ || machine.node() == nullptr) return;
+    const uint64_t fetches = std::as_const(*machine.node()).metrics().replica.row_fetches.get();
+    uint64_t& seen = fetches_seen_[&machine];
+    if (fetches > seen && world_.random.chance(0.3)) clients_.back()->flush_now();
+    seen = fetches;
   }
 
   void watch_votes(const std::string& from, std::string_view frame) {
@@ -141,7 +154,10 @@ class Life {
   }
 
   void chaos() {
-    for (auto& client : clients_) client->start();
+    clients_.push_back(std::make_unique<SimClient>(world_, clients_.size() + 1, machines_, workload_, history_));
+    clients_.back()->stop();  // does nothing of its own accord
+    for (size_t i = 0; i + 1 < clients_.size(); ++i) clients_[i]->start();
+    flusher_aims_ = cold_ && workload_.flush_all > 0;
     if (cold_) {  // rows come from disk, in the background, and take their time
       for (auto& machine : machines_) {
         machine->cold_reads = true;
@@ -154,6 +170,7 @@ class Life {
     const Instant end = world_.now() + world_.random.between(30, 40) * kSecond;
     run_until(end, [&] { return world_.now() >= end && history_.size() >= 1000 && nemesis.faults() >= 20; });
     nemesis.stop();
+    flusher_aims_ = false;
     for (const auto& [kind, count] : nemesis.fired()) report_.faults[kind] += count;
     for (const std::string& problem : nemesis.problems()) violation(problem);
   }
@@ -217,7 +234,9 @@ class Life {
     const auto idle = [&] {
       return std::all_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->idle(); });
     };
-    run_until(world_.now() + 10 * kSecond, idle);
+    // What was sent over a crawling link is still on its way, and what is sent now arrives behind it.
+    const Instant settled = world_.now() + 4 * kSecond;
+    run_until(world_.now() + 10 * kSecond, [&] { return world_.now() >= settled && idle(); });
     // Twice, through different nodes.
     for (int round = 0; round < 2; ++round) {
       const size_t before = history_.size();
@@ -243,7 +262,11 @@ class Life {
     for (const auto& m : machines_) {
       if (!m->running()) continue;
       std::printf("%s forwarding %zu\n", m->address().c_str(), m->node()->forwarding_waiting());
-      for (const auto& [id, replica] : m->node()->replicas()) std::printf("  %s\n", replica->waiting_text().c_str());
+      for (const auto& [id, replica] : m->node()->replicas()) {
+        std::printf("  %s term %llu leader %llu\n", replica->waiting_text().c_str(),
+                    static_cast<unsigned long long>(replica->core().term().value),
+                    static_cast<unsigned long long>(replica->core().leader().value));
+      }
     }
   }
 
@@ -284,6 +307,8 @@ class Life {
   std::unique_ptr<Invariants> invariants_;
   std::unique_ptr<Nemesis> nemesis_;
   bool cold_ = false;
+  bool flusher_aims_ = false;
+  std::map<const SimMachine*, uint64_t> fetches_seen_;
 };
 
 }  // namespace
