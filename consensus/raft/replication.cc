@@ -193,7 +193,9 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
     if (reply.hint_index < log_.start_index() || reply.hint_term < log_.start_term()) {
       next = std::min(next.prev(), reply.hint_index.next());  // before the log's start: only a snapshot helps
     }
-    if (next < peer->next && next > peer->match) {
+    // The peer may have all that was sent, its answers lost, and the log begun behind that meanwhile.
+    const bool forgotten = next == peer->next && next < log_.first_index();
+    if ((next < peer->next || forgotten) && next > peer->match) {
       peer->to_probe(next);
       peer->probe_round = ++lead->round;
       replicate(*peer);

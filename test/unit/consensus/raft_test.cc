@@ -105,6 +105,38 @@ TEST_CASE("a snapshot's mark that outlived the term it came with is no damage: t
   CHECK(std::get<VoteReply>(out.send_after[0].envelope.message).granted);
 }
 
+TEST_CASE("a full pipeline whose answers were lost ends in a snapshot once the log begins behind it") {
+  Links links;
+  SeededRandom random(1);
+  RecoveredState state;
+  state.start_configuration = voters(3);
+  RaftOptions options;
+  options.inflight_messages_max = 1;
+  auto core = make_raft({1}, {10}, {1}, options, links, random, 0, std::move(state));
+  Output out;
+  lead(*core, out);
+  for (uint64_t index = 2; index <= 5; ++index) {
+    core->step(3, Propose{{EntryType::kData, 0, SharedBytes("x")}}, out);
+    core->step(3, StorageDone{out.writes_up_to}, out);
+    AppendReply ok;
+    ok.term = {1};
+    ok.ok = true;
+    ok.match = {index};
+    core->step(3, Received{{3}, ok}, out);
+    core->step(3, Applied{{index}}, out);
+  }
+  core->step(3, Compact{{4}}, out);
+  REQUIRE(core->first_index() == LogIndex{5});
+  REQUIRE(out.need_snapshot.empty());
+  AppendReply refusal;  // of an empty append after entry 4
+  refusal.term = {1};
+  refusal.hint_index = {2};
+  refusal.hint_term = {1};
+  core->step(4, Received{{2}, refusal}, out);
+  REQUIRE(out.need_snapshot.size() == 1);
+  CHECK(out.need_snapshot[0].peer == NodeId{2});
+}
+
 TEST_CASE("no sequence of arbitrary inputs breaks a core") {
   Links links;
   for (uint64_t seed = 1; seed <= 300; ++seed) {
