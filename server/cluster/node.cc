@@ -12,7 +12,6 @@ namespace cairn::server {
 namespace {
 constexpr Duration kTick = 50 * kMillisecond;
 constexpr uint64_t kSystemSessions = uint64_t{1} << 63;  // stream ids of the node's own commands
-constexpr std::string_view kCallbackLost = "-INDETERMINATE leadership of the range changed\r\n";
 }  // namespace
 
 Node::Node(NodeEnvironment env, NodeOptions options)
@@ -601,82 +600,6 @@ void Node::write_system(const std::function<void(RowView&)>& effects, std::funct
   const uint64_t callback =
       add_callback([done = std::move(done)](std::string_view reply) { done(reply == "+OK\r\n"); });
   replica->write(effects, {ReplyTarget::Kind::kCallback, {}, callback, 0});
-}
-
-// ---- ending ----
-
-void Node::drain(Duration limit, Task done) {
-  draining_ = true;
-  const Instant deadline = now() + limit;
-  auto shared_done = std::make_shared<Task>(std::move(done));
-  auto step = std::make_shared<std::function<void()>>();
-  *step = [this, alive = alive_, deadline, shared_done, step] {
-    if (!*alive) return;
-    bool leading = false;
-    for (const auto& [range, replica] : replicas_) {
-      if (replica->core().role() != consensus::Role::kLeader) continue;
-      const consensus::Status status = replica->core().status();
-      if (status.configuration.voters.size() <= 1) continue;  // nobody to hand it to
-      leading = true;
-      if (status.transferring_to.value != 0) continue;
-      NodeId best;
-      LogIndex match;
-      for (const auto& peer_status : status.peers) {
-        if (!peer_status.voter || !peer(peer_status.member.node).reachable) continue;
-        if (best.value == 0 || peer_status.match > match) {
-          best = peer_status.member.node;
-          match = peer_status.match;
-        }
-      }
-      if (best.value != 0) replica->step(consensus::Transfer{best});
-    }
-    end_turn();
-    if (!leading || now() >= deadline) {
-      auto finished = std::move(*shared_done);
-      *step = nullptr;
-      finished();
-      return;
-    }
-    env_.loop->run_after(10 * kMillisecond, [step] {
-      if (const auto go = *step) go();
-    });
-  };
-  const auto go = *step;
-  go();
-}
-
-void Node::flush_all(Duration limit, Task done) {
-  for (const auto& [range, replica] : replicas_) replica->tablet().flush();
-  const Instant deadline = now() + limit;
-  auto shared_done = std::make_shared<Task>(std::move(done));
-  auto step = std::make_shared<std::function<void()>>();
-  *step = [this, alive = alive_, deadline, shared_done, step] {
-    if (!*alive) return;
-    const bool flushed = std::all_of(replicas_.begin(), replicas_.end(), [](const auto& entry) {
-      const storage::TabletStats stats = entry.second->tablet().stats();
-      return stats.memtable_bytes == 0 || stats.corrupt;
-    });
-    if (flushed || now() >= deadline) {
-      auto finished = std::move(*shared_done);
-      *step = nullptr;
-      finished();
-      return;
-    }
-    env_.loop->run_after(10 * kMillisecond, [step] {
-      if (const auto go = *step) go();
-    });
-  };
-  const auto go = *step;
-  go();
-}
-
-void Node::stop() {
-  if (stopped_) return;
-  for (const auto& [range, replica] : replicas_) replica->abandon();
-  forwarding_.fail_all("-CLUSTERDOWN the node is shutting down; the command was not applied\r\n");
-  if (log_) log_->flush();
-  stopped_ = true;
-  for (auto& [id, callback] : std::exchange(callbacks_, {})) callback(kCallbackLost);
 }
 
 }  // namespace cairn::server

@@ -178,6 +178,9 @@ class Node final : public CommandSink,
   uint64_t add_callback(std::function<void(std::string_view)> done);
   void resume_writes();
   void arm_deadline_timer();
+  // Calls `done` once `over` holds, looked at every 10 ms, or `deadline` has passed. Nothing if the node goes first.
+  void poll_until(Instant deadline, std::function<bool()> over, Task done);
+  bool hand_over_leaderships();
   void tick();
 
   // node_start.cc
