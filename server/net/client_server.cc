@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -21,22 +22,40 @@ std::string endpoint_text(const tcp::endpoint& endpoint) {
 }  // namespace
 
 struct ClientServer::Connection {
-  Connection(tcp::socket s, uint64_t id, CommandSink& sink, SessionOptions options)
-      : socket(std::move(s)), session(id, sink, std::move(options)) {}
-  tcp::socket socket;
+  Connection(int descriptor, uint64_t id, CommandSink& sink, SessionOptions options)
+      : fd(descriptor), session(id, sink, std::move(options)) {}
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() { disconnect(); }
+  void disconnect() {
+    if (fd < 0) return;
+    ::shutdown(fd, SHUT_RDWR);
+    ::close(fd);
+    fd = -1;
+  }
+
+  int fd;  // owned; reported by readiness_ until it is closed
   Session session;
-  bool reading = false;  // an asynchronous wait for input is under way
-  bool writing = false;  // the kernel's buffer is full: waiting for room
+  bool readable = false;  // the kernel may have input that was not read yet
+  bool hangup = false;    // what is to be read ends with the end
+  bool unread = false;    // in unread_
+  bool writing = false;   // the kernel's buffer is full: waiting for room
   bool dirty = false;
   bool closed = false;
 };
 
 ClientServer::ClientServer(EventLoop& loop, Node& node, CommandStats* stats, const Options& options)
-    : loop_(loop), node_(node), stats_(stats), options_(options), acceptor_(loop.context()) {}
+    : loop_(loop),
+      node_(node),
+      stats_(stats),
+      options_(options),
+      acceptor_(loop.context()),
+      readiness_(loop.context(), [this](const Readiness::Event& event) { ready(event); }) {}
 
 ClientServer::~ClientServer() { close_all(); }
 
 Result<void> ClientServer::listen(const std::string& address) {
+  CAIRN_TRY_VOID(readiness_.open());
   CAIRN_TRY_VOID(listen_on(acceptor_, address));
   local_address_ = address;
   accept_next();
@@ -55,14 +74,14 @@ void ClientServer::close_all() {
   for (auto& [id, connection] : connections) {
     if (!connection->closed) {
       flush(connection);  // replies that are due go out; what the kernel does not take is lost with the connection
-      ErrorCodeT ignored;
       connection->closed = true;
       connection->session.on_close();
       node_.remove_session(id);
-      connection->socket.close(ignored);
+      connection->disconnect();
     }
   }
   dirty_.clear();
+  unread_.clear();
 }
 
 void ClientServer::accept_next() {
@@ -97,41 +116,71 @@ void ClientServer::add(tcp::socket socket) {
   const tcp::endpoint remote = socket.remote_endpoint(error);
   session.peer_address = error ? "?:0" : endpoint_text(remote);
   session.local_address = local_address_;
-  session.fd = socket.native_handle();
+  const int fd = socket.release(error);
+  if (error) return;
+  session.fd = fd;
   session.stats = stats_;
   const uint64_t id = node_.new_session_id();
-  auto connection = std::make_shared<Connection>(std::move(socket), id, node_, std::move(session));
+  auto connection = std::make_shared<Connection>(fd, id, node_, std::move(session));
+  if (!readiness_.add(fd, id)) {  // the kernel has no memory for it
+    metrics_.rejected.add_owned();
+    return;
+  }
   connections_.emplace(id, connection);
   node_.add_session(connection->session);
   metrics_.accepted.add_owned();
-  wait_readable(connection);
 }
 
-void ClientServer::wait_readable(const std::shared_ptr<Connection>& connection) {
-  if (connection->reading || connection->closed || connection->session.paused() || connection->session.wants_close()) {
-    return;
+void ClientServer::ready(const Readiness::Event& event) {
+  const auto found = connections_.find(event.token);
+  if (found == connections_.end()) return;  // closed earlier in this turn
+  const std::shared_ptr<Connection> connection = found->second;
+  if (event.writable && connection->writing) {
+    connection->writing = false;
+    mark(connection);
   }
-  connection->reading = true;
-  connection->socket.async_wait(tcp::socket::wait_read, [this, connection](const ErrorCodeT& error) {
-    connection->reading = false;
-    if (connection->closed) return;
-    if (error) return close(connection);
-    readable(connection);
-  });
+  if (!event.readable) return;
+  connection->readable = true;
+  connection->hangup |= event.hangup;
+  if (!connection->unread && may_read(*connection)) read(connection);
 }
 
-void ClientServer::readable(const std::shared_ptr<Connection>& connection) {
+bool ClientServer::may_read(const Connection& connection) const {
+  return connection.readable && !connection.closed && !connection.session.paused() && !connection.session.wants_close();
+}
+
+void ClientServer::read(const std::shared_ptr<Connection>& connection) {
   // One read a turn, so that one busy client does not starve the others.
   const std::span<char> space = connection->session.input_space(options_.read_bytes);
-  const ssize_t got = ::recv(connection->socket.native_handle(), space.data(), space.size(), MSG_DONTWAIT);
+  const ssize_t got = ::recv(connection->fd, space.data(), space.size(), MSG_DONTWAIT);
   if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
     connection->session.input_filled(0);
     return close(connection);
   }
+  // Less than there was room for: the kernel has no more, and reports what comes later. The end of the stream may
+  // have been reported already.
+  if (got > 0 ? static_cast<size_t>(got) < space.size() && !connection->hangup : errno != EINTR) {
+    connection->readable = false;
+  }
   connection->session.input_filled(got > 0 ? static_cast<size_t>(got) : 0);
   if (got > 0) metrics_.bytes_in.add_owned(static_cast<uint64_t>(got));
   mark(connection);
-  wait_readable(connection);
+  read_on(connection);
+}
+
+// Reads more next turn if there may be more and the session takes it.
+void ClientServer::read_on(const std::shared_ptr<Connection>& connection) {
+  if (connection->unread || !may_read(*connection)) return;
+  connection->unread = true;
+  unread_.push_back(connection);
+  if (unread_.size() > 1) return;
+  loop_.post([this, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    for (const auto& next : std::exchange(unread_, {})) {
+      next->unread = false;
+      if (may_read(*next)) read(next);
+    }
+  });
 }
 
 void ClientServer::mark(const std::shared_ptr<Connection>& connection) {
@@ -159,8 +208,7 @@ void ClientServer::flush(const std::shared_ptr<Connection>& connection) {
   if (connection->closed || connection->writing) return;
   std::string& output = connection->session.output();
   if (!output.empty()) {
-    const ssize_t sent =
-        ::send(connection->socket.native_handle(), output.data(), output.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent = ::send(connection->fd, output.data(), output.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return close(connection);
     if (sent > 0) {
       metrics_.bytes_out.add_owned(static_cast<uint64_t>(sent));
@@ -171,20 +219,14 @@ void ClientServer::flush(const std::shared_ptr<Connection>& connection) {
       }
     }
     if (!output.empty()) {
-      connection->writing = true;
-      connection->socket.async_wait(tcp::socket::wait_write, [this, connection](const ErrorCodeT& error) {
-        connection->writing = false;
-        if (connection->closed) return;
-        if (error) return close(connection);
-        mark(connection);
-      });
+      connection->writing = true;  // room is reported
       return;
     }
     connection->session.on_output_sent();
     if (!connection->session.output().empty()) mark(connection);
   }
   if (connection->session.wants_close() && connection->session.output().empty()) return close(connection);
-  wait_readable(connection);
+  read_on(connection);
 }
 
 void ClientServer::close(const std::shared_ptr<Connection>& connection) {
@@ -193,9 +235,7 @@ void ClientServer::close(const std::shared_ptr<Connection>& connection) {
   metrics_.closed.add_owned();
   connection->session.on_close();
   node_.remove_session(connection->session.id());
-  ErrorCodeT ignored;
-  connection->socket.shutdown(tcp::socket::shutdown_both, ignored);
-  connection->socket.close(ignored);
+  connection->disconnect();
   connections_.erase(connection->session.id());
 }
 

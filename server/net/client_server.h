@@ -9,6 +9,7 @@
 
 #include "base/metrics.h"
 #include "server/cluster/node.h"
+#include "server/net/readiness.h"
 #include "server/runtime/event_loop.h"
 #include "server/session/session.h"
 
@@ -44,8 +45,10 @@ class ClientServer {
   struct Connection;
   void accept_next();
   void add(boost::asio::ip::tcp::socket socket);
-  void wait_readable(const std::shared_ptr<Connection>& connection);
-  void readable(const std::shared_ptr<Connection>& connection);
+  void ready(const Readiness::Event& event);
+  bool may_read(const Connection& connection) const;
+  void read(const std::shared_ptr<Connection>& connection);
+  void read_on(const std::shared_ptr<Connection>& connection);
   void flush(const std::shared_ptr<Connection>& connection);
   void close(const std::shared_ptr<Connection>& connection);
   void mark(const std::shared_ptr<Connection>& connection);
@@ -56,10 +59,13 @@ class ClientServer {
   const Options options_;
   boost::asio::ip::tcp::acceptor acceptor_;
   std::string local_address_;
+  Readiness readiness_;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections_;
   std::vector<std::shared_ptr<Connection>> dirty_;
+  std::vector<std::shared_ptr<Connection>> unread_;  // have more to read, next turn
   ClientNetMetrics metrics_;
   bool closed_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // a task that comes too late finds it gone
 };
 
 }  // namespace cairn::server
