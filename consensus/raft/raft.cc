@@ -215,7 +215,7 @@ void Raft::on_time() {
       lead->timeout_now_sent = false;
       out_->status_changed = true;
     }
-    if (now_ >= lead->notice_at) send_notices();
+    if (now_ >= lead->notice_at) send_notices_if_quiet();
     for (Progress& peer : lead->peers) {
       if (now_ >= peer.retry_at) retry(peer);
     }
@@ -286,6 +286,7 @@ void Raft::advance_commit(LogIndex to) {
       const uint64_t bytes = log_.at(i).payload.size();
       lead->uncommitted_bytes -= std::min(bytes, lead->uncommitted_bytes);
     }
+    lead->committed_at = now_;
   }
   commit_ = to;
 }
@@ -300,7 +301,7 @@ void Raft::finish_step() {
       step_down("removed from the group");
     } else {
       schedule_notice();
-      if (now_ >= lead->notice_at) send_notices();
+      if (now_ >= lead->notice_at) send_notices_if_quiet();
     }
   }
   for (; delivered_ < commit_; delivered_ = delivered_.next()) {

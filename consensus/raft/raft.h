@@ -94,6 +94,7 @@ class Raft final : public ReplicatedLog {
   void on_snapshot_sent(const SnapshotSent& input);
   void maybe_commit();
   void schedule_notice();
+  void send_notices_if_quiet();
   void send_notices();
   void check_quorum_reachable();
   void on_transfer(NodeId to);

@@ -248,6 +248,17 @@ void Raft::schedule_notice() {
   }
 }
 
+// While entries keep committing, the next append says it.
+void Raft::send_notices_if_quiet() {
+  Leader& lead = *as_leader();
+  const Instant quiet_at = lead.committed_at + options_.commit_notice_delay;
+  if (now_ < quiet_at) {
+    lead.notice_at = quiet_at;
+  } else {
+    send_notices();
+  }
+}
+
 void Raft::send_notices() {
   Leader& lead = *as_leader();
   lead.notice_at = kNever;

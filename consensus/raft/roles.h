@@ -31,6 +31,7 @@ struct Leader {
   uint64_t uncommitted_bytes = 0;
   Instant quorum_deadline = kNever;  // CheckQuorum: step down then, unless a quorum is reachable again
   Instant notice_at = kNever;
+  Instant committed_at = 0;  // the commit index last rose
   NodeId transfer_to;
   Instant transfer_deadline = kNever;
   bool timeout_now_sent = false;

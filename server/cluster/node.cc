@@ -39,7 +39,10 @@ void Node::end_turn() {
     for (RangeId range : ranges) {
       Replica* replica = find_replica(range);
       if (replica == nullptr) continue;
-      replica->end_turn();
+      // While a log write is under way its successor gathers what is evaluated: one entry, message and sync for all.
+      const bool gather = log_->writing();
+      replica->end_turn(gather);
+      if (gather && replica->has_unproposed()) gathering_.insert(range);
       if (replica->awaits_log()) awaiting_log_.push_back(replica);
       const Instant deadline = replica->core().next_deadline();
       Instant& known = deadline_of_.try_emplace(range, kNever).first->second;
@@ -82,8 +85,7 @@ void Node::arm_deadline_timer() {
       if (Replica* replica = find_replica(range)) replica->step(consensus::TimeReached{});
       touched_.insert(range);
     }
-    end_turn();
-    arm_deadline_timer();
+    // The turn's end goes on and sets the timer again: a log write here would split what the turn brings in two.
   });
 }
 
@@ -105,6 +107,8 @@ void Node::on_log_durable(LogPosition position) {
     after_durable_.erase(after_durable_.begin());
     task();
   }
+  touched_.merge(gathering_);
+  gathering_.clear();
   if (!ending_turn_) end_turn();
 }
 

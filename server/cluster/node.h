@@ -245,6 +245,7 @@ class Node final : public CommandSink,
   bool pump_armed_ = false;
 
   std::set<RangeId> touched_;
+  std::set<RangeId> gathering_;  // have effects that are proposed when the log write under way is done
   bool ending_turn_ = false;
   bool transport_dirty_ = false;
   std::vector<Replica*> awaiting_log_;

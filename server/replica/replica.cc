@@ -281,13 +281,13 @@ void Replica::propose_batch() {
   if (!draining_) drain();
 }
 
-void Replica::end_turn() {
-  if (leading_) propose_batch();
+void Replica::end_turn(bool gather) {
+  if (leading_ && !gather) propose_batch();
   if (round_ != 0 && leading_) {
     const uint64_t round = std::exchange(round_, 0);
     step(consensus::Read{round});
   }
-  turn_ms_ = 0;
+  if (batch_.empty()) turn_ms_ = 0;
 }
 
 void Replica::compact_log(bool force) {

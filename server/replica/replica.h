@@ -117,8 +117,9 @@ class Replica final : private RowView {
   void receive(NodeId from, consensus::Message message) {
     if (!installing_) step(consensus::Received{from, std::move(message)});  // what is lost is sent again
   }
-  // Proposes what this turn has evaluated and asks for the read round it needs.
-  void end_turn();
+  // Proposes what was evaluated, unless it shall `gather` more, and asks for the read round that this turn needs.
+  void end_turn(bool gather);
+  bool has_unproposed() const { return leading_ && !batch_.empty(); }
   // Everything below `position` of the shared log is durable.
   void log_durable(LogPosition position);
   bool awaits_log() const { return !handed_out_.empty(); }

@@ -128,6 +128,8 @@ class SharedLog {
   virtual LogPosition durable() const = 0;
   // Starts the durable write of the filled batch unless one is under way (then it follows by itself).
   virtual void flush() = 0;
+  // A durable write is under way.
+  virtual bool writing() const = 0;
 
   // False while no room is prepared (disk full): callers refuse new writes; what was appended still fits.
   // Asking also makes the log try again in the background.

@@ -36,6 +36,7 @@ class SharedLogImpl final : public SharedLog {
   LogPosition end() const override { return end_; }
   LogPosition durable() const override { return durable_; }
   void flush() override;
+  bool writing() const override { return in_flight_ != nullptr; }
   bool has_room() const override;
   std::vector<RangeId> pinning_groups(uint64_t budget_bytes) const override;
   uint64_t live_bytes() const override;
