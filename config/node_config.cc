@@ -46,8 +46,10 @@ constexpr KeySpec kKeys[] = {
     {"log.file", KeyKind::kText, "a file", "where log lines go; default: standard error", TEXT(log_file)},
     {"log.level", KeyKind::kChoice, "debug | info | warn | error", "least severe log line that is written",
      TEXT(log_level)},
-    {"log.writer", KeyKind::kChoice, "inline | thread",
-     "who writes the log to disk: the range loop (fast disks) or a thread (slow disks)", TEXT(log_writer)},
+    {"log.writer", KeyKind::kChoice, "uring | inline | thread",
+     "who writes the log to disk: the kernel (io_uring; inline where that is forbidden), the range loop itself, or a "
+     "thread",
+     TEXT(log_writer)},
     {"peer.advertise", KeyKind::kAddress, "HOST:PORT", "peer address other nodes use; default: peer.listen",
      TEXT(peer_advertise)},
     {"peer.listen", KeyKind::kAddress, "HOST:PORT", "where other nodes connect", TEXT(peer_listen)},

@@ -32,7 +32,7 @@ struct NodeConfig {
   uint64_t cluster_replication_factor = 3;
   std::string log_level = "info";
   std::string log_file;  // empty: standard error
-  std::string log_writer = "inline";
+  std::string log_writer = "uring";
   uint64_t storage_memtable_bytes = 64ull << 20;
   uint64_t storage_memtable_budget_bytes = 256ull << 20;
   uint64_t storage_block_cache_bytes = 64ull << 20;

@@ -17,12 +17,14 @@
 #include "server/runtime/background_pool.h"
 #include "server/runtime/event_loop.h"
 #include "server/runtime/thread_writer.h"
+#include "server/runtime/uring_writer.h"
 #include "storage/io/real_file_system.h"
 
 namespace cairn::server {
 namespace {
 
 constexpr Duration kDrainLimit = 2 * kSecond;
+constexpr Duration kLoopWait = kMillisecond;  // docs/decisions/log-writes.md
 constexpr Duration kFlushLimit = 1500 * kMillisecond;
 
 [[noreturn]] void die(const Error& error) {
@@ -177,9 +179,11 @@ class Daemon {
   NodeEnvironment environment() {
     if (config_.log_writer == "thread") {
       writer_ = std::make_unique<ThreadDurableWriter>(loop_);
-    } else {
-      writer_ = std::make_unique<storage::InlineDurableWriter>();
+    } else if (config_.log_writer == "uring") {
+      writer_ = UringDurableWriter::create(loop_, kLoopWait);
+      if (!writer_) log_line(LogLevel::kInfo, "no io_uring here: the log is written inline");
     }
+    if (!writer_) writer_ = std::make_unique<storage::InlineDurableWriter>();
     NodeEnvironment env;
     env.clock = &clock_;
     env.random = &random_;

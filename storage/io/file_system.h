@@ -31,6 +31,8 @@ class File {
   // Write and make durable in one call. On a kLog file offset and size are multiples of 4096 and the data is
   // 4096-aligned.
   virtual Result<void> write_durable(uint64_t offset, std::string_view data) = 0;
+  // Where a plain write is durable once it is complete (aligned as for write_durable); -1: there is no such thing.
+  virtual int durable_descriptor() const { return -1; }
   virtual Result<void> sync() = 0;  // fdatasync. A failure is final: never call again, never trust the file again.
   virtual Result<uint64_t> size() const = 0;
   virtual Result<void> truncate(uint64_t size) = 0;

@@ -107,6 +107,8 @@ class RealFile final : public File {
     return sync();
   }
 
+  int durable_descriptor() const override { return dsync_ ? fd_.get() : -1; }
+
   Result<void> sync() override {
     if (::fdatasync(fd_.get()) != 0) return errno_error(errno, "sync", path_);
     return {};

@@ -1,6 +1,6 @@
 // The one write-ahead log of a shard: records of all its groups in one stream, one durable write in flight
 // while the next batch fills. It is the only WAL; the tablets have none. (docs/formats/log.md;
-// docs/decisions/inline-log-writes.md and log-in-memory.md for the reasons.)
+// docs/decisions/log-writes.md and log-in-memory.md for the reasons.)
 #pragma once
 
 #include <functional>

@@ -299,7 +299,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("section", choices=SECTIONS + ("all",))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="aim for the length of one call of a load program")
+    parser.add_argument("--seconds", type=float, default=6.0,
+                        help="aim for the length of one call of a load program; redis-benchmark --cluster counts in quarters of a second")
     parser.add_argument("--etcd-tool", default="/tmp/etcd-benchmark", help="built by etcd_tool.sh; sections with etcd need it")
     parser.add_argument("--csv", default="")
     parser.add_argument("--spin", default="", help="runtime.spin of Cairn's nodes")
