@@ -39,8 +39,7 @@ size_t end_of_user_key(std::string_view row_key, std::string* unescaped) {
 
 void append_key_prefix(std::string& out, KeyspaceId keyspace, uint16_t slot, std::string_view user_key) {
   out.reserve(out.size() + kHeader + user_key.size() + 3);
-  put_big_u32(out, keyspace.value);
-  out.push_back(kHashKeyspace);
+  append_keyspace_prefix(out, keyspace);
   put_big_u16(out, slot);
   put_big_u32(out, hash32(user_key));
   append_escaped(out, user_key);
@@ -72,8 +71,7 @@ std::string slot_bound(KeyspaceId keyspace, uint32_t slot) {
     out.push_back(kHashKeyspace + 1);
     return out;
   }
-  put_big_u32(out, keyspace.value);
-  out.push_back(kHashKeyspace);
+  append_keyspace_prefix(out, keyspace);
   put_big_u16(out, static_cast<uint16_t>(slot));
   return out;
 }
@@ -96,6 +94,22 @@ std::optional<DecodedKey> decode_row_key(std::string_view row_key) {
 bool is_meta_row(std::string_view row_key) {
   const size_t at = end_of_user_key(row_key, nullptr);
   return at != std::string_view::npos && at + 1 == row_key.size() && row_key[at] == static_cast<char>(RowKind::kMeta);
+}
+
+std::string meta_row_behind(std::string_view row_key) {
+  const size_t at = row_key.size() > kHeader && row_key[4] == kHashKeyspace ? end_of_user_key(row_key, nullptr)
+                                                                            : std::string_view::npos;
+  if (at == std::string_view::npos || at >= row_key.size() || row_key[at] != static_cast<char>(RowKind::kElement)) {
+    return {};
+  }
+  std::string meta(row_key.substr(0, at));
+  meta.push_back(static_cast<char>(RowKind::kMeta));
+  return meta;
+}
+
+void append_keyspace_prefix(std::string& out, KeyspaceId keyspace) {
+  put_big_u32(out, keyspace.value);
+  out.push_back(kHashKeyspace);
 }
 
 }  // namespace cairn::sharding

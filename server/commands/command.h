@@ -32,6 +32,7 @@ enum class CommandPlace : uint8_t {
   kRange,       // on the leader of its key's range, all keys in one slot
   kScatter,     // over several slots: split by slot, run as kRange each, replies merged (MGET, DEL, EXISTS)
   kEverywhere,  // on every range: DBSIZE, FLUSHALL
+  kWalk,        // on one range after another: SCAN, KEYS, RANDOMKEY
 };
 
 enum CommandFlag : uint32_t {
@@ -82,6 +83,7 @@ enum class SessionCommand : uint8_t {
   kReadwrite,
   kReset,
   kSelect,
+  kSwapdb,
   kTime,
 };
 

@@ -4,9 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 
-#include "storage/write_batch.h"
+#include "storage/tablet.h"
 
 namespace cairn::server {
 
@@ -32,6 +33,18 @@ class RowView {
   // was visited.
   virtual RowState scan(std::string_view prefix,
                         const std::function<bool(std::string_view key, std::string_view value)>& visit) = 0;
+
+  // The same for a stretch of rows. Besides kFound: `end.complete` says that the prefix has no more rows, otherwise
+  // they were looked at up to `end.reached`. Beyond the page's bounds at most what is not committed yet is visited.
+  struct PageEnd {
+    bool complete = false;
+    std::string reached;
+  };
+  virtual RowState page(const storage::RowPage& page,
+                        const std::function<bool(std::string_view key, std::string_view value)>& visit,
+                        PageEnd& end) = 0;
+  // The slot behind the last one of the range.
+  virtual uint32_t slots_end() const { return 16384; }
 
   // False: the key of this meta row certainly has no element rows, so it may be overwritten without being
   // read.

@@ -154,6 +154,7 @@ class Replica final : private RowView {
     Instant proposed_at = 0;
     std::vector<ParkedReply> replies;
   };
+  using PageRows = std::vector<std::pair<std::string, std::string>>;
   // A command whose rows are being fetched, or that waits for one that shares a key, or a write that waits for memory.
   struct Waiting {
     uint64_t id = 0;
@@ -164,13 +165,17 @@ class Replica final : private RowView {
     bool held = false;  // in held_
     uint64_t data_epoch = 0;
     std::map<std::string, std::optional<std::string>, std::less<>> rows;
-    std::map<std::string, std::vector<std::pair<std::string, std::string>>, std::less<>> prefixes;
+    std::map<std::string, PageRows, std::less<>> pages;  // by page_name()
   };
 
   // RowView
   RowResult get(std::string_view row_key) override;
   RowState scan(std::string_view prefix,
                 const std::function<bool(std::string_view key, std::string_view value)>& visit) override;
+  RowState page(const storage::RowPage& page,
+                const std::function<bool(std::string_view key, std::string_view value)>& visit, PageEnd& end) override;
+  const PageRows* committed_page(const storage::RowPage& page, PageRows& memory);
+  uint32_t slots_end() const override { return slots_end_; }
   void put(std::string_view row_key, std::string_view value) override;
   void remove(std::string_view row_key) override;
   void remove_prefix(std::string_view prefix) override;
@@ -192,7 +197,7 @@ class Replica final : private RowView {
   Waiting* enqueue(const CommandCall& call);
   void start_fetch(Waiting& waiting);
   void fetch_done(uint64_t id, uint64_t leadership, std::vector<std::string> row_keys,
-                  std::vector<std::string> prefix_keys, Result<storage::FetchResult> result);
+                  std::vector<std::string> page_names, Result<storage::FetchResult> result);
   void run_waiting(uint64_t id);
   void hold(Waiting& waiting);
   // A write that takes memory, and there is none.
@@ -217,6 +222,7 @@ class Replica final : private RowView {
   const ReplicaId id_;
   const NodeId self_;
   const std::string descriptor_;
+  const uint32_t slots_end_;
   std::unique_ptr<consensus::ReplicatedLog> core_;
   storage::Tablet& tablet_;
   const Options options_;

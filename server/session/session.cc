@@ -5,6 +5,7 @@
 
 #include "server/commands/command_info.h"
 #include "server/commands/key_access.h"
+#include "server/commands/scan.h"
 #include "sharding/slot.h"
 
 namespace cairn::server {
@@ -149,7 +150,8 @@ void Session::execute(Argv argv) {
   switch (spec->place) {
     case CommandPlace::kRange: return execute_in_range(*spec, argv);
     case CommandPlace::kScatter: return execute_scattered(*spec, argv);
-    case CommandPlace::kEverywhere: return execute_everywhere(*spec, argv);
+    case CommandPlace::kEverywhere:
+    case CommandPlace::kWalk: return execute_everywhere(*spec, argv);
     case CommandPlace::kConnection: break;
   }
   std::string& target = replies_.immediate();
@@ -247,10 +249,12 @@ void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
         argv.size() == 1 ||
         (argv.size() == 2 && (equals_ignoring_case(argv[1], "ASYNC") || equals_ignoring_case(argv[1], "SYNC")));
     if (!valid) return answer_error(kSyntaxError);
+  } else if (const std::string_view error = scan_error(spec, argv); !error.empty()) {
+    return answer_error(error);
   }
   if (!replies_.empty()) {
     held_ = &spec;
-    held_argv_.assign(argv.begin(), argv.end());  // two words at most
+    held_argv_.assign(argv.begin(), argv.end());
     return;
   }
   fence_ = true;

@@ -105,6 +105,7 @@ class Session {
   void answer_client(std::string_view subcommand, Argv argv, RespWriter& reply);
   void answer_client_list(Argv argv, RespWriter& reply);
   void answer_select(Argv argv, RespWriter& reply);
+  void answer_swapdb(Argv argv, RespWriter& reply);
   void answer_reset(RespWriter& reply);
   void answer_time(RespWriter& reply);
   void answer_config(std::string_view subcommand, Argv argv, RespWriter& reply);

@@ -49,6 +49,7 @@ void Session::answer(const CommandSpec& spec, const SubcommandSpec* subcommand, 
     case SessionCommand::kHello: return answer_hello(argv, reply);
     case SessionCommand::kAuth: return answer_auth(argv, reply);
     case SessionCommand::kSelect: return answer_select(argv, reply);
+    case SessionCommand::kSwapdb: return answer_swapdb(argv, reply);
     case SessionCommand::kQuit: closing_ = true; return reply.ok();
     case SessionCommand::kReset: return answer_reset(reply);
     case SessionCommand::kClient: return answer_client(sub, argv, reply);
@@ -155,6 +156,19 @@ void Session::answer_select(Argv argv, RespWriter& reply) {
   int64_t index = 0;
   if (!parse_integer(argv[1], index) || index > INT32_MAX || index < INT32_MIN) return reply.error(kNotAnInteger);
   if (index != 0) return reply.error("ERR DB index is out of range");
+  reply.ok();
+}
+
+// There is one database, and in a cluster Redis has one too.
+void Session::answer_swapdb(Argv argv, RespWriter& reply) {
+  if (!sink_.whole()) return reply.error("ERR SWAPDB is not allowed in cluster mode");
+  int64_t indexes[2] = {};
+  for (size_t i = 0; i < 2; ++i) {
+    if (!parse_integer(argv[1 + i], indexes[i]) || indexes[i] != static_cast<int32_t>(indexes[i])) {
+      return reply.error(i == 0 ? "ERR invalid first DB index" : "ERR invalid second DB index");
+    }
+  }
+  if (indexes[0] != 0 || indexes[1] != 0) return reply.error("ERR DB index is out of range");
   reply.ok();
 }
 

@@ -63,6 +63,27 @@ class MemoryRows final : public server::RowView {
     }
     return server::RowState::kFound;
   }
+  server::RowState page(const storage::RowPage& page,
+                        const std::function<bool(std::string_view, std::string_view)>& visit, PageEnd& end) override {
+    if (miss(page.prefix + page.start_after)) return server::RowState::kNeedsRows;
+    uint64_t rows = 0, bytes = 0;
+    auto it = rows_.lower_bound(std::max(page.prefix, page.start_after));
+    for (; it != rows_.end() && it->first.starts_with(page.prefix) && !page.full(rows, bytes);) {
+      if (const std::string next = page.skipped_to(it->first); !next.empty()) {
+        it = rows_.lower_bound(next);
+        continue;
+      }
+      if (!page.before(it->first)) {
+        ++rows;
+        bytes += it->first.size() + page.cut(it->second).size();
+        end.reached = it->first;
+        if (!visit(it->first, page.cut(it->second))) return server::RowState::kFound;
+      }
+      ++it;
+    }
+    end.complete = !page.full(rows, bytes);
+    return server::RowState::kFound;
+  }
   bool may_be_exploded(std::string_view meta_key) override {
     if (!knows_exploded) return true;
     const auto it = rows_.find(meta_key);
