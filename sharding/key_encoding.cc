@@ -96,13 +96,17 @@ bool is_meta_row(std::string_view row_key) {
   return at != std::string_view::npos && at + 1 == row_key.size() && row_key[at] == static_cast<char>(RowKind::kMeta);
 }
 
+std::string_view key_prefix_of(std::string_view row_key) {
+  if (row_key.size() <= kHeader || row_key[4] != kHashKeyspace) return {};
+  const size_t end = end_of_user_key(row_key, nullptr);
+  return end == std::string_view::npos ? std::string_view() : row_key.substr(0, end);
+}
+
 std::string meta_row_behind(std::string_view row_key) {
-  const size_t at = row_key.size() > kHeader && row_key[4] == kHashKeyspace ? end_of_user_key(row_key, nullptr)
-                                                                            : std::string_view::npos;
-  if (at == std::string_view::npos || at >= row_key.size() || row_key[at] != static_cast<char>(RowKind::kElement)) {
+  std::string meta(key_prefix_of(row_key));
+  if (meta.empty() || meta.size() >= row_key.size() || row_key[meta.size()] != static_cast<char>(RowKind::kElement)) {
     return {};
   }
-  std::string meta(row_key.substr(0, at));
   meta.push_back(static_cast<char>(RowKind::kMeta));
   return meta;
 }

@@ -66,8 +66,12 @@ constexpr auto kCommands = std::to_array<CommandSpec>({
      .categories = kAclKeyspace | kAclWrite | kAclSlow, .place = CommandPlace::kScatter, .evaluate = &evaluate_del,
      .tips = "request_policy:multi_shard response_policy:agg_sum", .key_flags = "RM delete",
      .summary = "Deletes keys", .since = "1.0.0", .group = "generic"},
+    {.name = "DISCARD", .arity = 1, .flags = kNoScript | kLoading | kStale | kFast | kAllowBusy, .categories = kAclFast | kAclTransaction, .session = SessionCommand::kDiscard,
+     .summary = "Forgets the queued commands", .since = "2.0.0", .group = "transactions"},
     {.name = "ECHO", .arity = 2, .flags = kLoading | kStale | kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kEcho,
      .summary = "Returns its argument", .since = "1.0.0", .group = "connection"},
+    {.name = "EXEC", .arity = 1, .flags = kNoScript | kLoading | kStale | kSkipSlowlog, .categories = kAclSlow | kAclTransaction, .session = SessionCommand::kExec,
+     .summary = "Runs the queued commands as one", .since = "1.2.0", .group = "transactions"},
     {.name = "EXISTS", .arity = -2, .flags = kReadOnly | kFast, .first_key = 1, .last_key = -1, .step = 1,
      .categories = kAclKeyspace | kAclRead | kAclFast, .place = CommandPlace::kScatter, .evaluate = &evaluate_exists,
      .tips = "request_policy:multi_shard response_policy:agg_sum", .key_flags = "RO",
@@ -214,6 +218,8 @@ constexpr auto kCommands = std::to_array<CommandSpec>({
      .categories = kAclWrite | kAclString | kAclSlow, .place = CommandPlace::kRange, .evaluate = &evaluate_msetnx,
      .tips = "request_policy:multi_shard response_policy:agg_min", .key_flags = "OW insert",
      .summary = "Sets several strings if none of the keys exists", .since = "1.0.1", .group = "string"},
+    {.name = "MULTI", .arity = 1, .flags = kNoScript | kLoading | kStale | kFast | kAllowBusy, .categories = kAclFast | kAclTransaction, .session = SessionCommand::kMulti,
+     .summary = "Begins a transaction: the commands that follow are queued", .since = "1.2.0", .group = "transactions"},
     {.name = "PERSIST", .arity = 2, .flags = kWrite | kFast, .first_key = 1, .last_key = 1, .step = 1,
      .categories = kAclKeyspace | kAclWrite | kAclFast, .place = CommandPlace::kRange, .evaluate = &evaluate_persist,
      .key_flags = "RW update",
@@ -310,6 +316,11 @@ constexpr auto kCommands = std::to_array<CommandSpec>({
      .categories = kAclKeyspace | kAclWrite | kAclFast, .place = CommandPlace::kScatter, .evaluate = &evaluate_del,
      .tips = "request_policy:multi_shard response_policy:agg_sum", .key_flags = "RM delete",
      .summary = "Deletes keys", .since = "4.0.0", .group = "generic"},
+    {.name = "UNWATCH", .arity = 1, .flags = kNoScript | kLoading | kStale | kFast | kAllowBusy, .categories = kAclFast | kAclTransaction, .session = SessionCommand::kUnwatch,
+     .summary = "Forgets the watched keys", .since = "2.2.0", .group = "transactions"},
+    {.name = "WATCH", .arity = -2, .flags = kNoScript | kLoading | kStale | kFast | kAllowBusy, .first_key = 1, .last_key = -1, .step = 1,
+     .categories = kAclFast | kAclTransaction, .session = SessionCommand::kWatch,
+     .key_flags = "RO", .summary = "Lets EXEC run only if the keys are unchanged by then", .since = "2.2.0", .group = "transactions"},
 });
 static_assert(std::ranges::is_sorted(kCommands, {}, &CommandSpec::name));
 

@@ -56,6 +56,25 @@ class RowView {
   virtual void remove_prefix(std::string_view prefix) = 0;
   virtual void clear_all() = 0;  // every row of the range
 
+  // Written by this evaluation and by others of its log entry.
+  struct Effects {
+    size_t bytes = 0;
+    size_t count = 0;
+  };
+  virtual Effects written() const = 0;
+
+  // This evaluation, among all of one leadership of one range.
+  struct Moment {
+    uint64_t range = 0;
+    uint64_t term = 0;
+    uint64_t leadership = 0;  // a term may have several
+    uint64_t number = 0;      // grows
+  };
+  // From now on changed_since() can tell. `key_prefix`: what the rows of the key begin with (append_key_prefix()).
+  virtual Moment watch(std::string_view key_prefix) = 0;
+  // True: some row of the key was written after the evaluation that watched it, or this leader cannot tell.
+  virtual bool changed_since(std::string_view key_prefix, const Moment& moment) = 0;
+
   // A fresh version for a collection, larger than any given before in this range. Part of the replicated
   // state.
   virtual uint64_t next_version() = 0;

@@ -199,6 +199,7 @@ void Replica::lose_leadership() {
   ++leadership_;
   ++data_epoch_;
   overlay_.drop();
+  watched_.clear();
   batch_.reset();
   auto tasks = std::exchange(after_batch_, {});
   round_ = 0;

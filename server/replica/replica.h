@@ -19,6 +19,7 @@
 #include "server/commands/row_view.h"
 #include "server/replica/command_call.h"
 #include "server/replica/overlay.h"
+#include "server/replica/watch_table.h"
 #include "storage/log/shared_log.h"
 #include "storage/tablet.h"
 
@@ -182,6 +183,9 @@ class Replica final : private RowView {
   void clear_all() override;
   // Versions are given to exploded collections only, so without one there has never been any in this range.
   bool may_be_exploded(std::string_view) override { return version_counter_ != 0; }
+  Effects written() const override { return {batch_.bytes().size(), batch_.count()}; }
+  Moment watch(std::string_view key_prefix) override;
+  bool changed_since(std::string_view key_prefix, const Moment& moment) override;
   uint64_t next_version() override { return ++version_counter_; }
   uint64_t now_ms() const override { return turn_ms_; }
   uint64_t random() override { return host_.random(); }
@@ -190,6 +194,7 @@ class Replica final : private RowView {
   void begin_turn();
   void begin_batch();
   bool evaluate(const CommandCall& call, RespWriter& reply, Waiting* waiting);
+  void note_changes(size_t batch_bytes_before);
   bool settle(const CommandCall& call, RespWriter& reply, size_t reply_start, bool effects, uint64_t order);
   void park(ParkedReply parked, uint64_t wait_batch);
   void count_keys(const CommandCall& call);
@@ -268,6 +273,8 @@ class Replica final : private RowView {
   storage::FetchRequest need_;
   std::vector<std::shared_ptr<const void>> pins_;
 
+  WatchTable watched_;
+  uint64_t evaluation_ = 0;  // number of the present one
   uint64_t data_epoch_ = 1;  // raised by CLEAR
   uint64_t next_waiting_ = 1;
   uint64_t waiting_bytes_ = 0;

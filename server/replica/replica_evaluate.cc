@@ -6,6 +6,7 @@
 #include "base/plant.h"
 #include "server/commands/row_format.h"
 #include "server/commands/scan.h"
+#include "server/commands/transaction.h"
 #include "server/replica/replica.h"
 
 namespace cairn::server {
@@ -81,6 +82,7 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   const size_t reply_start = reply.size();
   overlay_.begin();
   seen_batch_ = 0;
+  ++evaluation_;
   current_ = waiting;
   EvalContext context{*this, reply, sharding::KeyspaceId{0}, call.slot};
   const EvalStatus status = call.spec->evaluate(context, call.argv);
@@ -89,11 +91,16 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   host_.metrics().evaluations.add_owned();
   if (status == EvalStatus::kDone) {
     const uint64_t order = waiting != nullptr ? waiting->order : next_order_++;
+    if (!watched_.empty()) note_changes(mark.bytes);
     return settle(call, reply, reply_start, batch_.count() != mark.count, order);
   }
   batch_.rollback(mark);
   overlay_.rollback();
   version_counter_ = counter;
+  if (status == EvalStatus::kRefused) {
+    need_ = {};
+    return settle(call, reply, reply_start, false, waiting != nullptr ? waiting->order : next_order_++);
+  }
   reply.rollback(reply_start);
   if (waiting == nullptr) waiting = enqueue(call);
   if (waiting == nullptr) {
@@ -103,6 +110,19 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   }
   start_fetch(*waiting);
   return false;
+}
+
+// The watched keys among those that this evaluation has written.
+void Replica::note_changes(size_t batch_bytes_before) {
+  storage::BatchReader written(std::string_view(batch_.bytes()).substr(batch_bytes_before));
+  storage::Op op;
+  while (written.next(op)) {
+    if (op.kind == storage::OpKind::kClear) {
+      watched_.all_changed(evaluation_);
+    } else {
+      watched_.changed(sharding::key_prefix_of(op.key), evaluation_);
+    }
+  }
 }
 
 // Decides what the reply waits for. True: nothing.
@@ -255,6 +275,21 @@ RowState Replica::page(const storage::RowPage& page,
     if (row == nullptr || !show(*row)) break;
   }
   return RowState::kFound;
+}
+
+// A term has one leader, one process, so what other processes wrote in it cannot be missing here.
+RowView::Moment Replica::watch(std::string_view key_prefix) {
+  watched_.watch(key_prefix, evaluation_);
+  return {range_.value, leading_term_.value, leadership_, evaluation_};
+}
+
+bool Replica::changed_since(std::string_view key_prefix, const Moment& moment) {
+  if (CAIRN_PLANTED("watch-ignored")) return false;
+  const bool here =
+      moment.range == range_.value && moment.term == leading_term_.value && moment.leadership == leadership_;
+  if (here && !watched_.changed_since(key_prefix, moment.number)) return false;
+  seen_batch_ = std::max(seen_batch_, newest_batch());  // the change may be pending
+  return true;
 }
 
 void Replica::put(std::string_view row_key, std::string_view value) {
@@ -506,7 +541,8 @@ const CommandSpec kProbeCommand{.name =
                                 .evaluate = &run_probe};
 
 const CommandSpec* find_internal_command(std::string_view name) {
-  for (const CommandSpec* spec : {&kCountKeysCommand, &kRangeStatusCommand, &kProbeCommand, &kScanRangeCommand}) {
+  for (const CommandSpec* spec : {&kCountKeysCommand, &kRangeStatusCommand, &kProbeCommand, &kScanRangeCommand,
+                                  &kWatchCommand, &kExecCommand, &kExecDeletingCommand, &kExecReadingCommand}) {
     if (spec->name == name) return spec;
   }
   return nullptr;

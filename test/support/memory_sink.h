@@ -141,11 +141,14 @@ class MemorySink final : public server::CommandSink, private server::KeyspaceWal
     for (;;) {
       rows.begin();
       server::EvalContext ctx{rows, reply, {0}, slot};
-      if (spec.evaluate(ctx, argv) == server::EvalStatus::kDone) break;
+      const server::EvalStatus status = spec.evaluate(ctx, argv);
+      if (status == server::EvalStatus::kDone) break;
       rows.rollback();
+      if (status == server::EvalStatus::kRefused) break;
       reply.rollback(start);
       rows.fetch();
     }
+    rows.commit();
     if (rows.cold) rows.cool();
   }
 };
