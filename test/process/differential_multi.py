@@ -40,6 +40,7 @@ def transactions(rng, generator, whole):
     if rng.random() < 0.05:
         commands.append((0, rng.choice(WRONG)))
     commands.append((0, [b"DISCARD"] if rng.random() < 0.1 else [b"RESET"] if rng.random() < 0.03 else [generator.case(b"EXEC")]))
+    commands.append((0, [b"UNWATCH"]))  # where EXEC came without MULTI; the next transaction may be another connection's
     return commands
 
 
@@ -57,11 +58,12 @@ def compare(rng, generator, whole, ours, theirs, same, proto):
                 yield "in EXEC %r" % command, x, y, command[0] in (b"CLUSTER",) or same(command, x, y, proto)
         else:
             yield "%d %r" % (who, argv), a, b, same(argv, a, b, proto)
-        if b == b"QUEUED":
+        word = bytes(b) if isinstance(b, bytes) else None
+        if word == b"QUEUED":
             queued = (queued or []) + [argv]
         elif who == 0 and name in (b"EXEC", b"DISCARD", b"RESET", b"MULTI"):
-            queued = [] if name == b"MULTI" and b == b"OK" else queued if name == b"MULTI" else None
-        if b != b"QUEUED" and who == 1:
+            queued = [] if name == b"MULTI" and word == b"OK" else queued if name == b"MULTI" else None
+        if word != b"QUEUED" and who == 1:
             generator.note(argv, b)
     for key in generator.one_slot:
         a, b = ours[1]("EXISTS", key), theirs[1]("EXISTS", key)
