@@ -508,9 +508,11 @@ void Node::ask_range(Argv argv, uint16_t slot, std::function<void(std::string_vi
     std::vector<std::string_view> argv;
     CommandCall call = command->call(argv);
     call.target = {ReplyTarget::Kind::kCallback, {}, callback, 0};
+    const RangeId range = range_of_slot(call.slot);
+    CAIRN_ASSERT(range.value != 0);  // no walk begins before the ranges are known, and they cover all slots
     std::string bytes;
     RespWriter reply(bytes, call.proto);
-    if (dispatch(kSystemSessions | callback, range_of_slot(call.slot), call, reply)) deliver(call.target, bytes);
+    if (dispatch(kSystemSessions | callback, range, call, reply)) deliver(call.target, bytes);
     end_turn();
   });
 }

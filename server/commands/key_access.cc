@@ -69,7 +69,6 @@ KeyState KeyAccess::load() {
   found_ = true;
   if (meta_.expire_ms != 0 && meta_.expire_ms <= ctx_.rows.now_ms()) {
     drop();
-    was_due_ = true;
     return KeyState::kAbsent;
   }
   return KeyState::kFound;

@@ -36,7 +36,6 @@ class KeyAccess {
   // Reads the meta row. A key that is due is deleted here, and absent.
   KeyState load();
   bool found() const { return found_; }
-  bool was_due() const { return was_due_; }  // and is therefore deleted and absent
   // The row as loaded; of an absent key: an empty string without expiry. Its payload stays valid until the evaluation
   // ends or the row is written.
   const MetaRow& meta() const { return meta_; }
@@ -66,7 +65,6 @@ class KeyAccess {
   uint16_t slot_;
   bool loaded_ = false;
   bool found_ = false;
-  bool was_due_ = false;
   std::string& meta_key_;
   MetaRow meta_;
 };

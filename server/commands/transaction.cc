@@ -19,36 +19,34 @@ std::string key_prefix(const EvalContext& ctx, std::string_view user_key) {
 
 EvalStatus watch(EvalContext& ctx, Argv argv) {
   bool needs_rows = false;
+  std::vector<uint64_t> expiries;
   for (const std::string_view user_key : argv.subspan(1)) {
     KeyAccess key(ctx, user_key);  // one that is due goes now, so that it counts as absent later
     needs_rows = key.load() == KeyState::kNeedsRows || needs_rows;
+    expiries.push_back(key.meta().expire_ms);
   }
   if (needs_rows) return EvalStatus::kNeedsRows;
-  RowView::Moment moment;
-  for (const std::string_view user_key : argv.subspan(1)) moment = ctx.rows.watch(key_prefix(ctx, user_key));
-  std::string bytes;
-  encode_moment(bytes, moment);
-  ctx.reply.bulk(bytes);
+  ctx.reply.array(expiries.size());
+  for (size_t i = 0; i < expiries.size(); ++i) {
+    ctx.reply.bulk(WatchMark{ctx.rows.watch(key_prefix(ctx, argv[1 + i])), expiries[i]}.encode());
+  }
   return EvalStatus::kDone;
 }
 
-// Whether a watched key was changed, or has become due. Goes on if all rows that this takes are there.
+// Whether a watched key was changed, or has become due, which deletes it. Goes on if the rows that this takes are
+// there.
 Answered find_changes(EvalContext& ctx, std::string_view watched, bool& changed) {
   std::vector<std::string_view> words;
   if (!read_words(watched, words) || words.size() % 2 != 0) return fail(ctx, kMalformed);
   bool needs_rows = false;
   for (size_t i = 0; i < words.size(); i += 2) {
-    const auto moment = decode_moment(words[i + 1]);
-    if (!moment) return fail(ctx, kMalformed);
-    if (ctx.rows.changed_since(key_prefix(ctx, words[i]), *moment)) {
-      changed = true;
-      continue;
-    }
-    KeyAccess key(ctx, words[i]);
-    needs_rows = key.load() == KeyState::kNeedsRows || needs_rows;
-    changed = changed || key.was_due();
+    const auto mark = WatchMark::decode(words[i + 1]);
+    if (!mark) return fail(ctx, kMalformed);
+    const bool due = mark->expire_ms != 0 && mark->expire_ms <= ctx.rows.now_ms();
+    changed = due || ctx.rows.changed_since(key_prefix(ctx, words[i]), mark->moment) || changed;
+    if (due) needs_rows = KeyAccess(ctx, words[i]).load() == KeyState::kNeedsRows || needs_rows;
   }
-  if (needs_rows && !changed) return EvalStatus::kNeedsRows;
+  if (needs_rows) return EvalStatus::kNeedsRows;
   return std::nullopt;
 }
 
@@ -93,19 +91,23 @@ EvalStatus exec(EvalContext& ctx, Argv argv) {
 
 }  // namespace
 
-void encode_moment(std::string& out, const RowView::Moment& moment) {
-  for (const uint64_t part : {moment.range, moment.term, moment.leadership, moment.number}) put_varint(out, part);
+std::string WatchMark::encode() const {
+  std::string out;
+  for (const uint64_t part : {moment.range, moment.term, moment.leadership, moment.number, expire_ms}) {
+    put_varint(out, part);
+  }
+  return out;
 }
 
-std::optional<RowView::Moment> decode_moment(std::string_view bytes) {
+std::optional<WatchMark> WatchMark::decode(std::string_view bytes) {
   Decoder in(bytes);
-  RowView::Moment moment;
-  moment.range = in.varint();
-  moment.term = in.varint();
-  moment.leadership = in.varint();
-  moment.number = in.varint();
+  WatchMark mark;
+  for (uint64_t* part :
+       {&mark.moment.range, &mark.moment.term, &mark.moment.leadership, &mark.moment.number, &mark.expire_ms}) {
+    *part = in.varint();
+  }
   if (!in.ok() || !in.at_end()) return std::nullopt;
-  return moment;
+  return mark;
 }
 
 bool is_exec(const CommandSpec& spec) { return spec.evaluate == &exec; }

@@ -15,26 +15,25 @@ namespace cairn::server {
 inline constexpr size_t kTransactionEffectBytesMax = 40u << 20;
 inline constexpr size_t kTransactionEffectsMax = 500'000;
 
-// A key of WATCH with the moment that its leader answered, as encode_moment() writes it.
-struct WatchedKey {
-  std::string key;
-  std::string moment;
+// What the leader says of a key when it is watched. The node of the connection keeps it as it is encoded.
+struct WatchMark {
+  RowView::Moment moment;
+  uint64_t expire_ms = 0;  // 0: never
+  std::string encode() const;
+  static std::optional<WatchMark> decode(std::string_view bytes);
 };
 
-void encode_moment(std::string& out, const RowView::Moment& moment);
-std::optional<RowView::Moment> decode_moment(std::string_view bytes);
-
-// Arguments: the keys. Reply: bulk, an encoded moment.
+// Arguments: the keys. Reply: array of bulk strings, an encoded WatchMark for each.
 extern const CommandSpec kWatchCommand;
 
 // EXEC by the strongest of its commands: one that may take memory, one that only deletes, none that writes. Arguments:
-// the watched keys with their moments, then the commands, each one argument. Reply: array of their replies, or null.
+// the watched keys with their marks, then the commands, each one argument. Reply: array of their replies, or null.
 extern const CommandSpec kExecCommand;
 extern const CommandSpec kExecDeletingCommand;
 extern const CommandSpec kExecReadingCommand;
 const CommandSpec& exec_command(uint32_t flags);  // `flags`: those of all its commands, or-ed
 
-// For one argument: key and moment of each, or the words of a command.
+// For one argument: key and mark of each, or the words of a command.
 inline void append_words(std::string& out, Argv words) {
   for (const std::string_view word : words) put_bytes(out, word);
 }

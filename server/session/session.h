@@ -109,12 +109,14 @@ class Session {
   void execute_watch(Argv argv);
   void execute_exec();
   void queue_command(const CommandSpec& spec, const SubcommandSpec* subcommand, Argv argv);
+  bool too_much(Argv argv);
   bool join_transaction(const CommandSpec& spec, Argv argv, uint16_t& slot);
   void hand_over_halves(const CommandSpec& spec, Argv argv, uint16_t slot);
   void answer_exec(const std::vector<QueuedCommand>& commands);
   void answer_queued(const QueuedCommand& command, std::string& target);
   void hand_over_awaited(const CommandSpec& spec, Argv argv, uint16_t slot);
   std::string take_awaited(std::string_view bytes);
+  void take_marks(const Awaited& awaited, std::string_view marks, RespWriter& reply);
   void merge_exec(const std::vector<QueuedCommand>& commands, std::string_view replies, std::string& out);
   void answer_status(std::string_view text);
 

@@ -12,11 +12,6 @@ namespace {
 constexpr std::string_view kBadReply = "ERR internal error: the reply of a transaction could not be read";
 }  // namespace
 
-void Transaction::watch(std::string key, std::string_view moment) {
-  const bool known = std::any_of(watched_.begin(), watched_.end(), [&](const WatchedKey& w) { return w.key == key; });
-  if (!known) watched_.push_back({std::move(key), std::string(moment)});
-}
-
 void Session::execute_transaction(SessionCommand command, Argv argv) {
   switch (command) {
     case SessionCommand::kMulti:
@@ -70,11 +65,7 @@ void Session::queue_command(const CommandSpec& spec, const SubcommandSpec* subco
   if (spec.place == CommandPlace::kEverywhere || spec.place == CommandPlace::kWalk) {
     return refuse("ERR " + std::string(spec.name) + " concerns all ranges and cannot be part of a transaction");
   }
-  const size_t most = options_.limits.parser.command_bytes_max;
-  if (transaction_.bytes() + bytes_of(argv) > most) {
-    return refuse("ERR transaction too large: the limit is " + std::to_string(most) +
-                  " bytes for all its commands with their arguments");
-  }
+  if (too_much(argv)) return transaction_.fail();
   if (spec.evaluate != nullptr) {
     uint16_t slot = 0;
     if (!join_transaction(spec, argv, slot)) return transaction_.fail();
@@ -84,12 +75,21 @@ void Session::queue_command(const CommandSpec& spec, const SubcommandSpec* subco
   answer_status("QUEUED");
 }
 
+// True: the error was answered.
+bool Session::too_much(Argv argv) {
+  const size_t most = options_.limits.parser.command_bytes_max;
+  if (transaction_.bytes() + bytes_of(argv) <= most) return false;
+  answer_error("ERR transaction too large: the limit is " + std::to_string(most) +
+               " bytes for all its commands and watched keys");
+  return true;
+}
+
 // ---- WATCH ----
 
 void Session::execute_watch(Argv argv) {
   if (transaction_.open()) return answer_error("ERR WATCH inside MULTI is not allowed");
   uint16_t slot = 0;
-  if (!join_transaction(kWatchCommand, argv, slot)) return;
+  if (too_much(argv) || !join_transaction(kWatchCommand, argv, slot)) return;
   std::vector<std::string_view> words(argv.begin(), argv.end());
   words[0] = kWatchCommand.name;
   awaited_ = {.kind = Awaited::Kind::kWatch, .slot = slot, .keys = {argv.begin() + 1, argv.end()}, .commands = {}};
@@ -103,8 +103,8 @@ void Session::execute_exec() {
   const Transaction transaction = std::exchange(transaction_, {});
   if (transaction.failed()) return answer_error("EXECABORT Transaction discarded because of previous errors.");
   std::string watched;
-  for (const WatchedKey& key : transaction.watched()) {
-    const std::string_view words[] = {key.key, key.moment};
+  for (const auto& [key, mark] : transaction.watched()) {
+    const std::string_view words[] = {key, mark};
     append_words(watched, words);
   }
   std::vector<std::string_view> argv{{}, watched};
@@ -175,15 +175,24 @@ std::string Session::take_awaited(std::string_view bytes) {
   if (read_reply_head(bytes, head) != ReplyState::kComplete) {
     reply.error(kBadReply);
   } else if (awaited.kind == Awaited::Kind::kWatch) {
-    for (const std::string& key : awaited.keys) transaction_.watch(key, head.text);
-    transaction_.use_slot(awaited.slot);
-    reply.ok();
+    take_marks(awaited, bytes.substr(head.bytes), reply);
   } else if (head.number < 0) {
     return std::string(bytes);  // a watched key was changed
   } else {
     merge_exec(awaited.commands, bytes.substr(head.bytes), out);
   }
   return out;
+}
+
+void Session::take_marks(const Awaited& awaited, std::string_view marks, RespWriter& reply) {
+  for (const std::string& key : awaited.keys) {
+    ReplyHead head;
+    if (read_reply_head(marks, head) != ReplyState::kComplete) return reply.error(kBadReply);
+    transaction_.watch(key, head.text);
+    marks.remove_prefix(head.bytes);
+  }
+  transaction_.use_slot(awaited.slot);
+  reply.ok();
 }
 
 void Session::merge_exec(const std::vector<QueuedCommand>& commands, std::string_view replies, std::string& out) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,8 +27,8 @@ class Transaction {
   bool open() const { return open_; }
   bool failed() const { return failed_; }
   const std::vector<QueuedCommand>& commands() const { return commands_; }
-  const std::vector<WatchedKey>& watched() const { return watched_; }
-  size_t bytes() const { return bytes_; }
+  const std::map<std::string, std::string>& watched() const { return watched_; }  // key -> encoded WatchMark
+  size_t bytes() const { return bytes_; }                                         // of commands and watched keys
   // Of all its keys, the watched ones included; none while there are no keys.
   std::optional<uint16_t> slot() const { return slot_; }
 
@@ -35,6 +36,7 @@ class Transaction {
   void end() { *this = {}; }  // nothing is watched any more
   void fail() { failed_ = open_; }
   void unwatch() {
+    for (const auto& [key, mark] : watched_) bytes_ -= key.size() + mark.size();
     watched_.clear();
     if (!open_) slot_.reset();
   }
@@ -46,8 +48,10 @@ class Transaction {
     append_words(commands_.back().words, argv);
     bytes_ += commands_.back().words.size() + sizeof(QueuedCommand);
   }
-  // A key that is watched already keeps its earlier moment.
-  void watch(std::string key, std::string_view moment);
+  // A key that is watched already keeps its earlier mark.
+  void watch(const std::string& key, std::string_view mark) {
+    if (watched_.emplace(key, mark).second) bytes_ += key.size() + mark.size();
+  }
 
  private:
   bool open_ = false;
@@ -55,7 +59,7 @@ class Transaction {
   size_t bytes_ = 0;
   std::optional<uint16_t> slot_;
   std::vector<QueuedCommand> commands_;
-  std::vector<WatchedKey> watched_;
+  std::map<std::string, std::string> watched_;
 };
 
 }  // namespace cairn::server

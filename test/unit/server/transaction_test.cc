@@ -261,8 +261,13 @@ TEST_CASE("transactions have limits") {
   h({"MULTI"});
   for (int i = 0; i < 4; ++i) CHECK(h({"SET", "a", std::string(2'000, 'x')}) == kQueued);
   CHECK(h({"SET", "a", std::string(2'000, 'x')}) ==
-        "-ERR transaction too large: the limit is 10000 bytes for all its commands with their arguments\r\n");
+        "-ERR transaction too large: the limit is 10000 bytes for all its commands and watched keys\r\n");
   CHECK(h({"EXEC"}) == kAborted);
+  for (int i = 0; i < 4; ++i) CHECK(h({"WATCH", "{a}" + std::string(2'000, 'x') + std::to_string(i)}) == kOk);
+  CHECK(h({"WATCH", "{a}" + std::string(2'000, 'x')}).starts_with("-ERR transaction too large"));
+  CHECK(h({"UNWATCH"}) == kOk);
+  CHECK(h({"WATCH", "{a}" + std::string(2'000, 'x')}) == kOk);
+  CHECK(h({"UNWATCH"}) == kOk);
   h({"SETRANGE", "big", "30000000", "x"});
   h({"MULTI"});
   h({"APPEND", "big", "x"});
