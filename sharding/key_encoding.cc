@@ -39,8 +39,7 @@ size_t end_of_user_key(std::string_view row_key, std::string* unescaped) {
 
 void append_key_prefix(std::string& out, KeyspaceId keyspace, uint16_t slot, std::string_view user_key) {
   out.reserve(out.size() + kHeader + user_key.size() + 3);
-  put_big_u32(out, keyspace.value);
-  out.push_back(kHashKeyspace);
+  append_keyspace_prefix(out, keyspace);
   put_big_u16(out, slot);
   put_big_u32(out, hash32(user_key));
   append_escaped(out, user_key);
@@ -72,8 +71,7 @@ std::string slot_bound(KeyspaceId keyspace, uint32_t slot) {
     out.push_back(kHashKeyspace + 1);
     return out;
   }
-  put_big_u32(out, keyspace.value);
-  out.push_back(kHashKeyspace);
+  append_keyspace_prefix(out, keyspace);
   put_big_u16(out, static_cast<uint16_t>(slot));
   return out;
 }
@@ -96,6 +94,26 @@ std::optional<DecodedKey> decode_row_key(std::string_view row_key) {
 bool is_meta_row(std::string_view row_key) {
   const size_t at = end_of_user_key(row_key, nullptr);
   return at != std::string_view::npos && at + 1 == row_key.size() && row_key[at] == static_cast<char>(RowKind::kMeta);
+}
+
+std::string_view key_prefix_of(std::string_view row_key) {
+  if (row_key.size() <= kHeader || row_key[4] != kHashKeyspace) return {};
+  const size_t end = end_of_user_key(row_key, nullptr);
+  return end == std::string_view::npos ? std::string_view() : row_key.substr(0, end);
+}
+
+std::string meta_row_behind(std::string_view row_key) {
+  std::string meta(key_prefix_of(row_key));
+  if (meta.empty() || meta.size() >= row_key.size() || row_key[meta.size()] != static_cast<char>(RowKind::kElement)) {
+    return {};
+  }
+  meta.push_back(static_cast<char>(RowKind::kMeta));
+  return meta;
+}
+
+void append_keyspace_prefix(std::string& out, KeyspaceId keyspace) {
+  put_big_u32(out, keyspace.value);
+  out.push_back(kHashKeyspace);
 }
 
 }  // namespace cairn::sharding

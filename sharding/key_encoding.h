@@ -48,5 +48,11 @@ struct DecodedKey {
 std::optional<DecodedKey> decode_row_key(std::string_view row_key);  // nullopt: not a row of a hash keyspace
 // True if the row is a meta row; cheap, for counting. Requires: a well-formed row key of a hash keyspace.
 bool is_meta_row(std::string_view row_key);
+// Of an element row: the meta row of its key, which comes behind all of them. Empty for every other row.
+std::string meta_row_behind(std::string_view row_key);
+// What append_key_prefix() made: all that the rows of a key begin with. Empty: not a row of a hash keyspace.
+std::string_view key_prefix_of(std::string_view row_key);
+// All rows of a hash keyspace start with this; slot and hash of the key follow, 6 bytes.
+void append_keyspace_prefix(std::string& out, KeyspaceId keyspace);
 
 }  // namespace cairn::sharding

@@ -9,8 +9,9 @@
 
 namespace cairn::storage {
 namespace {
-constexpr size_t kPrefetchAhead = 6;     // rows
-constexpr size_t kHashesKept = 1 << 16;  // of an unusually large batch the scratch memory is given back
+constexpr size_t kPrefetchAhead = 6;        // rows
+constexpr uint64_t kScanStepsMax = 20'000;  // of a page on the loop: some milliseconds
+constexpr size_t kHashesKept = 1 << 16;     // of an unusually large batch the scratch memory is given back
 }  // namespace
 
 TabletImpl::TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shared_ptr<const Version> version,
@@ -127,6 +128,32 @@ bool TabletImpl::scan(std::string_view prefix, std::string_view start_after,
   }
   if (state == CursorState::kFailed) report_corruption(cursor->error());
   return state == CursorState::kEnd;
+}
+
+bool TabletImpl::scan(const RowPage& page, const std::function<bool(std::string_view, std::string_view)>& visit) {
+  if (corruption_) return false;
+  const ReadView now = view();
+  CachedSource source(store_.cache(), store_.mutable_metrics());
+  const auto cursor = merge_view(now, source);
+  cursor->limit_steps(kScanStepsMax);
+  uint64_t rows = 0, bytes = 0;
+  CursorState state = cursor->seek(std::max(page.prefix, page.start_after));
+  while (state == CursorState::kRow && !page.full(rows, bytes)) {
+    const Row& row = cursor->row();
+    if (!row.key.starts_with(page.prefix)) return true;
+    if (const std::string next = page.skipped_to(row.key); !next.empty()) {
+      state = cursor->seek(next);
+      continue;
+    }
+    if (row.kind == OpKind::kPut && !page.before(row.key)) {
+      ++rows;
+      bytes += row.key.size() + page.cut(row.value).size();
+      if (!visit(row.key, page.cut(row.value))) return true;
+    }
+    state = cursor->next();
+  }
+  if (state == CursorState::kFailed) report_corruption(cursor->error());
+  return state == CursorState::kEnd || page.full(rows, bytes);
 }
 
 // Only damage is a property of the tablet; a failed read may succeed next time.

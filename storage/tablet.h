@@ -2,6 +2,7 @@
 // replica.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -39,16 +40,31 @@ struct Lookup {
   std::shared_ptr<const void> pin;  // the block that holds the value; null when it is in the memtable
 };
 
+// A stretch of rows, in key order. It ends with the prefix, or with the row that reaches one of the bounds.
+struct RowPage {
+  std::string prefix;
+  std::string start_after;      // empty: from the first row of the prefix
+  bool start_included = false;  // a row of exactly that key belongs to the page
+  uint64_t rows_max = ~0ull;
+  uint64_t bytes_max = ~0ull;        // of keys and values as they are brought
+  uint64_t value_bytes_max = ~0ull;  // longer values are cut to it
+  // Of a row that is not wanted: a larger key to go on at, with no wanted row in between; empty: the row is wanted.
+  // Null: all are. Runs on any thread.
+  std::string (*skip)(std::string_view key) = nullptr;
+
+  bool before(std::string_view key) const { return !start_included && !start_after.empty() && key <= start_after; }
+  bool full(uint64_t rows, uint64_t bytes) const { return rows >= rows_max || bytes >= bytes_max; }
+  std::string_view cut(std::string_view value) const {
+    return value.substr(0, std::min<uint64_t>(value_bytes_max, value.size()));
+  }
+  // Where to go on instead of taking the row.
+  std::string skipped_to(std::string_view key) const { return skip == nullptr ? std::string() : skip(key); }
+};
+
 // What to read from disk, in the background, from a version pinned when fetch() is called.
 struct FetchRequest {
-  struct Prefix {
-    std::string prefix;
-    std::string start_after;  // empty: from the first row of the prefix
-    uint64_t rows_max = ~0ull;
-    uint64_t bytes_max = ~0ull;
-  };
   std::vector<std::string> rows;
-  std::vector<Prefix> prefixes;
+  std::vector<RowPage> prefixes;
   // If set: visits every live row of the tablet in key order (counts, scans); return false to stop. Runs on a
   // background thread in slices; it must not touch anything the loop owns.
   std::move_only_function<bool(std::string_view key, std::string_view value)> visit;
@@ -174,6 +190,10 @@ class Tablet {
   // Visits the rows with this prefix in key order from memory only. False if some block would have to come
   // from disk (nothing useful was visited then). `visit` returns false to stop early.
   virtual bool scan(std::string_view prefix, std::string_view start_after,
+                    const std::function<bool(std::string_view key, std::string_view value)>& visit) = 0;
+  // Visits the rows of a page, from memory only. False if some block would have to come from disk, or if the way there
+  // is longer than a loop should go (rows that were deleted count); what was visited then may be any part of the page.
+  virtual bool scan(const RowPage& page,
                     const std::function<bool(std::string_view key, std::string_view value)>& visit) = 0;
   // Reads from disk in the background; `done` runs on the loop. kCorruption if the replica's files are
   // damaged.

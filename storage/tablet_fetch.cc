@@ -100,13 +100,14 @@ class FetchJob {
     return true;
   }
   // 1: a step was made; 0: enough of this prefix; -1: failed.
-  int extend(PrefixState& state, const FetchRequest::Prefix& prefix) {
+  int extend(PrefixState& state, const RowPage& prefix) {
     if (state.complete || state.disk.size() >= state.wanted || state.bytes >= prefix.bytes_max) return 0;
     if (!cursor) {
       cursor = merge_view(view, *source);
       const std::string_view after = state.disk.empty() ? prefix.start_after : state.disk.back().first;
       at = cursor->seek(std::max<std::string_view>(prefix.prefix, after));
-      if (at == CursorState::kRow && !after.empty() && cursor->row().key == after) at = cursor->next();
+      const bool taken = !state.disk.empty() && at == CursorState::kRow && cursor->row().key == after;
+      if (taken || (at == CursorState::kRow && prefix.before(cursor->row().key))) at = cursor->next();
     }
     if (at == CursorState::kFailed) return fail(cursor->error()), -1;
     if (at != CursorState::kRow || !cursor->row().key.starts_with(prefix.prefix)) {
@@ -114,9 +115,14 @@ class FetchJob {
       return 0;
     }
     const Row& row = cursor->row();
+    if (const std::string next = prefix.skipped_to(row.key); !next.empty()) {
+      at = cursor->seek(next);
+      return 1;
+    }
     if (row.kind == OpKind::kPut) {
-      state.bytes += row.key.size() + row.value.size();
-      state.disk.emplace_back(row.key, row.value);
+      const std::string_view value = prefix.cut(row.value);
+      state.bytes += row.key.size() + value.size();
+      state.disk.emplace_back(row.key, value);
     }
     at = cursor->next();
     return 1;
@@ -210,28 +216,33 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
   DiskSource nothing(0);
   bool more = false;
   for (size_t i = 0; i < job->prefixes.size(); ++i) {
-    const FetchRequest::Prefix& prefix = job->request.prefixes[i];
+    const RowPage& prefix = job->request.prefixes[i];
     FetchJob::PrefixState& state = job->prefixes[i];
     // Both sides in key order; the overlay wins, and hides what its deleted prefixes cover.
     FetchJob::Rows merged;
     uint64_t bytes = 0;
-    const auto full = [&] { return merged.size() >= prefix.rows_max || bytes >= prefix.bytes_max; };
+    const auto full = [&] { return prefix.full(merged.size(), bytes); };
     const auto take = [&](std::string_view key, std::string_view value) {
       bytes += key.size() + value.size();
       merged.emplace_back(key, value);
     };
     const auto cursor = merge_view(overlay, nothing);
     CursorState at = cursor->seek(std::max<std::string_view>(prefix.prefix, prefix.start_after));
-    if (at == CursorState::kRow && !prefix.start_after.empty() && cursor->row().key == prefix.start_after)
-      at = cursor->next();
+    if (at == CursorState::kRow && prefix.before(cursor->row().key)) at = cursor->next();
     const auto overlay_row = [&] { return at == CursorState::kRow && cursor->row().key.starts_with(prefix.prefix); };
     size_t d = 0;
     while (!full()) {
       const bool disk = d < state.disk.size();
       if (!disk && !state.complete) break;  // nothing is known behind the last row that was read
+      if (overlay_row()) {
+        if (const std::string next = prefix.skipped_to(cursor->row().key); !next.empty()) {
+          at = cursor->seek(next);
+          continue;
+        }
+      }
       if (overlay_row() && (!disk || cursor->row().key <= state.disk[d].first)) {
         if (disk && cursor->row().key == state.disk[d].first) ++d;
-        if (cursor->row().kind == OpKind::kPut) take(cursor->row().key, cursor->row().value);
+        if (cursor->row().kind == OpKind::kPut) take(cursor->row().key, prefix.cut(cursor->row().value));
         at = cursor->next();
         continue;
       }

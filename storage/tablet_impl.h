@@ -29,6 +29,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   Lookup get(std::string_view row_key) override;
   bool scan(std::string_view prefix, std::string_view start_after,
             const std::function<bool(std::string_view, std::string_view)>& visit) override;
+  bool scan(const RowPage& page, const std::function<bool(std::string_view, std::string_view)>& visit) override;
   void fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) override;
   void flush() override;
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;

@@ -475,7 +475,7 @@ bool Node::execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot 
 }
 
 bool Node::route(const CommandCall& call, Instant deadline) {
-  if (call.spec->place == CommandPlace::kEverywhere) {
+  if (call.spec->place == CommandPlace::kEverywhere || call.spec->place == CommandPlace::kWalk) {
     if (!ranges_known()) return false;
     run_everywhere(call, deadline);
     return true;
@@ -498,7 +498,32 @@ void Node::execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot wher
   }
 }
 
+// Each page is its own turn of the loop. They need no place among the commands of the connection: it sends nothing more
+// before it has the reply.
+void Node::ask_range(Argv argv, uint16_t slot, std::function<void(std::string_view)> done) {
+  auto command = std::make_shared<OwnedCommand>(CommandCall{&kScanRangeCommand, argv, slot, 2, {}});
+  env_.loop->post([this, alive = alive_, command, done = std::move(done)]() mutable {
+    if (!*alive || stopped_) return;
+    const uint64_t callback = add_callback(std::move(done));
+    std::vector<std::string_view> argv;
+    CommandCall call = command->call(argv);
+    call.target = {ReplyTarget::Kind::kCallback, {}, callback, 0};
+    const RangeId range = range_of_slot(call.slot);
+    CAIRN_ASSERT(range.value != 0);  // no walk begins before the ranges are known, and they cover all slots
+    std::string bytes;
+    RespWriter reply(bytes, call.proto);
+    if (dispatch(kSystemSessions | callback, range, call, reply)) deliver(call.target, bytes);
+    end_turn();
+  });
+}
+
+void Node::run_walk(const CommandCall& call) {
+  KeyspaceWalk::start(*this, call.target.id, *call.spec, call.argv, call.proto,
+                      [this, target = call.target](std::string_view reply) { deliver(target, reply); });
+}
+
 void Node::run_everywhere(const CommandCall& call, Instant deadline) {
+  if (call.spec->place == CommandPlace::kWalk) return run_walk(call);
   struct Gather {
     size_t left = 0;
     int64_t sum = 0;

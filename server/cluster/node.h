@@ -18,6 +18,7 @@
 #include "server/cluster/directory.h"
 #include "server/cluster/forwarding.h"
 #include "server/cluster/identity.h"
+#include "server/cluster/keyspace_walk.h"
 #include "server/cluster/link_driver.h"
 #include "server/cluster/node_options.h"
 #include "server/cluster/snapshots.h"
@@ -50,6 +51,7 @@ class Node final : public CommandSink,
                    private ReplicaHost,
                    private ForwardingHost,
                    private SnapshotHost,
+                   private KeyspaceWalkHost,
                    private consensus::LivenessView {
  public:
   Node(NodeEnvironment env, NodeOptions options);
@@ -162,6 +164,10 @@ class Node final : public CommandSink,
   uint64_t new_snapshot_id() override { return identity_.incarnation.value << 32 | next_snapshot_++; }
   void snapshot_installed(Replica& replica) override;
 
+  // KeyspaceWalkHost
+  void ask_range(Argv argv, uint16_t slot, std::function<void(std::string_view)> done) override;
+  bool wanted(uint64_t walk) const override { return sessions_.contains(walk); }
+
   // LivenessView
   const consensus::PeerLiveness& peer(NodeId node) const override;
 
@@ -175,6 +181,7 @@ class Node final : public CommandSink,
   RangeId range_of_slot(uint16_t slot) const;  // 0: not known yet
   bool ranges_known() const { return directory_loaded_ && !by_slot_.empty(); }
   void run_everywhere(const CommandCall& call, Instant deadline);
+  void run_walk(const CommandCall& call);
   uint64_t add_callback(std::function<void(std::string_view)> done);
   void resume_writes();
   void arm_deadline_timer();

@@ -282,9 +282,11 @@ EvalStatus evaluate_setbit(EvalContext& ctx, Argv argv) {
   if (bit != 0 && bit != 1) return fail(ctx, kBadBit);
   KeyAccess key(ctx, argv[1], ctx.slot);
   if (const Answered answered = load_string(ctx, key)) return *answered;
+  const bool before = bit_at(key.meta().payload, offset);
+  if (before == (bit != 0) && key.meta().payload.size() > offset / 8) return answer(ctx, bit);  // nothing is written
   std::string& text = editable_copy(key, offset / 8 + 1);
-  answer(ctx, bit_at(text, offset) ? 1 : 0);
   set_bit(text, offset, bit != 0);
+  answer(ctx, before ? 1 : 0);
   key.put_string(text, {}, key.meta().expire_ms);
   return EvalStatus::kDone;
 }

@@ -16,6 +16,7 @@ using Argv = std::span<const std::string_view>;  // argv[0] is the command name 
 enum class EvalStatus : uint8_t {
   kDone,       // the reply was written (an error reply is also done; an error has no effects)
   kNeedsRows,  // rows are missing: drop what was written, fetch, run again
+  kRefused,    // an error reply was written: drop what was written to rows
 };
 
 // One evaluation on the leader of the range that holds the keys.
@@ -32,6 +33,7 @@ enum class CommandPlace : uint8_t {
   kRange,       // on the leader of its key's range, all keys in one slot
   kScatter,     // over several slots: split by slot, run as kRange each, replies merged (MGET, DEL, EXISTS)
   kEverywhere,  // on every range: DBSIZE, FLUSHALL
+  kWalk,        // on one range after another: SCAN, KEYS, RANDOMKEY
 };
 
 enum CommandFlag : uint32_t {
@@ -47,6 +49,7 @@ enum CommandFlag : uint32_t {
   kConnectionCategory = 1u << 9,
   kNoScript = 1u << 10,
   kAllowBusy = 1u << 11,
+  kSkipSlowlog = 1u << 12,
 };
 
 // ACL categories beyond those that follow from flags and place. COMMAND lists them in the order of command_info.cc.
@@ -62,6 +65,7 @@ enum AclCategory : uint32_t {
   kAclDangerous = 1u << 8,
   kAclConnection = 1u << 9,
   kAclBitmap = 1u << 10,
+  kAclTransaction = 1u << 11,
 };
 
 // Which of the session's own commands this is (CommandPlace::kConnection).
@@ -82,7 +86,13 @@ enum class SessionCommand : uint8_t {
   kReadwrite,
   kReset,
   kSelect,
+  kSwapdb,
   kTime,
+  kUnwatch,
+  kMulti,  // from here to kWatch: never queued
+  kDiscard,
+  kExec,
+  kWatch,
 };
 
 using EvaluateFn = EvalStatus (*)(EvalContext&, Argv);

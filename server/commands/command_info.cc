@@ -22,6 +22,7 @@ constexpr auto kFlagNames = std::to_array<Named>({
     {kNoScript, "noscript"},
     {kLoading, "loading"},
     {kStale, "stale"},
+    {kSkipSlowlog, "skip_slowlog"},
     {kFast, "fast"},
     {kNoAuth, "no_auth"},
     {kAllowBusy, "allow_busy"},
@@ -38,6 +39,7 @@ constexpr auto kCategoryNames = std::to_array<Named>({
     {kAclSlow, "@slow"},
     {kAclDangerous, "@dangerous"},
     {kAclConnection, "@connection"},
+    {kAclTransaction, "@transaction"},
 });
 
 std::string lower(std::string_view text) {

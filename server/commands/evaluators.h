@@ -57,6 +57,8 @@ EvalStatus evaluate_hset(EvalContext& ctx, Argv argv);
 EvalStatus evaluate_hsetnx(EvalContext& ctx, Argv argv);
 EvalStatus evaluate_hstrlen(EvalContext& ctx, Argv argv);
 EvalStatus evaluate_hvals(EvalContext& ctx, Argv argv);
+// scan.cc
+EvalStatus evaluate_hscan(EvalContext& ctx, Argv argv);
 // generic.cc
 EvalStatus evaluate_copy(EvalContext& ctx, Argv argv);
 EvalStatus evaluate_del(EvalContext& ctx, Argv argv);

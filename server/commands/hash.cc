@@ -7,33 +7,18 @@
 #include "base/codec.h"
 #include "server/commands/arguments.h"
 #include "server/commands/evaluators.h"
+#include "server/commands/hash_fields.h"
 
 namespace cairn::server {
 namespace {
 
-struct Field {
-  std::string_view name;
-  std::string_view value;
-  size_t order = 0;  // only where many fields are sorted
-};
+using Field = HashField;
 using Fields = std::vector<Field>;
 
 Fields& fields_scratch() {
   static thread_local Fields fields;
   fields.clear();
   return fields;
-}
-
-// False: malformed. The views point into `payload`.
-bool decode_fields(std::string_view payload, Fields& fields) {
-  Decoder in(payload);
-  while (!in.at_end()) {
-    const std::string_view name = in.bytes();
-    const std::string_view value = in.bytes();
-    if (!in.ok()) return false;
-    fields.push_back({name, value, 0});
-  }
-  return in.ok();
 }
 
 Fields::iterator find_field(Fields& fields, std::string_view name) {
@@ -64,13 +49,6 @@ void put_exploded_meta(KeyAccess& key, uint64_t expire_ms, uint64_t version, uin
   std::string& value = value_scratch();
   append_exploded_meta(value, expire_ms, version, count);
   key.put_meta(value);
-}
-
-// Goes on with a hash or an absent key.
-Answered load_hash(EvalContext& ctx, KeyAccess& key) {
-  Answered answered = load_key(ctx, key);
-  if (!answered && key.found() && !key.meta().is_hash()) answered = fail(ctx, kWrongType);
-  return answered;
 }
 
 EvalStatus corrupt(EvalContext& ctx, size_t reply_start) {

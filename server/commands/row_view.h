@@ -4,9 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 
-#include "storage/write_batch.h"
+#include "storage/tablet.h"
 
 namespace cairn::server {
 
@@ -33,6 +34,18 @@ class RowView {
   virtual RowState scan(std::string_view prefix,
                         const std::function<bool(std::string_view key, std::string_view value)>& visit) = 0;
 
+  // The same for a stretch of rows. Besides kFound: `end.complete` says that the prefix has no more rows, otherwise
+  // they were looked at up to `end.reached`. Beyond the page's bounds at most what is not committed yet is visited.
+  struct PageEnd {
+    bool complete = false;
+    std::string reached;
+  };
+  virtual RowState page(const storage::RowPage& page,
+                        const std::function<bool(std::string_view key, std::string_view value)>& visit,
+                        PageEnd& end) = 0;
+  // The slot behind the last one of the range.
+  virtual uint32_t slots_end() const { return 16384; }
+
   // False: the key of this meta row certainly has no element rows, so it may be overwritten without being
   // read.
   virtual bool may_be_exploded(std::string_view /*meta_key*/) { return true; }
@@ -42,6 +55,25 @@ class RowView {
   virtual void remove(std::string_view row_key) = 0;
   virtual void remove_prefix(std::string_view prefix) = 0;
   virtual void clear_all() = 0;  // every row of the range
+
+  // Written by this evaluation and by others of its log entry.
+  struct Effects {
+    size_t bytes = 0;
+    size_t count = 0;
+  };
+  virtual Effects written() const = 0;
+
+  // This evaluation, among all of one leadership of one range.
+  struct Moment {
+    uint64_t range = 0;
+    uint64_t term = 0;
+    uint64_t leadership = 0;  // a term may have several
+    uint64_t number = 0;      // grows
+  };
+  // From now on changed_since() can tell. `key_prefix`: what the rows of the key begin with (append_key_prefix()).
+  virtual Moment watch(std::string_view key_prefix) = 0;
+  // True: some row of the key was written after the evaluation that watched it, or this leader cannot tell.
+  virtual bool changed_since(std::string_view key_prefix, const Moment& moment) = 0;
 
   // A fresh version for a collection, larger than any given before in this range. Part of the replicated
   // state.

@@ -69,15 +69,4 @@ class OwnedCommand {
   std::string bytes_;
 };
 
-// Calls fn(key) for every key of the command.
-template <class Fn>
-void for_each_key(const CommandSpec& spec, Argv argv, Fn fn) {
-  if (spec.first_key <= 0) return;
-  const int argc = static_cast<int>(argv.size());
-  const int last = spec.last_key < 0 ? argc + spec.last_key : spec.last_key;
-  for (int i = spec.first_key; i <= last && i<argc; i += spec.step> 0 ? spec.step : 1) {
-    fn(argv[static_cast<size_t>(i)]);
-  }
-}
-
 }  // namespace cairn::server

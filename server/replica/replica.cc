@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/codec.h"
+#include "sharding/range_descriptor.h"
 
 namespace cairn::server {
 namespace {
@@ -14,6 +15,11 @@ constexpr size_t kBatchHeader = 8;
 
 constexpr std::string_view kIndeterminate =
     "-INDETERMINATE the request may have been applied: leadership of its range changed before it was confirmed\r\n";
+
+uint32_t end_of_slots(std::string_view descriptor) {
+  const auto range = sharding::decode_range_descriptor(descriptor);
+  return range ? range->last_slot + 1 : 16384;
+}
 }  // namespace
 
 Replica::Replica(ReplicaHost& host, RangeId range, ReplicaId id, NodeId self, std::string descriptor,
@@ -23,6 +29,7 @@ Replica::Replica(ReplicaHost& host, RangeId range, ReplicaId id, NodeId self, st
       id_(id),
       self_(self),
       descriptor_(std::move(descriptor)),
+      slots_end_(end_of_slots(descriptor_)),
       core_(std::move(core)),
       tablet_(tablet),
       options_(options),
@@ -192,6 +199,7 @@ void Replica::lose_leadership() {
   ++leadership_;
   ++data_epoch_;
   overlay_.drop();
+  watched_.clear();
   batch_.reset();
   auto tasks = std::exchange(after_batch_, {});
   round_ = 0;

@@ -19,6 +19,7 @@
 #include "server/commands/row_view.h"
 #include "server/replica/command_call.h"
 #include "server/replica/overlay.h"
+#include "server/replica/watch_table.h"
 #include "storage/log/shared_log.h"
 #include "storage/tablet.h"
 
@@ -154,6 +155,7 @@ class Replica final : private RowView {
     Instant proposed_at = 0;
     std::vector<ParkedReply> replies;
   };
+  using PageRows = std::vector<std::pair<std::string, std::string>>;
   // A command whose rows are being fetched, or that waits for one that shares a key, or a write that waits for memory.
   struct Waiting {
     uint64_t id = 0;
@@ -164,19 +166,26 @@ class Replica final : private RowView {
     bool held = false;  // in held_
     uint64_t data_epoch = 0;
     std::map<std::string, std::optional<std::string>, std::less<>> rows;
-    std::map<std::string, std::vector<std::pair<std::string, std::string>>, std::less<>> prefixes;
+    std::map<std::string, PageRows, std::less<>> pages;  // by page_name()
   };
 
   // RowView
   RowResult get(std::string_view row_key) override;
   RowState scan(std::string_view prefix,
                 const std::function<bool(std::string_view key, std::string_view value)>& visit) override;
+  RowState page(const storage::RowPage& page,
+                const std::function<bool(std::string_view key, std::string_view value)>& visit, PageEnd& end) override;
+  const PageRows* committed_page(const storage::RowPage& page, PageRows& memory);
+  uint32_t slots_end() const override { return slots_end_; }
   void put(std::string_view row_key, std::string_view value) override;
   void remove(std::string_view row_key) override;
   void remove_prefix(std::string_view prefix) override;
   void clear_all() override;
   // Versions are given to exploded collections only, so without one there has never been any in this range.
   bool may_be_exploded(std::string_view) override { return version_counter_ != 0; }
+  Effects written() const override { return {batch_.bytes().size(), batch_.count()}; }
+  Moment watch(std::string_view key_prefix) override;
+  bool changed_since(std::string_view key_prefix, const Moment& moment) override;
   uint64_t next_version() override { return ++version_counter_; }
   uint64_t now_ms() const override { return turn_ms_; }
   uint64_t random() override { return host_.random(); }
@@ -185,6 +194,7 @@ class Replica final : private RowView {
   void begin_turn();
   void begin_batch();
   bool evaluate(const CommandCall& call, RespWriter& reply, Waiting* waiting);
+  void note_changes(size_t batch_bytes_before);
   bool settle(const CommandCall& call, RespWriter& reply, size_t reply_start, bool effects, uint64_t order);
   void park(ParkedReply parked, uint64_t wait_batch);
   void count_keys(const CommandCall& call);
@@ -192,7 +202,7 @@ class Replica final : private RowView {
   Waiting* enqueue(const CommandCall& call);
   void start_fetch(Waiting& waiting);
   void fetch_done(uint64_t id, uint64_t leadership, std::vector<std::string> row_keys,
-                  std::vector<std::string> prefix_keys, Result<storage::FetchResult> result);
+                  std::vector<std::string> page_names, Result<storage::FetchResult> result);
   void run_waiting(uint64_t id);
   void hold(Waiting& waiting);
   // A write that takes memory, and there is none.
@@ -217,6 +227,7 @@ class Replica final : private RowView {
   const ReplicaId id_;
   const NodeId self_;
   const std::string descriptor_;
+  const uint32_t slots_end_;
   std::unique_ptr<consensus::ReplicatedLog> core_;
   storage::Tablet& tablet_;
   const Options options_;
@@ -262,6 +273,8 @@ class Replica final : private RowView {
   storage::FetchRequest need_;
   std::vector<std::shared_ptr<const void>> pins_;
 
+  WatchTable watched_;
+  uint64_t evaluation_ = 0;  // number of the present one
   uint64_t data_epoch_ = 1;  // raised by CLEAR
   uint64_t next_waiting_ = 1;
   uint64_t waiting_bytes_ = 0;

@@ -5,6 +5,8 @@
 #include "base/codec.h"
 #include "base/plant.h"
 #include "server/commands/row_format.h"
+#include "server/commands/scan.h"
+#include "server/commands/transaction.h"
 #include "server/replica/replica.h"
 
 namespace cairn::server {
@@ -16,6 +18,17 @@ constexpr std::string_view kBusy = "BUSY too many commands wait for the disk";
 bool is_due(std::string_view meta_row, uint64_t now_ms) {
   MetaRow row;
   return decode_meta_row(meta_row, row) && row.expire_ms != 0 && row.expire_ms <= now_ms;
+}
+
+// Equal for pages that ask for the same rows.
+std::string page_name(const storage::RowPage& page) {
+  std::string name;
+  put_bytes(name, page.prefix);
+  put_bytes(name, page.start_after);
+  put_u8(name, page.start_included ? 1 : 0);
+  put_varint(name, page.rows_max);
+  put_varint(name, page.bytes_max);
+  return name;
 }
 }  // namespace
 
@@ -69,6 +82,7 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   const size_t reply_start = reply.size();
   overlay_.begin();
   seen_batch_ = 0;
+  ++evaluation_;
   current_ = waiting;
   EvalContext context{*this, reply, sharding::KeyspaceId{0}, call.slot};
   const EvalStatus status = call.spec->evaluate(context, call.argv);
@@ -77,11 +91,16 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   host_.metrics().evaluations.add_owned();
   if (status == EvalStatus::kDone) {
     const uint64_t order = waiting != nullptr ? waiting->order : next_order_++;
+    if (!watched_.empty()) note_changes(mark.bytes);
     return settle(call, reply, reply_start, batch_.count() != mark.count, order);
   }
   batch_.rollback(mark);
   overlay_.rollback();
   version_counter_ = counter;
+  if (status == EvalStatus::kRefused) {
+    need_ = {};
+    return settle(call, reply, reply_start, false, waiting != nullptr ? waiting->order : next_order_++);
+  }
   reply.rollback(reply_start);
   if (waiting == nullptr) waiting = enqueue(call);
   if (waiting == nullptr) {
@@ -91,6 +110,19 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   }
   start_fetch(*waiting);
   return false;
+}
+
+// The watched keys among those that this evaluation has written.
+void Replica::note_changes(size_t batch_bytes_before) {
+  storage::BatchReader written(std::string_view(batch_.bytes()).substr(batch_bytes_before));
+  storage::Op op;
+  while (written.next(op)) {
+    if (op.kind == storage::OpKind::kClear) {
+      watched_.all_changed(evaluation_);
+    } else {
+      watched_.changed(sharding::key_prefix_of(op.key), evaluation_);
+    }
+  }
 }
 
 // Decides what the reply waits for. True: nothing.
@@ -177,44 +209,87 @@ RowResult Replica::get(std::string_view row_key) {
 
 RowState Replica::scan(std::string_view prefix,
                        const std::function<bool(std::string_view key, std::string_view value)>& visit) {
-  seen_batch_ = std::max(seen_batch_, newest_batch());
-  auto pending = overlay_.rows().lower_bound(prefix);
-  const auto in_prefix = [&] { return pending != overlay_.rows().end() && pending->first.starts_with(prefix); };
-  bool stopped = false;
-  // Pending rows up to `key` go first; a pending row of the same key hides the committed one.
-  const auto merge = [&](std::string_view key, std::string_view value) {
-    while (!stopped && in_prefix() && pending->first <= key) {
-      const bool same = pending->first == key;
-      if (!pending->second.deleted && !visit(pending->first, pending->second.value)) stopped = true;
-      ++pending;
-      if (same) return !stopped;
-    }
-    if (!stopped && !visit(key, value)) stopped = true;
-    return !stopped;
+  PageEnd end;
+  storage::RowPage all;
+  all.prefix = prefix;
+  return page(all, visit, end);
+}
+
+// Committed rows of the page: from memory, else as they were fetched. Null: to be fetched.
+const Replica::PageRows* Replica::committed_page(const storage::RowPage& page, PageRows& memory) {
+  if (overlay_.clear_batch() != 0) return &memory;
+  // The rows are collected first: a scan that breaks off for want of a block must not have visited anything.
+  const auto collect = [&](std::string_view key, std::string_view value) {
+    memory.emplace_back(key, value);
+    return true;
   };
-  if (overlay_.clear_batch() == 0) {
-    // The rows are collected first: a scan that breaks off for want of a block must not have visited anything.
-    std::vector<std::pair<std::string, std::string>> rows;
-    const bool complete = tablet_.scan(prefix, {}, [&](std::string_view key, std::string_view value) {
-      rows.emplace_back(key, value);
-      return true;
-    });
-    if (!complete) {
-      const auto fetched = current_ != nullptr ? current_->prefixes.find(prefix) : decltype(current_->prefixes.end()){};
-      if (current_ == nullptr || fetched == current_->prefixes.end()) {
-        need_.prefixes.push_back({std::string(prefix), {}, ~0ull, ~0ull});
-        return RowState::kNeedsRows;
-      }
-      rows = fetched->second;
-    }
-    for (const auto& [key, value] : rows) {
-      if (!merge(key, value)) break;
+  const bool bounded = page.rows_max != ~0ull || page.bytes_max != ~0ull;
+  if (bounded ? tablet_.scan(page, collect) : tablet_.scan(page.prefix, page.start_after, collect)) return &memory;
+  if (current_ != nullptr) {
+    if (const auto fetched = current_->pages.find(page_name(page)); fetched != current_->pages.end()) {
+      return &fetched->second;
     }
   }
-  for (; !stopped && in_prefix(); ++pending) {
-    if (!pending->second.deleted && !visit(pending->first, pending->second.value)) stopped = true;
+  need_.prefixes.push_back(page);
+  return nullptr;
+}
+
+RowState Replica::page(const storage::RowPage& page,
+                       const std::function<bool(std::string_view key, std::string_view value)>& visit, PageEnd& end) {
+  seen_batch_ = std::max(seen_batch_, newest_batch());
+  PageRows memory;
+  const PageRows* rows = committed_page(page, memory);
+  if (rows == nullptr) return RowState::kNeedsRows;
+  uint64_t bytes = 0;
+  for (const auto& [key, value] : *rows) bytes += key.size() + value.size();
+  end.complete = !page.full(rows->size(), bytes);
+  if (!end.complete) end.reached = rows->back().first;
+
+  auto pending = overlay_.rows().lower_bound(std::max(page.prefix, page.start_after));
+  if (pending != overlay_.rows().end() && page.before(pending->first)) ++pending;
+  // The next pending row up to `last`; null if there is none.
+  const auto next_pending = [&](const std::string* last) -> const Overlay::Rows::value_type* {
+    while (pending != overlay_.rows().end() && pending->first.starts_with(page.prefix) &&
+           (last == nullptr || pending->first <= *last)) {
+      const std::string target = page.skipped_to(pending->first);
+      if (target.empty()) return &*pending;
+      pending = overlay_.rows().lower_bound(target);
+    }
+    return nullptr;
+  };
+  const auto show = [&](const Overlay::Rows::value_type& row) {
+    ++pending;
+    return row.second.deleted || visit(row.first, page.cut(row.second.value));
+  };
+  // Pending rows up to a committed one go first; a pending row of the same key hides it.
+  for (const auto& [key, value] : *rows) {
+    bool hidden = false;
+    while (const auto* row = next_pending(&key)) {
+      hidden = hidden || row->first == key;
+      if (!show(*row)) return RowState::kFound;
+    }
+    if (!hidden && !visit(key, value)) return RowState::kFound;
+  }
+  while (end.complete) {
+    const auto* row = next_pending(nullptr);
+    if (row == nullptr || !show(*row)) break;
   }
   return RowState::kFound;
+}
+
+// A term has one leader, one process, so what other processes wrote in it cannot be missing here.
+RowView::Moment Replica::watch(std::string_view key_prefix) {
+  watched_.watch(key_prefix, evaluation_);
+  return {range_.value, leading_term_.value, leadership_, evaluation_};
+}
+
+bool Replica::changed_since(std::string_view key_prefix, const Moment& moment) {
+  if (CAIRN_PLANTED("watch-ignored")) return false;
+  const bool here =
+      moment.range == range_.value && moment.term == leading_term_.value && moment.leadership == leadership_;
+  if (here && !watched_.changed_since(key_prefix, moment.number)) return false;
+  seen_batch_ = std::max(seen_batch_, newest_batch());  // the change may be pending
+  return true;
 }
 
 void Replica::put(std::string_view row_key, std::string_view value) {
@@ -285,18 +360,18 @@ void Replica::start_fetch(Waiting& waiting) {
   after_batch(barrier, [this, id = waiting.id, leadership = leadership_, request = std::move(request)]() mutable {
     if (leadership != leadership_) return;  // the command was handed on
     std::vector<std::string> rows = request.rows;
-    std::vector<std::string> prefixes;
-    for (const auto& prefix : request.prefixes) prefixes.push_back(prefix.prefix);
+    std::vector<std::string> pages;
+    for (const auto& page : request.prefixes) pages.push_back(page_name(page));
     host_.metrics().row_fetches.add_owned();
     tablet_.fetch(std::move(request), [this, alive = alive_, id, leadership, rows = std::move(rows),
-                                       prefixes = std::move(prefixes)](Result<storage::FetchResult> result) mutable {
-      if (*alive) fetch_done(id, leadership, std::move(rows), std::move(prefixes), std::move(result));
+                                       pages = std::move(pages)](Result<storage::FetchResult> result) mutable {
+      if (*alive) fetch_done(id, leadership, std::move(rows), std::move(pages), std::move(result));
     });
   });
 }
 
 void Replica::fetch_done(uint64_t id, uint64_t leadership, std::vector<std::string> row_keys,
-                         std::vector<std::string> prefix_keys, Result<storage::FetchResult> result) {
+                         std::vector<std::string> page_names, Result<storage::FetchResult> result) {
   if (leadership != leadership_) return;  // another leadership: the command was handed on
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return;
@@ -311,8 +386,8 @@ void Replica::fetch_done(uint64_t id, uint64_t leadership, std::vector<std::stri
   for (size_t i = 0; i < row_keys.size() && i < result->rows.size(); ++i) {
     waiting.rows[std::move(row_keys[i])] = std::move(result->rows[i]);
   }
-  for (size_t i = 0; i < prefix_keys.size() && i < result->prefixes.size(); ++i) {
-    waiting.prefixes[std::move(prefix_keys[i])] = std::move(result->prefixes[i]);
+  for (size_t i = 0; i < page_names.size() && i < result->prefixes.size(); ++i) {
+    waiting.pages[std::move(page_names[i])] = std::move(result->prefixes[i]);
   }
   run_waiting(id);
 }
@@ -332,7 +407,7 @@ void Replica::run_waiting(uint64_t id) {
   begin_turn();
   if (waiting.data_epoch != data_epoch_ && !CAIRN_PLANTED("fetched-row-survives-clear")) {
     waiting.rows.clear();
-    waiting.prefixes.clear();
+    waiting.pages.clear();
     waiting.data_epoch = data_epoch_;
   }
   std::vector<std::string_view> argv;
@@ -466,7 +541,8 @@ const CommandSpec kProbeCommand{.name =
                                 .evaluate = &run_probe};
 
 const CommandSpec* find_internal_command(std::string_view name) {
-  for (const CommandSpec* spec : {&kCountKeysCommand, &kRangeStatusCommand, &kProbeCommand}) {
+  for (const CommandSpec* spec : {&kCountKeysCommand, &kRangeStatusCommand, &kProbeCommand, &kScanRangeCommand,
+                                  &kWatchCommand, &kExecCommand, &kExecDeletingCommand, &kExecReadingCommand}) {
     if (spec->name == name) return spec;
   }
   return nullptr;

@@ -55,8 +55,8 @@ class CommandSink {
   // of one session for one range are run in call order.
   virtual bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto,
                        RespWriter& reply) = 0;
-  // Runs DBSIZE or FLUSHALL on every range. The reply (integer sum, +OK, or the first error) always arrives
-  // later.
+  // Runs a command of CommandPlace::kEverywhere on every range (the reply is an integer sum, +OK, or the first error),
+  // or one of kWalk, whose arguments are right, on one after another. The reply always arrives later.
   virtual void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) = 0;
 
   // The keys of a multi-key command may be in any slots and run as one command (`sharding: whole`).

@@ -5,6 +5,7 @@
 
 #include "server/commands/command_info.h"
 #include "server/commands/key_access.h"
+#include "server/commands/scan.h"
 #include "sharding/slot.h"
 
 namespace cairn::server {
@@ -12,13 +13,13 @@ namespace {
 
 constexpr size_t kScratchKeysKept = 4096;
 
-size_t bytes_of(Argv argv) {
+}  // namespace
+
+size_t Session::bytes_of(Argv argv) {
   size_t bytes = 0;
   for (const std::string_view argument : argv) bytes += argument.size() + 16;
   return bytes;
 }
-
-}  // namespace
 
 Session::Session(uint64_t id, CommandSink& sink, SessionOptions options)
     : id_(id), sink_(sink), options_(std::move(options)), parser_(options_.limits.parser), replies_(output_) {
@@ -46,7 +47,8 @@ void Session::input_filled(size_t bytes) {
 }
 
 void Session::deliver(uint64_t sequence, std::string_view bytes) {
-  if (replies_.deliver(sequence, bytes)) process();
+  const bool awaited = awaited_.kind != Awaited::Kind::kNone && awaited_.sequence == sequence;
+  if (awaited ? replies_.deliver(sequence, take_awaited(bytes)) : replies_.deliver(sequence, bytes)) process();
 }
 
 void Session::on_close() {
@@ -69,6 +71,7 @@ void Session::process() {
     if (step.status == ParseStatus::kCommand) {
       execute(parser_.argv());
     } else if (step.status == ParseStatus::kTooLarge) {
+      transaction_.fail();
       answer_error("ERR command too large: the limit is " + std::to_string(options_.limits.parser.command_bytes_max) +
                    " bytes for a command with all its arguments");
     } else if (step.status == ParseStatus::kProtocolError) {
@@ -121,9 +124,11 @@ void Session::execute(Argv argv) {
       return;
     }
     if (stats != nullptr) stats->unknown.add();
+    transaction_.fail();
     return answer_unknown(argv);
   }
   const auto rejected = [&] {
+    transaction_.fail();
     if (stats != nullptr) stats->of(*spec).rejected.add();
   };
   const SubcommandSpec* subcommand = nullptr;
@@ -137,6 +142,10 @@ void Session::execute(Argv argv) {
   if (!arity_matches(spec->arity, argv.size()) ||
       (subcommand != nullptr && !arity_matches(subcommand->arity, argv.size()))) {
     rejected();
+    if (spec->session == SessionCommand::kExec) {
+      transaction_.end();
+      return answer_error("EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command");
+    }
     return answer_wrong_arity(full_name(*spec, subcommand));
   }
   if (!authenticated() && !(spec->flags & kNoAuth)) {
@@ -145,11 +154,18 @@ void Session::execute(Argv argv) {
   }
   last_command_ = spec;
   last_subcommand_ = subcommand;
+  const SessionCommand own = spec->session;
+  const bool transactional = own >= SessionCommand::kMulti && own <= SessionCommand::kWatch;
+  if (transaction_.open() && !transactional && own != SessionCommand::kQuit && own != SessionCommand::kReset) {
+    return queue_command(*spec, subcommand, argv);
+  }
   if (stats != nullptr) stats->of(*spec).calls.add();
+  if (transactional) return execute_transaction(own, argv);
   switch (spec->place) {
     case CommandPlace::kRange: return execute_in_range(*spec, argv);
     case CommandPlace::kScatter: return execute_scattered(*spec, argv);
-    case CommandPlace::kEverywhere: return execute_everywhere(*spec, argv);
+    case CommandPlace::kEverywhere:
+    case CommandPlace::kWalk: return execute_everywhere(*spec, argv);
     case CommandPlace::kConnection: break;
   }
   std::string& target = replies_.immediate();
@@ -181,24 +197,16 @@ void Session::hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint6
     if (replies_.is_open(sequence)) target.resize(start);
     return;
   }
-  if (options_.stats != nullptr && target.size() > start && target[start] == '-') options_.stats->of(spec).failed.add();
+  const bool failed = target.size() > start && target[start] == '-';
+  if (options_.stats != nullptr && failed && !is_exec(spec)) options_.stats->of(spec).failed.add();
   replies_.finish(sequence);
 }
 
 void Session::execute_in_range(const CommandSpec& spec, Argv argv) {
-  const auto first = static_cast<size_t>(spec.first_key);
-  const uint16_t slot = sharding::key_slot(argv[first]);
-  if (spec.last_key != spec.first_key && !sink_.whole()) {
-    const size_t last = spec.last_key < 0 ? argv.size() + static_cast<size_t>(spec.last_key + 1) - 1
-                                          : static_cast<size_t>(spec.last_key);
-    for (size_t i = first; i <= last && i < argv.size(); i += static_cast<size_t>(spec.step)) {
-      if (sharding::key_slot(argv[i]) != slot) {
-        return answer_error("CROSSSLOT Keys in request don't hash to the same slot");
-      }
-    }
-  }
-  if (redirected(slot)) return;
-  hand_over(spec, argv, slot, replies_.open(bytes_of(argv)));
+  const std::optional<uint16_t> slot = slot_of_keys(spec, argv);
+  if (!slot) return answer_error(kSeveralSlots);
+  if (redirected(*slot)) return;
+  hand_over(spec, argv, *slot, replies_.open(bytes_of(argv)));
 }
 
 void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
@@ -247,10 +255,12 @@ void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
         argv.size() == 1 ||
         (argv.size() == 2 && (equals_ignoring_case(argv[1], "ASYNC") || equals_ignoring_case(argv[1], "SYNC")));
     if (!valid) return answer_error(kSyntaxError);
+  } else if (const std::string_view error = scan_error(spec, argv); !error.empty()) {
+    return answer_error(error);
   }
   if (!replies_.empty()) {
     held_ = &spec;
-    held_argv_.assign(argv.begin(), argv.end());  // two words at most
+    held_argv_.assign(argv.begin(), argv.end());
     return;
   }
   fence_ = true;

@@ -16,6 +16,7 @@
 #include "server/session/command_stats.h"
 #include "server/session/input_buffer.h"
 #include "server/session/reply_queue.h"
+#include "server/session/transaction.h"
 
 namespace cairn::server {
 
@@ -84,12 +85,41 @@ class Session {
   // A command that runs everywhere waits for all earlier replies, and all later commands wait for its own: what one
   // connection sends happens in its order.
   bool fenced() const { return (fence_ || held_ != nullptr) && !replies_.empty(); }
+  // A reply that is not for the client as it comes.
+  struct Awaited {
+    enum class Kind : uint8_t { kNone, kWatch, kExec };
+    Kind kind = Kind::kNone;
+    uint64_t sequence = 0;
+    uint16_t slot = 0;
+    std::vector<std::string> keys;        // kWatch
+    std::vector<QueuedCommand> commands;  // kExec
+  };
+  static size_t bytes_of(Argv argv);  // about what they take in memory
   void process();
   void execute(Argv argv);
   void execute_in_range(const CommandSpec& spec, Argv argv);
   void execute_scattered(const CommandSpec& spec, Argv argv);
   void execute_everywhere(const CommandSpec& spec, Argv argv);
   void execute_held();
+  // Of all keys of a command; none: they are in several. Requires: it has keys.
+  std::optional<uint16_t> slot_of_keys(const CommandSpec& spec, Argv argv) const;
+
+  // session_transaction.cc
+  void execute_transaction(SessionCommand command, Argv argv);
+  void execute_watch(Argv argv);
+  void execute_exec();
+  void queue_command(const CommandSpec& spec, const SubcommandSpec* subcommand, Argv argv);
+  bool too_much(Argv argv);
+  bool join_transaction(const CommandSpec& spec, Argv argv, uint16_t& slot);
+  void hand_over_halves(const CommandSpec& spec, Argv argv, uint16_t slot);
+  void answer_exec(const std::vector<QueuedCommand>& commands);
+  void answer_queued(const QueuedCommand& command, std::string& target);
+  void hand_over_awaited(const CommandSpec& spec, Argv argv, uint16_t slot);
+  std::string take_awaited(std::string_view bytes);
+  void take_marks(const Awaited& awaited, std::string_view marks, RespWriter& reply);
+  void merge_exec(const std::vector<QueuedCommand>& commands, std::string_view replies, std::string& out);
+  void answer_status(std::string_view text);
+
   // Hands one command to the sink under `sequence`, which was just opened.
   void hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence);
   bool redirected(uint16_t slot);  // answered with MOVED
@@ -105,6 +135,7 @@ class Session {
   void answer_client(std::string_view subcommand, Argv argv, RespWriter& reply);
   void answer_client_list(Argv argv, RespWriter& reply);
   void answer_select(Argv argv, RespWriter& reply);
+  void answer_swapdb(Argv argv, RespWriter& reply);
   void answer_reset(RespWriter& reply);
   void answer_time(RespWriter& reply);
   void answer_config(std::string_view subcommand, Argv argv, RespWriter& reply);
@@ -131,6 +162,8 @@ class Session {
   bool fence_ = false;                 // an everywhere-command was started: nothing more before its reply
   const CommandSpec* held_ = nullptr;  // an everywhere-command that waits for earlier replies
   std::vector<std::string> held_argv_;
+  Transaction transaction_;
+  Awaited awaited_;
   std::string name_;
   std::string library_name_;
   std::string library_version_;

@@ -49,6 +49,12 @@ void Session::answer(const CommandSpec& spec, const SubcommandSpec* subcommand, 
     case SessionCommand::kHello: return answer_hello(argv, reply);
     case SessionCommand::kAuth: return answer_auth(argv, reply);
     case SessionCommand::kSelect: return answer_select(argv, reply);
+    case SessionCommand::kUnwatch: transaction_.unwatch(); return reply.ok();
+    case SessionCommand::kMulti:
+    case SessionCommand::kDiscard:
+    case SessionCommand::kExec:
+    case SessionCommand::kWatch: break;  // execute_transaction()
+    case SessionCommand::kSwapdb: return answer_swapdb(argv, reply);
     case SessionCommand::kQuit: closing_ = true; return reply.ok();
     case SessionCommand::kReset: return answer_reset(reply);
     case SessionCommand::kClient: return answer_client(sub, argv, reply);
@@ -158,11 +164,25 @@ void Session::answer_select(Argv argv, RespWriter& reply) {
   reply.ok();
 }
 
+// There is one database, and in a cluster Redis has one too.
+void Session::answer_swapdb(Argv argv, RespWriter& reply) {
+  if (!sink_.whole()) return reply.error("ERR SWAPDB is not allowed in cluster mode");
+  int64_t indexes[2] = {};
+  for (size_t i = 0; i < 2; ++i) {
+    if (!parse_integer(argv[1 + i], indexes[i]) || indexes[i] != static_cast<int32_t>(indexes[i])) {
+      return reply.error(i == 0 ? "ERR invalid first DB index" : "ERR invalid second DB index");
+    }
+  }
+  if (indexes[0] != 0 || indexes[1] != 0) return reply.error("ERR DB index is out of range");
+  reply.ok();
+}
+
 void Session::answer_reset(RespWriter& reply) {
   proto_ = 2;
   name_.clear();
   cluster_client_ = false;
   read_only_ = false;
+  transaction_.end();
   set_authenticated(sink_.requirepass().empty());
   reply.status("RESET");
 }
@@ -181,13 +201,19 @@ std::string Session::client_line() const {
   const Instant now = sink_.now();
   const auto seconds = [&](Instant since) { return std::to_string((now - std::min(now, since)) / kSecond); };
   const std::string output = std::to_string(output_.size());
+  std::string flags = transaction_.open() ? "x" : "";
+  if (read_only_) flags += 'r';
+  if (flags.empty()) flags = "N";
   std::string line = "id=" + std::to_string(id_) + " addr=" + options_.peer_address +
                      " laddr=" + options_.local_address + " fd=" + std::to_string(options_.fd) + " name=" + name_ +
-                     " age=" + seconds(created_) + " idle=" + seconds(last_input_) +
-                     " flags=" + (read_only_ ? "r" : "N") + " db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0";
+                     " age=" + seconds(created_) + " idle=" + seconds(last_input_) + " flags=" + flags +
+                     " db=0 sub=0 psub=0 ssub=0 multi=";
+  line += transaction_.open() ? std::to_string(transaction_.commands().size()) : "-1";
+  line += " watch=" + std::to_string(transaction_.watched().size());
   line += " qbuf=" + std::to_string(input_.size());
   line += " qbuf-free=" + std::to_string(input_.capacity() - input_.size());
-  line += " argv-mem=0 multi-mem=0 rbs=" + std::to_string(output_.capacity()) + " rbp=0 obl=" + output;
+  line += " argv-mem=0 multi-mem=" + std::to_string(transaction_.bytes()) +
+          " rbs=" + std::to_string(output_.capacity()) + " rbp=0 obl=" + output;
   line += " oll=" + std::to_string(replies_.size()) + " omem=" + std::to_string(replies_.held_bytes());
   line += " tot-mem=" + std::to_string(input_.capacity() + output_.capacity() + replies_.held_bytes());
   line += " events=r cmd=" + (last_command_ == nullptr ? "NULL" : full_name(*last_command_, last_subcommand_));

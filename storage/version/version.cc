@@ -216,6 +216,8 @@ void MergeCursor::pass() {
 
 CursorState MergeCursor::settle() {
   while (true) {
+    if (steps_left_ == 0) return CursorState::kNeedsDisk;
+    --steps_left_;
     bool any = false;
     for (size_t i = 0; i < children_.size(); ++i) {
       const Child& child = children_[i];

@@ -102,6 +102,8 @@ class MergeCursor final : public RowCursor {
   CursorState next() override;
   const Row& row() const override { return children_[winner_].cursor->row(); }
   const Error& error() const override { return children_[winner_].cursor->error(); }
+  // seek() and next() answer kNeedsDisk once this many rows were passed, shadowed and hidden ones included.
+  void limit_steps(uint64_t steps) { steps_left_ = steps; }
   uint64_t dropped() const { return dropped_; }  // shadowed and hidden versions passed over
 
  private:
@@ -117,6 +119,7 @@ class MergeCursor final : public RowCursor {
   std::vector<const PrefixTombstones*> prefixes_;
   size_t winner_ = 0;
   uint64_t dropped_ = 0;
+  uint64_t steps_left_ = ~0ull;
 };
 
 std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& source);

@@ -5,9 +5,9 @@
 
 Starts redis-server itself on a free port and ends it. Keys must not be used by anybody else: FLUSHALL is sent.
 Errors are compared word for word, values by value, the lists of HGETALL and its kin without their order, times to live
-with a tolerance; what HRANDFIELD chose is held against an HGETALL behind it. Keys of commands that take several of one
-slot share a tag. redis-server is told to limit strings to 32 MiB as Cairn does. One half of
-the commands runs in RESP2, the other in RESP3. Prints `commands=N mismatches=M existing=P%`; exit code 1 on a mismatch.
+with a tolerance; what HRANDFIELD chose is held against an HGETALL behind it; of SCAN and HSCAN whole iterations are
+compared; transactions have another connection write in between. Keys of commands that take several of one slot share a tag. redis-server is told to limit strings to 32 MiB as
+Cairn does. One half of the commands runs in RESP2, the other in RESP3. Prints `commands=N mismatches=M existing=P%`; exit code 1 on a mismatch.
 Needs only the standard library.
 """
 import argparse
@@ -19,6 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import differential_multi
+import differential_walk
 
 TTL_TOLERANCE_MS = 5000
 
@@ -479,6 +482,9 @@ EQUAL_ANSWERS = (
     "CLIENT,LIST,foo CLIENT,LIST,ID,abc CLIENT,LIST,ID,99999999 CONFIG CONFIG,nosuch CONFIG,GET CONFIG,GET,nosuch "
     "CONFIG,GET,save CONFIG,GET,time?ut CONFIG,GET,MAXMEMORY COMMAND,nosuch COMMAND,COUNT,x COMMAND,GETKEYS,GET,a "
     "COMMAND,GETKEYS,MGET,a,b COMMAND,GETKEYS,nosuch,x COMMAND,GETKEYS,PING COMMAND,INFO,nosuch CLUSTER CLUSTER,nosuch "
+    "SCAN SCAN,abc SCAN,1x SCAN,0,COUNT SCAN,0,COUNT,x SCAN,0,COUNT,0 SCAN,0,MATCH SCAN,0,FOO,1 SCAN,18446744073709551616 SCAN,,COUNT,-1 "
+    "HSCAN HSCAN,nosuch HSCAN,nosuch,x HSCAN,nosuch,0 HSCAN,nosuch,0,COUNT,x HSCAN,nosuch,-1 KEYS KEYS,a,b KEYS,nosuch* RANDOMKEY,x SWAPDB,0 "
+    "MULTI,x EXEC EXEC,x DISCARD DISCARD,x WATCH UNWATCH UNWATCH,x MULTI MULTI WATCH,a GET nosuch,x EXEC MULTI SET,a,b EXEC DEL,a "
     "INFO,nosuch TIME,x RESET,x READONLY,x DBSIZE,x FLUSHALL,x CLIENT,SETNAME, CLIENT,GETNAME").split(" ")
 
 
@@ -569,6 +575,8 @@ class Checks:
         if whole:
             for sub in ("INFO", "SLOTS", "NODES", "SHARDS", "MYID"):
                 self.equal("CLUSTER", sub)
+            for indexes in (("0", "0"), ("x", "0"), ("0", "x"), ("0", "99")):
+                self.equal("SWAPDB", *indexes)
         else:
             self.cluster()
         return self
@@ -595,6 +603,8 @@ class Checks:
         for line in ("MSET,a,1,b,2", "MSETNX,a,1,b,2", "RENAME,a,b", "RENAMENX,a,b", "COPY,a,b", "LCS,a,b", "BITOP,OR,a,b", "BITOP,OR,{b}x,b,a"):
             answer = ours(*line.split(","))
             self.check(answer == Error("CROSSSLOT Keys in request don't hash to the same slot"), line, answer)
+        answer = ours("SWAPDB", "0", "1")
+        self.check(answer == Error("ERR SWAPDB is not allowed in cluster mode"), "SWAPDB", answer)
         for name in ("READONLY", "READWRITE", "ASKING"):
             self.check(ours(name) == Status(b"OK"), name)
 
@@ -640,8 +650,11 @@ def main():
             for node in nodes:  # a connection that asked for the slot map may be told MOVED: begin again as a plain one
                 node.close()
             nodes = [Client(host, int(p)) for host, p in addresses]
-            for node in nodes:
+            others = [Client(host, int(p)) for host, p in addresses]
+            their_other = Client("127.0.0.1", port)
+            for node in nodes + others + [their_other]:
                 node("HELLO", proto)
+            whole = b"cluster_enabled:0" in nodes[0]("INFO", "cluster")
             nodes[0]("FLUSHALL")
             theirs("FLUSHALL")
             generator = Generator(rng)
@@ -690,13 +703,26 @@ def main():
                             mismatches += 1
                             print("MISMATCH seed=%d RESP%d recount %r: %r, redis %r" % (args.seed, proto, argv[0], a, b))
                 left -= len(batch)
+                if rng.random() < 0.1:
+                    for what, a, b in differential_walk.compare(rng, generator, node, theirs):
+                        total += 1
+                        if a != b:
+                            mismatches += 1
+                            print("MISMATCH seed=%d RESP%d %s: %r, redis %r" % (args.seed, proto, what, a, b))
+                if rng.random() < 0.5:
+                    pair = [node, rng.choice(others)]
+                    for what, a, b, equal in differential_multi.compare(rng, generator, whole, pair, [theirs, their_other], same, proto):
+                        total += 1
+                        if not equal:
+                            mismatches += 1
+                            print("MISMATCH seed=%d RESP%d %s: %r, redis %r" % (args.seed, proto, what, a, b))
             for argv in [[b"EXISTS"] + generator.keys, [b"DBSIZE"]]:
                 a, b = nodes[0](*argv), theirs(*argv)
                 total += 1
                 if a != b:
                     mismatches += 1
                     print("MISMATCH seed=%d RESP%d at the end %r: %r, redis %r" % (args.seed, proto, argv, a, b))
-            for client in nodes + [theirs]:
+            for client in nodes + others + [theirs, their_other]:
                 client.close()
     finally:
         process.send_signal(signal.SIGTERM)

@@ -17,6 +17,9 @@ SimClient::SimClient(World& world, uint64_t id, std::vector<std::unique_ptr<SimM
     : world_(world), id_(id), machines_(machines), options_(options), history_(history) {
   for (uint32_t i = 0; i < options.registers; ++i) keys_.push_back(fmt::format("r{}", i));
   for (uint32_t i = 0; i < options.counters; ++i) keys_.push_back(fmt::format("c{}", i));
+  for (uint32_t i = 0; i < options.pairs; ++i) keys_.push_back(fmt::format("t{}", i));
+  for (uint32_t i = 0; i < options.watched; ++i) keys_.push_back(fmt::format("w{}", i));
+  for (uint32_t i = 0; i < options.expiring; ++i) keys_.push_back(fmt::format("e{}", i));
   for (uint32_t i = 0; i < options.hashes; ++i) {
     for (uint32_t f = 0; f < 3; ++f) keys_.push_back(fmt::format("h{}/f{}", i, f));
   }
@@ -83,69 +86,85 @@ void SimClient::machine_gone(SimMachine& machine) {
   think();
 }
 
+void SimClient::Request::add(const std::vector<std::string>& argv, Pending answer) {
+  bytes += command_bytes(argv);
+  pending.push_back(std::move(answer));
+}
+
 void SimClient::issue() {
   if (!connect()) return think();
-  std::string bytes;
-  std::vector<Pending> pending;
+  Request request;
   const uint64_t commands = world_.random.between(1, options_.pipeline_max);
   for (uint64_t i = 0; i < commands; ++i) {
-    Pending p;
     if (world_.random.chance(options_.flush_all)) {
-      p.flush = true;
-      for (const std::string& key : keys_) p.ops.push_back(record(OpKind::kDelete, key));
-      bytes += command_bytes({"FLUSHALL"});
-      pending.push_back(std::move(p));
+      add_flush(request);
       continue;
     }
+    if (options_.stable > 0 && world_.random.chance(0.15) && add_scan(request)) continue;
     const std::string& key = keys_[world_.random.below(keys_.size())];
-    const uint64_t dice = world_.random.below(100);
-    if (key.front() == 'c') {
-      if (dice < 60) {
-        p.ops.push_back(record(OpKind::kIncrement, key));
-        bytes += command_bytes({"INCR", key});
-      } else {
-        p.ops.push_back(record(OpKind::kRead, key));
-        bytes += command_bytes({"GET", key});
-      }
-    } else if (key.front() == 'h') {
-      const std::string hash = key.substr(0, key.find('/')), field = key.substr(key.find('/') + 1);
-      if (dice < 40) {
-        const std::string v = value();
-        p.ops.push_back(record(OpKind::kWrite, key, v));
-        bytes += command_bytes({"HSET", hash, field, v});
-      } else if (dice < 50) {
-        p.ops.push_back(record(OpKind::kDelete, key));
-        bytes += command_bytes({"HDEL", hash, field});
-      } else {
-        p.ops.push_back(record(OpKind::kRead, key));
-        bytes += command_bytes({"HGET", hash, field});
-      }
-    } else if (dice < 40) {
-      const std::string v = value();
-      p.ops.push_back(record(OpKind::kWrite, key, v));
-      bytes += command_bytes({"SET", key, v});
-    } else if (dice < 50) {
-      const std::string v = value();
-      p.ops.push_back(record(OpKind::kSetIfAbsent, key, v));
-      bytes += command_bytes({"SET", key, v, "NX"});
-    } else if (dice < 60) {
-      p.ops.push_back(record(OpKind::kDelete, key));
-      bytes += command_bytes({"DEL", key});
-    } else {
-      p.ops.push_back(record(OpKind::kRead, key));
-      bytes += command_bytes({"GET", key});
+    switch (key.front()) {
+      case 'c': add_counter_command(request, key); break;
+      case 'h': add_hash_command(request, key); break;
+      case 't': add_pair_command(request, key); break;
+      case 'e': add_expiring_command(request, key); break;
+      case 'w':
+        if (i + 1 == commands && world_.random.chance(0.7)) {
+          begin_count(request, key);  // the last: it goes on when this is answered
+        } else {
+          add_read(request, key);
+        }
+        break;
+      default: add_register_command(request, key);
     }
-    pending.push_back(std::move(p));
   }
-  send(std::move(bytes), std::move(pending));
+  send(std::move(request.bytes), std::move(request.pending));
+}
+
+void SimClient::add_flush(Request& request) {
+  Pending p;
+  p.answer = Answer::kFlush;
+  for (const std::string& key : keys_) p.ops.push_back(record(OpKind::kDelete, key));
+  request.add({"FLUSHALL"}, std::move(p));
+}
+
+void SimClient::add_counter_command(Request& request, const std::string& key) {
+  if (world_.random.below(100) >= 60) return add_read(request, key);
+  request.add({"INCR", key}, {.ops = {record(OpKind::kIncrement, key)}});
+}
+
+void SimClient::add_hash_command(Request& request, const std::string& key) {
+  const uint64_t dice = world_.random.below(100);
+  const std::string hash = key.substr(0, key.find('/')), field = key.substr(key.find('/') + 1);
+  if (dice < 40) {
+    const std::string v = value();
+    request.add({"HSET", hash, field, v}, {.ops = {record(OpKind::kWrite, key, v)}});
+  } else if (dice < 50) {
+    request.add({"HDEL", hash, field}, {.ops = {record(OpKind::kDelete, key)}});
+  } else {
+    add_read(request, key);
+  }
+}
+
+void SimClient::add_register_command(Request& request, const std::string& key) {
+  const uint64_t dice = world_.random.below(100);
+  if (dice < 50) {
+    const std::string v = value();
+    const bool only_new = dice >= 40;
+    std::vector<std::string> argv{"SET", key, v};
+    if (only_new) argv.push_back("NX");
+    request.add(argv, {.ops = {record(only_new ? OpKind::kSetIfAbsent : OpKind::kWrite, key, v)}});
+  } else if (dice < 60) {
+    request.add({"DEL", key}, {.ops = {record(OpKind::kDelete, key)}});
+  } else {
+    add_read(request, key);
+  }
 }
 
 void SimClient::flush_now() {
   if (!idle() || !connect()) return;
-  std::vector<Pending> pending(1);
-  pending[0].flush = true;
-  for (const std::string& key : keys_) pending[0].ops.push_back(record(OpKind::kDelete, key));
-  send(command_bytes({"FLUSHALL"}), std::move(pending));
+  Request request;
+  add_flush(request);
+  send(std::move(request.bytes), std::move(request.pending));
 }
 
 void SimClient::send(std::string bytes, std::vector<Pending> pending) {
@@ -198,48 +217,64 @@ void SimClient::take_replies() {
 
 void SimClient::settle(const Pending& pending, std::string_view reply) {
   world_.trace("reply", hash64(reply), id_);
-  for (size_t index : pending.ops) {
-    Operation& op = history_[index];
-    if (reply.front() == '-') {
-      if (reply.starts_with("-INDETERMINATE")) continue;
-      if (pending.flush) continue;  // some ranges may have been cleared
-      op.outcome = Outcome::kNotApplied;
-      op.returned = world_.now();
-      op.result = std::string(reply);
-      continue;
-    }
-    op.outcome = Outcome::kOk;
+  for (size_t index : pending.ops) settle_operation(history_[index], pending.answer, reply);
+  switch (pending.answer) {
+    case Answer::kWatched: watching_ = reply == "+OK\r\n"; return;
+    case Answer::kCount: return end_count(pending.key, reply);
+    case Answer::kScan: return take_page(reply);
+    case Answer::kStable:
+      if (reply == "+OK\r\n") stable_.insert(pending.key);
+      return;
+    default: return;
+  }
+}
+
+void SimClient::settle_operation(Operation& op, Answer answer, std::string_view reply) {
+  server::ReplyHead head;
+  (void)server::read_reply_head(reply, head);
+  // nil: a watched key was changed
+  const bool refused = (answer == Answer::kWriteBoth || answer == Answer::kReadBoth) && head.number < 0;
+  if (reply.front() == '-' || refused) {
+    if (reply.starts_with("-INDETERMINATE")) return;
+    if (answer == Answer::kFlush) return;  // some ranges may have been cleared
+    op.outcome = Outcome::kNotApplied;
     op.returned = world_.now();
-    if (pending.flush) continue;  // whether the key existed is not known
-    server::ReplyHead head;
-    (void)server::read_reply_head(reply, head);
-    switch (op.kind) {
-      case OpKind::kRead:
-        if (head.number != -1) op.result = std::string(head.text);
-        break;
-      case OpKind::kSetIfAbsent: op.result = head.type == '+' ? "1" : "0"; break;
-      case OpKind::kDelete:
-      case OpKind::kIncrement: op.result = std::to_string(head.number); break;
-      case OpKind::kWrite: break;
+    op.result = std::string(reply);
+    return;
+  }
+  op.outcome = Outcome::kOk;
+  op.returned = world_.now();
+  if (answer == Answer::kFlush) return;  // whether the key existed is not known
+  if (answer == Answer::kReadBoth) {
+    std::optional<std::string> both[2];
+    std::string_view rest = reply.substr(head.bytes);
+    for (auto& value : both) {
+      (void)server::read_reply_head(rest, head);
+      if (head.number != -1) value = std::string(head.text);
+      rest.remove_prefix(head.bytes);
     }
+    op.result = both[0];
+    if (both[0] != both[1]) op.result = both[0].value_or("nil") + " and " + both[1].value_or("nil");
+    return;
+  }
+  switch (op.kind) {
+    case OpKind::kRead:
+      if (head.number != -1) op.result = std::string(head.text);
+      break;
+    case OpKind::kSetIfAbsent: op.result = head.type == '+' ? "1" : "0"; break;
+    case OpKind::kDelete: op.result = std::to_string(head.number); break;
+    case OpKind::kIncrement:
+      if (answer == Answer::kPlain) op.result = std::to_string(head.number);
+      break;  // of an EXEC it is what was written
+    case OpKind::kWrite: break;
   }
 }
 
 void SimClient::read_everything() {
   if (!connect()) return;
-  std::string bytes;
-  std::vector<Pending> pending;
-  for (const std::string& key : keys_) {
-    Pending p;
-    p.ops.push_back(record(OpKind::kRead, key));
-    if (key.front() == 'h') {
-      bytes += command_bytes({"HGET", key.substr(0, key.find('/')), key.substr(key.find('/') + 1)});
-    } else {
-      bytes += command_bytes({"GET", key});
-    }
-    pending.push_back(std::move(p));
-  }
-  send(std::move(bytes), std::move(pending));
+  Request request;
+  for (const std::string& key : keys_) add_read(request, key);
+  send(std::move(request.bytes), std::move(request.pending));
 }
 
 }  // namespace cairn::sim

@@ -3,7 +3,9 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,10 @@ struct WorkloadOptions {
   bool exploded = false;
   double flush_all = 0;    // FLUSHALL instead of a command
   double large_value = 0;  // a value of some hundred KB
+  uint32_t pairs = 0;      // of keys that every EXEC writes alike: one register
+  uint32_t watched = 0;    // the same, counted up by what was read under WATCH: one counter
+  uint32_t expiring = 0;   // registers whose values expire now and then
+  uint32_t stable = 0;     // keys of each client that are written once and stay; SCAN has to bring them
   Duration think_mean = 40 * kMillisecond;
   Duration timeout = 4 * kSecond;
   uint32_t pipeline_max = 3;
@@ -41,11 +47,32 @@ class SimClient {
   // Reads of all keys, for the end; results go to the history.
   void read_everything();
   const std::vector<std::string>& keys() const { return keys_; }
+  // What an iteration of SCAN missed, and cursors that cannot be.
+  const std::vector<std::string>& problems() const { return problems_; }
+  uint64_t iterations() const { return iterations_; }  // of SCAN, complete
 
  private:
+  enum class Answer : uint8_t {
+    kPlain,
+    kFlush,
+    kIgnored,  // +OK of MULTI and UNWATCH, +QUEUED
+    kWatched,
+    kReadBoth,   // EXEC with two GETs
+    kWriteBoth,  // EXEC with two SETs
+    kCount,      // GET under WATCH: what comes next depends on it
+    kStable,     // SET of a stable key
+    kScan,
+  };
   struct Pending {
-    std::vector<size_t> ops;  // indexes into the history (FLUSHALL, HGETALL: several)
-    bool flush = false;
+    std::vector<size_t> ops = {};  // indexes into the history (FLUSHALL, HGETALL: several)
+    Answer answer = Answer::kPlain;
+    std::string key = {};  // kCount: of the counter; kStable
+  };
+  // Commands on their way into one send().
+  struct Request {
+    std::string bytes;
+    std::vector<Pending> pending;
+    void add(const std::vector<std::string>& argv, Pending answer);
   };
   void think();
   void issue();
@@ -53,6 +80,20 @@ class SimClient {
   void drop_connection();
   void take_replies();
   void settle(const Pending& pending, std::string_view reply);
+  void settle_operation(Operation& op, Answer answer, std::string_view reply);
+  void add_flush(Request& request);
+  void add_hash_command(Request& request, const std::string& key);
+  void add_counter_command(Request& request, const std::string& key);
+  void add_register_command(Request& request, const std::string& key);
+  // client_steps.cc: transactions, expiry, SCAN
+  void add_read(Request& request, const std::string& key);
+  void add_pair_command(Request& request, const std::string& key);
+  void add_exec(Request& request, const std::vector<std::vector<std::string>>& commands, Pending exec);
+  void add_expiring_command(Request& request, const std::string& key);
+  bool add_scan(Request& request);
+  void begin_count(Request& request, const std::string& key);
+  void end_count(const std::string& key, std::string_view reply);
+  void take_page(std::string_view reply);
   size_t record(OpKind kind, const std::string& key, const std::string& value = {});
   bool connect();
   std::string value();
@@ -71,6 +112,14 @@ class SimClient {
   Instant last_chunk_ = 0;  // a stream: bytes arrive in order
   std::deque<Pending> outstanding_;
   bool stopping_ = false;
+  bool watching_ = false;                     // WATCH was answered with OK
+  std::map<std::string, uint32_t> expiries_;  // by key: each is one more operation of unknown outcome
+  std::set<std::string> stable_;              // acknowledged
+  uint32_t next_stable_ = 0;
+  uint64_t cursor_ = 0;
+  std::set<std::string> wanted_;  // of this iteration, still to come
+  std::vector<std::string> problems_;
+  uint64_t iterations_ = 0;
   uint64_t next_value_ = 1;
 };
 

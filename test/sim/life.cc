@@ -96,6 +96,10 @@ class Life {
     workload_.hashes = static_cast<uint32_t>(r.between(0, 2));
     workload_.exploded = r.chance(0.5);
     workload_.flush_all = r.chance(0.4) ? 0.02 : 0;
+    if (workload_.flush_all == 0) workload_.stable = static_cast<uint32_t>(r.between(3, 8));
+    workload_.pairs = static_cast<uint32_t>(r.between(1, 2));
+    workload_.watched = static_cast<uint32_t>(r.between(1, 2));
+    workload_.expiring = static_cast<uint32_t>(r.between(0, 1));
     cold_ = r.chance(0.3);
     workload_.large_value = r.chance(0.15) ? 0.01 : 0;
     const uint64_t clients = r.between(3, 6);
@@ -277,6 +281,9 @@ class Life {
     if (undecided) ++report_.faults["(history undecided)"];
     if (world_.verbose) {
       for (const Operation& op : history_) std::printf("op %s\n", to_string(op).substr(0, 200).c_str());
+    }
+    for (const auto& client : clients_) {
+      for (const std::string& problem : client->problems()) violation(problem);
     }
     for (const auto& machine : machines_) {
       for (const auto& [kind, count] : machine->fired) report_.faults[kind] += count;

@@ -11,6 +11,7 @@
 
 #include "base/random.h"
 #include "server/commands/row_view.h"
+#include "sharding/key_encoding.h"
 
 namespace cairn::test {
 
@@ -21,6 +22,7 @@ class MemoryRows final : public server::RowView {
 
   uint64_t now = 1'700'000'000'000;  // ms
   bool cold = false;                 // every row must be fetched once before it can be read
+  size_t effect_bytes = 0;           // of puts, since begin()
   bool knows_exploded = false;       // answer may_be_exploded() exactly
 
   const Rows& rows() const { return rows_; }
@@ -28,6 +30,7 @@ class MemoryRows final : public server::RowView {
   // Starts an evaluation: rollback() returns to here.
   void begin() {
     undo_.clear();
+    effect_bytes = 0;
     version_before_ = version_;
   }
   void rollback() {
@@ -63,6 +66,40 @@ class MemoryRows final : public server::RowView {
     }
     return server::RowState::kFound;
   }
+  server::RowState page(const storage::RowPage& page,
+                        const std::function<bool(std::string_view, std::string_view)>& visit, PageEnd& end) override {
+    if (miss(page.prefix + page.start_after)) return server::RowState::kNeedsRows;
+    uint64_t rows = 0, bytes = 0;
+    auto it = rows_.lower_bound(std::max(page.prefix, page.start_after));
+    for (; it != rows_.end() && it->first.starts_with(page.prefix) && !page.full(rows, bytes);) {
+      if (const std::string next = page.skipped_to(it->first); !next.empty()) {
+        it = rows_.lower_bound(next);
+        continue;
+      }
+      if (!page.before(it->first)) {
+        ++rows;
+        bytes += it->first.size() + page.cut(it->second).size();
+        end.reached = it->first;
+        if (!visit(it->first, page.cut(it->second))) return server::RowState::kFound;
+      }
+      ++it;
+    }
+    end.complete = !page.full(rows, bytes);
+    return server::RowState::kFound;
+  }
+  Effects written() const override { return {effect_bytes, undo_.size()}; }
+  // Every evaluation that writes is one moment; `leadership` is for tests of leaders that cannot tell.
+  uint64_t leadership = 1;
+  Moment watch(std::string_view) override { return {1, 1, leadership, moment_ + 1}; }
+  bool changed_since(std::string_view key_prefix, const Moment& moment) override {
+    if (moment.leadership != leadership) return true;
+    const auto changed = changed_.lower_bound(key_prefix);
+    return changed != changed_.end() && changed->first == key_prefix && changed->second > moment.number;
+  }
+  void commit() {
+    ++moment_;
+    for (const auto& [key, value] : undo_) changed_[std::string(sharding::key_prefix_of(key))] = moment_;
+  }
   bool may_be_exploded(std::string_view meta_key) override {
     if (!knows_exploded) return true;
     const auto it = rows_.find(meta_key);
@@ -70,6 +107,7 @@ class MemoryRows final : public server::RowView {
   }
   void put(std::string_view row_key, std::string_view value) override {
     auto it = rows_.lower_bound(row_key);
+    effect_bytes += row_key.size() + value.size();
     if (it != rows_.end() && it->first == row_key) {
       if (recording) undo_.emplace_back(row_key, it->second);
       it->second = value;
@@ -107,6 +145,8 @@ class MemoryRows final : public server::RowView {
 
   Rows rows_;
   std::vector<std::pair<std::string, std::optional<std::string>>> undo_;
+  std::map<std::string, uint64_t, std::less<>> changed_;
+  uint64_t moment_ = 1;
   std::set<std::string, std::less<>> fetched_, missing_;
   SeededRandom random_{1};
   uint64_t version_ = 0;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "server/cluster/keyspace_walk.h"
 #include "server/commands/command.h"
 #include "server/session/command_sink.h"
 #include "server/session/info_reply.h"
@@ -15,7 +17,7 @@
 namespace cairn::test {
 
 // Thread safety: none.
-class MemorySink final : public server::CommandSink {
+class MemorySink final : public server::CommandSink, private server::KeyspaceWalkHost {
  public:
   struct Late {
     server::ReplySlot where;
@@ -36,6 +38,7 @@ class MemorySink final : public server::CommandSink {
   std::map<std::string, std::string> parameters = server::default_config_parameters();
   std::vector<std::string> clients;
   uint64_t executed = 0;
+  std::vector<std::function<void()>> pages;  // of a walk, to be read
 
   bool execute(const server::CommandSpec& spec, server::Argv argv, uint16_t slot, server::ReplySlot where, int proto,
                server::RespWriter& reply) override {
@@ -51,6 +54,17 @@ class MemorySink final : public server::CommandSink {
   }
   void execute_everywhere(const server::CommandSpec& spec, server::Argv argv, server::ReplySlot where,
                           int proto) override {
+    if (spec.place == server::CommandPlace::kWalk) {
+      server::KeyspaceWalk::start(*this, where.session, spec, argv, proto, [this, where](std::string_view reply) {
+        queue.push_back({where, std::string(reply)});
+      });
+      while (!pages.empty()) {
+        const auto page = std::move(pages.front());
+        pages.erase(pages.begin());
+        page();
+      }
+      return;
+    }
     std::string bytes;
     server::RespWriter writer(bytes, proto);
     if (spec.evaluate != nullptr) {
@@ -109,17 +123,32 @@ class MemorySink final : public server::CommandSink {
   std::vector<std::string> client_lines() const override { return clients; }
 
  private:
+  uint64_t random() override { return rows.random(); }
+  bool wanted(uint64_t) const override { return true; }
+  void ask_range(server::Argv argv, uint16_t slot, std::function<void(std::string_view)> done) override {
+    const std::vector<std::string> owned(argv.begin(), argv.end());
+    pages.push_back([this, owned, slot, done = std::move(done)] {
+      const std::vector<std::string_view> views(owned.begin(), owned.end());
+      std::string bytes;
+      server::RespWriter writer(bytes, 2);
+      run(server::kScanRangeCommand, views, slot, writer);
+      done(bytes);
+    });
+  }
   void run(const server::CommandSpec& spec, server::Argv argv, uint16_t slot, server::RespWriter& reply) {
     ++executed;
     const size_t start = reply.size();
     for (;;) {
       rows.begin();
       server::EvalContext ctx{rows, reply, {0}, slot};
-      if (spec.evaluate(ctx, argv) == server::EvalStatus::kDone) break;
+      const server::EvalStatus status = spec.evaluate(ctx, argv);
+      if (status == server::EvalStatus::kDone) break;
       rows.rollback();
+      if (status == server::EvalStatus::kRefused) break;
       reply.rollback(start);
       rows.fetch();
     }
+    rows.commit();
     if (rows.cold) rows.cool();
   }
 };

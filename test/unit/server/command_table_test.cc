@@ -30,7 +30,7 @@ TEST_CASE("the table is complete in itself") {
     CHECK(!spec.since.empty());
     CHECK(!spec.group.empty());
     const bool by_key = spec.place == CommandPlace::kRange || spec.place == CommandPlace::kScatter;
-    CHECK(by_key == (spec.first_key != 0));
+    CHECK((by_key || spec.session == SessionCommand::kWatch) == (spec.first_key != 0));
     if (by_key) {
       CHECK(spec.evaluate != nullptr);
       CHECK(!spec.key_flags.empty());

@@ -200,7 +200,7 @@ TEST_CASE("COMMAND") {
   CHECK(h({"COMMAND", "GETKEYS", "SET", "a"}) == "-ERR Invalid number of arguments specified for command\r\n");
   CHECK(h({"COMMAND", "GETKEYS", "nosuch", "a"}) == "-ERR Invalid command specified\r\n");
   CHECK(h({"COMMAND", "LIST", "FILTERBY", "PATTERN", "ex*"}) ==
-        "*4\r\n" + bulk("exists") + bulk("expire") + bulk("expireat") + bulk("expiretime"));
+        "*5\r\n" + bulk("exec") + bulk("exists") + bulk("expire") + bulk("expireat") + bulk("expiretime"));
   for (const int proto : {2, 3}) {
     h({"HELLO", std::to_string(proto)});
     for (const std::vector<std::string>& argv : std::vector<std::vector<std::string>>{

@@ -1,0 +1,246 @@
+#include "server/commands/scan.h"
+
+#include <cctype>
+#include <cerrno>
+#include <cstdlib>
+#include <vector>
+
+#include "server/commands/arguments.h"
+#include "server/commands/evaluators.h"
+#include "server/commands/glob.h"
+#include "server/commands/hash_fields.h"
+
+namespace cairn::server {
+namespace {
+
+constexpr uint64_t kPageBytesMax = 1u << 20;   // of one evaluation, but for its last row
+constexpr uint64_t kMetaBytesRead = 64;        // of a meta row: its type, expiry and numbers
+constexpr uint64_t kMatchWorkMax = 4'000'000;  // bytes of pattern that a page may be held against
+constexpr std::string_view kEveryKey = "*";
+
+// ---- walking in the order of a hash ----
+
+// Rows under `prefix` are sorted by the big-endian number of `width` bytes behind it. Those of one number come
+// together.
+struct Walk {
+  std::string prefix;
+  size_t width = 4;
+  uint64_t position = 0;  // number to begin with
+  uint64_t end = 0;       // the number behind the last one
+  uint64_t rows = 10;     // to look at, more or less
+  uint64_t value_bytes_max = ~0ull;
+  std::string (*skip)(std::string_view) = nullptr;
+};
+struct WalkedRow {
+  std::string key;
+  std::string value;
+  uint64_t number = 0;
+};
+
+uint64_t number_of(const Walk& walk, std::string_view row_key) {
+  uint64_t number = 0;
+  for (size_t i = 0; i < walk.width; ++i) {
+    const size_t at = walk.prefix.size() + i;
+    number = number << 8 | (at < row_key.size() ? static_cast<uint8_t>(row_key[at]) : 0u);
+  }
+  return number;
+}
+
+std::string first_row(const Walk& walk, uint64_t number) {
+  std::string key = walk.prefix;
+  for (size_t i = walk.width; i-- > 0;) key.push_back(static_cast<char>(number >> 8 * i));
+  return key;
+}
+
+// Collects rows from the position on and moves it behind them. A page may end among the rows of one number: those are
+// left for the next call, unless it began with them, which would bring them for ever.
+RowState walk_rows(RowView& view, Walk& walk, std::vector<WalkedRow>& found) {
+  if (walk.position >= walk.end) return RowState::kFound;
+  storage::RowPage page;
+  page.prefix = walk.prefix;
+  page.start_after = first_row(walk, walk.position);
+  page.start_included = true;  // the row of an empty field has no more than this
+  page.rows_max = walk.rows + 1;
+  page.bytes_max = kPageBytesMax;
+  page.value_bytes_max = walk.value_bytes_max;
+  page.skip = walk.skip;
+  for (;;) {
+    RowView::PageEnd end;
+    const RowState state = view.page(
+        page,
+        [&](std::string_view key, std::string_view value) {
+          found.push_back({std::string(key), std::string(value), number_of(walk, key)});
+          return true;
+        },
+        end);
+    if (state != RowState::kFound) return state;
+    if (end.complete) {
+      walk.position = walk.end;
+      return state;
+    }
+    const uint64_t reached = number_of(walk, end.reached);
+    if (reached > walk.position) {
+      walk.position = reached;
+      while (!found.empty() && found.back().number >= reached) found.pop_back();
+      return state;
+    }
+    page.start_after = std::move(end.reached);
+    page.start_included = false;
+    page.rows_max = kScanPageKeysMax;
+  }
+}
+
+bool matches(const std::optional<std::string_view>& pattern, std::string_view text) {
+  return !pattern || *pattern == kEveryKey || glob_matches(*pattern, text);
+}
+
+uint64_t rows_to_look_at(const ScanOptions& options) {
+  const uint64_t affordable = options.pattern ? kMatchWorkMax / (options.pattern->size() + 1) + 1 : kScanPageKeysMax;
+  return std::min({options.count, affordable, kScanPageKeysMax});
+}
+
+// ---- keys ----
+
+bool is_of_type(const MetaRow& meta, std::string_view type) {
+  return equals_ignoring_case(type, meta.type == RowType::kString ? "STRING" : "HASH");
+}
+
+// The user key of a meta row, if it is to be shown. A key that is due is left to those who ask for it.
+std::optional<std::string> shown_key(EvalContext& ctx, const ScanOptions& options, const WalkedRow& row) {
+  auto key = sharding::decode_row_key(row.key);
+  if (!key || key->kind != sharding::RowKind::kMeta) return std::nullopt;
+  MetaRow meta;
+  const bool known = decode_meta_row(row.value, meta);
+  if (known && meta.expire_ms != 0 && meta.expire_ms <= ctx.rows.now_ms()) return std::nullopt;
+  if (options.type && !(known && is_of_type(meta, *options.type))) return std::nullopt;
+  if (!matches(options.pattern, key->user_key)) return std::nullopt;
+  return std::move(key->user_key);
+}
+
+EvalStatus scan_range(EvalContext& ctx, Argv argv) {
+  ScanOptions options;
+  Walk walk;
+  int64_t count = 0;
+  if (argv.size() != 5 || !parse_scan_cursor(argv[1], walk.position).empty() || !parse_integer(argv[2], count)) {
+    return fail(ctx, kSyntaxError);
+  }
+  options.count = static_cast<uint64_t>(std::max<int64_t>(count, 1));
+  options.pattern = argv[3];
+  if (!argv[4].empty()) options.type = argv[4];
+  sharding::append_keyspace_prefix(walk.prefix, ctx.keyspace);
+  walk.width = 6;
+  walk.end = uint64_t{std::max(ctx.rows.slots_end(), ctx.slot + 1u)} << 32;
+  walk.rows = rows_to_look_at(options);
+  walk.value_bytes_max = kMetaBytesRead;
+  walk.skip = &sharding::meta_row_behind;
+  std::vector<WalkedRow> rows;
+  if (walk_rows(ctx.rows, walk, rows) != RowState::kFound) return EvalStatus::kNeedsRows;
+  std::vector<std::string> keys;
+  for (const WalkedRow& row : rows) {
+    if (auto key = shown_key(ctx, options, row)) keys.push_back(std::move(*key));
+  }
+  ctx.reply.array(3);
+  ctx.reply.integer(static_cast<int64_t>(rows.size()));
+  ctx.reply.bulk(std::to_string(walk.position >= kScanCursorEnd ? 0 : walk.position));
+  ctx.reply.array(keys.size());
+  for (const std::string& key : keys) ctx.reply.bulk(key);
+  return EvalStatus::kDone;
+}
+
+// ---- fields ----
+
+EvalStatus answer_fields(EvalContext& ctx, uint64_t cursor, const std::vector<HashField>& fields) {
+  ctx.reply.array(2);
+  ctx.reply.bulk(std::to_string(cursor));
+  ctx.reply.array(2 * fields.size());
+  for (const HashField& field : fields) {
+    ctx.reply.bulk(field.name);
+    ctx.reply.bulk(field.value);
+  }
+  return EvalStatus::kDone;
+}
+
+EvalStatus scan_elements(EvalContext& ctx, const KeyAccess& key, uint64_t cursor, const ScanOptions& options) {
+  Walk walk;
+  sharding::append_element_prefix(walk.prefix, ctx.keyspace, key.slot(), key.user_key(), key.meta().version);
+  walk.position = cursor;
+  walk.end = uint64_t{1} << 32;
+  walk.rows = rows_to_look_at(options);
+  std::vector<WalkedRow> rows;
+  if (walk_rows(ctx.rows, walk, rows) != RowState::kFound) return EvalStatus::kNeedsRows;
+  std::vector<HashField> fields;
+  for (const WalkedRow& row : rows) {
+    const size_t name_at = walk.prefix.size() + walk.width;
+    if (row.key.size() < name_at) return fail(ctx, kCorruptRow);
+    const std::string_view name = std::string_view(row.key).substr(name_at);
+    if (matches(options.pattern, name)) fields.push_back({name, row.value, 0});
+  }
+  return answer_fields(ctx, walk.position >= walk.end ? 0 : walk.position, fields);
+}
+
+}  // namespace
+
+std::string_view parse_scan_cursor(std::string_view text, uint64_t& cursor) {
+  const std::string terminated(text);
+  char* end = nullptr;
+  errno = 0;
+  cursor = std::strtoull(terminated.c_str(), &end, 10);
+  const bool blank = !terminated.empty() && std::isspace(static_cast<unsigned char>(terminated[0]));
+  return blank || *end != '\0' || errno == ERANGE ? "ERR invalid cursor" : "";
+}
+
+std::string_view parse_scan_options(Argv options, bool with_type, ScanOptions& parsed) {
+  for (size_t i = 0; i < options.size(); i += 2) {
+    if (i + 1 == options.size()) return kSyntaxError;
+    const std::string_view value = options[i + 1];
+    if (equals_ignoring_case(options[i], "COUNT")) {
+      int64_t count = 0;
+      if (!parse_integer(value, count)) return kNotAnInteger;
+      if (count < 1) return kSyntaxError;
+      parsed.count = static_cast<uint64_t>(count);
+    } else if (equals_ignoring_case(options[i], "MATCH")) {
+      parsed.pattern = value;
+    } else if (with_type && equals_ignoring_case(options[i], "TYPE")) {
+      parsed.type = value;
+    } else {
+      return kSyntaxError;
+    }
+  }
+  return {};
+}
+
+std::string_view scan_error(const CommandSpec& spec, Argv argv) {
+  if (spec.name != "SCAN") return {};
+  uint64_t cursor = 0;
+  ScanOptions options;
+  const std::string_view error = parse_scan_cursor(argv[1], cursor);
+  return error.empty() ? parse_scan_options(argv.subspan(2), true, options) : error;
+}
+
+EvalStatus evaluate_hscan(EvalContext& ctx, Argv argv) {
+  uint64_t cursor = 0;
+  if (const std::string_view error = parse_scan_cursor(argv[2], cursor); !error.empty()) return fail(ctx, error);
+  KeyAccess key(ctx, argv[1], ctx.slot);
+  if (const Answered answered = load_hash(ctx, key)) return *answered;
+  if (!key.found()) return answer_fields(ctx, 0, {});
+  ScanOptions options;
+  if (const std::string_view error = parse_scan_options(argv.subspan(3), false, options); !error.empty()) {
+    return fail(ctx, error);
+  }
+  if (key.exploded()) return scan_elements(ctx, key, cursor, options);
+  // A small hash comes whole, whatever the cursor and the count, as Redis has it.
+  std::vector<HashField> fields;
+  if (!decode_fields(key.meta().payload, fields)) return fail(ctx, kCorruptRow);
+  std::erase_if(fields, [&](const HashField& field) { return !matches(options.pattern, field.name); });
+  return answer_fields(ctx, 0, fields);
+}
+
+const CommandSpec kScanRangeCommand{.name =
+                                        "\x01"
+                                        "SCAN",
+                                    .arity = 5,
+                                    .flags = kReadOnly,
+                                    .place = CommandPlace::kRange,
+                                    .evaluate = &scan_range};
+
+}  // namespace cairn::server
