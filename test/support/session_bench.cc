@@ -15,13 +15,14 @@ using namespace cairn;
 namespace {
 uint64_t allocations = 0;
 }
-void* operator new(size_t bytes) {
+// Not inlined: GCC takes a free() that it sees for a wrong partner of the new that it does not.
+[[gnu::noinline]] void* operator new(size_t bytes) {
   ++allocations;
   if (void* memory = std::malloc(bytes)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace {
 double now_s() {
