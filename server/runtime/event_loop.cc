@@ -74,15 +74,19 @@ size_t EventLoop::poll() {
   return ran;
 }
 
+// Where work rarely comes in time, looking for it only takes the processor from those who would bring it.
+bool EventLoop::spin_pays() { return spin_ > 0 && (spin_hits_ >= kSpinScale / 2 || ++spins_left_out_ % 16 == 0); }
+
 void EventLoop::run(const std::function<void()>& end_turn) {
   const auto guard = boost::asio::make_work_guard(context_);
   while (!stopped_.load(std::memory_order_relaxed)) {
     size_t ran = poll();
-    if (ran == 0 && spin_ > 0) {
+    if (ran == 0 && spin_pays()) {
       const Instant until = clock_.now() + spin_;
       do {
         ran = poll();
       } while (ran == 0 && clock_.now() < until);
+      spin_hits_ += ran > 0 ? (kSpinScale - spin_hits_) / 16 : -(spin_hits_ / 16);
     }
     if (ran == 0) {
       context_.run_one();
