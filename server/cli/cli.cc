@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/version.h"
 #include "config/node_config.h"
 #include "server/cli/demo.h"
 #include "server/runtime/daemon.h"
@@ -16,8 +17,6 @@ extern char** environ;
 
 namespace cairn::server {
 namespace {
-
-constexpr const char* kVersion = "0.1.0";
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
@@ -158,14 +157,14 @@ int run_cli(int argc, char** argv) {
   }
   if (as_json) {
     std::printf("%s\n", nlohmann::json{{"cairn_version", kVersion},
-                                       {"redis_version", "7.0.15"},
+                                       {"redis_version", kRedisVersion},
                                        {"log_format", 1},
                                        {"sstable_format", 1},
                                        {"peer_protocol", 1}}
                             .dump()
                             .c_str());
   } else {
-    std::printf("cairnd %s (Redis API 7.0.15)\n", kVersion);
+    std::printf("cairnd %s (Redis API %s)\n", kVersion, kRedisVersion);
   }
   return kExitClean;
 }

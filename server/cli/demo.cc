@@ -39,7 +39,7 @@ unsigned port_of(const std::string& address) {
 }
 
 // One HTTP request to 127.0.0.1; the status code, or 0.
-int http_status(unsigned port, const char* method, const char* path, std::string* body) {
+int http_status(unsigned port, const char* method, const char* path, const std::string& token) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return 0;
   timeval limit{2, 0};
@@ -50,15 +50,16 @@ int http_status(unsigned port, const char* method, const char* path, std::string
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int status = 0;
   if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-    const std::string request = fmt::format(
-        "{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path);
+    const std::string authorization = token.empty() ? "" : "Authorization: Bearer " + token + "\r\n";
+    const std::string request =
+        fmt::format("{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\n{}Content-Length: 0\r\nConnection: close\r\n\r\n", method,
+                    path, authorization);
     (void)!::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
     std::string reply;
     char buffer[4096];
     ssize_t got;
     while ((got = ::recv(fd, buffer, sizeof buffer, 0)) > 0) reply.append(buffer, static_cast<size_t>(got));
     if (reply.size() > 12 && reply.starts_with("HTTP/1.")) status = std::atoi(reply.c_str() + 9);
-    if (body != nullptr) *body = reply;
   }
   ::close(fd);
   return status;
@@ -177,6 +178,10 @@ int run_demo(const DemoOptions& options) {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 
+  const auto loaded = config::load({node_file(1).string(), {}, {}});
+  if (!loaded) return refuse(loaded.error().message);
+  const std::string token = loaded->admin_token;
+
   const pid_t parent = ::getpid();
   std::vector<Child> children;
   const std::string self = fs::read_symlink("/proc/self/exe").string();
@@ -226,7 +231,7 @@ int run_demo(const DemoOptions& options) {
     if (!ready) {
       bool all = true;
       for (unsigned i = 0; i < nodes && g_stop == 0; ++i) {
-        if (!probed[i]) probed[i] = http_status(port + 2000 + i, "POST", "/v1/probe", nullptr) == 200;
+        if (!probed[i]) probed[i] = http_status(port + 2000 + i, "POST", "/v1/probe", token) == 200;
         all = all && probed[i];
       }
       if (all) {

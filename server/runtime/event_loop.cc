@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
@@ -74,22 +75,42 @@ size_t EventLoop::poll() {
   return ran;
 }
 
+void EventLoop::lap(LoopProfile::Phase phase) {
+  const Instant now = clock_.now();
+  const Duration passed = now > lap_ ? now - lap_ : 0;
+  lap_ = now;
+  profile_.add(phase, passed);
+  if (phase != LoopProfile::Phase::kIdle) busy_ += passed;
+}
+
+size_t EventLoop::wait() {
+  if (spin_ > 0) {
+    const Instant until = lap_ + spin_;
+    do {
+      lap(LoopProfile::Phase::kIdle);
+      if (const size_t ran = poll(); ran > 0) return ran;
+    } while (lap_ < until);
+  }
+  // One call waits and runs the first handler. The processor's time tells them apart.
+  const uint64_t used = read_clock(CLOCK_THREAD_CPUTIME_ID);
+  context_.run_one();
+  const Instant now = clock_.now();
+  const Duration passed = now > lap_ ? now - lap_ : 0;
+  const Duration busy = std::min<Duration>(read_clock(CLOCK_THREAD_CPUTIME_ID) - used, passed);
+  profile_.add(LoopProfile::Phase::kIdle, passed - busy);
+  lap_ = now - busy;
+  return 1 + poll();
+}
+
 void EventLoop::run(const std::function<void()>& end_turn) {
   const auto guard = boost::asio::make_work_guard(context_);
+  lap_ = clock_.now();
   while (!stopped_.load(std::memory_order_relaxed)) {
-    size_t ran = poll();
-    if (ran == 0 && spin_ > 0) {
-      const Instant until = clock_.now() + spin_;
-      do {
-        ran = poll();
-      } while (ran == 0 && clock_.now() < until);
-    }
-    if (ran == 0) {
-      context_.run_one();
-      poll();
-    }
+    if (poll() == 0) wait();
+    lap(LoopProfile::Phase::kEvents);
     turns_.add_owned();
     end_turn();
+    profile_.turn(std::exchange(busy_, 0));
   }
 }
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/executor.h"
 #include "base/metrics.h"
+#include "server/runtime/loop_profile.h"
 
 namespace cairn::server {
 
@@ -42,10 +43,15 @@ class EventLoop final : public Executor {
   void set_spin(Duration spin) { spin_ = spin; }
   const Counter& turns() const { return turns_; }
 
+  // On the loop's thread: the time since the last lap (or the start of what runs) belongs to `phase`.
+  void lap(LoopProfile::Phase phase);
+  const LoopProfile& profile() const { return profile_; }
+
  private:
   void arm();
   void fire();
   size_t poll();  // handlers run
+  size_t wait();  // for work, spinning first; handlers run
 
   const Clock& clock_;
   boost::asio::io_context context_;
@@ -57,6 +63,9 @@ class EventLoop final : public Executor {
   Duration spin_ = 0;
   std::atomic<bool> stopped_{false};
   Counter turns_;
+  LoopProfile profile_;
+  Instant lap_ = 0;    // when the last lap ended
+  Duration busy_ = 0;  // of this turn
 };
 
 }  // namespace cairn::server
