@@ -54,6 +54,7 @@ HttpConnection::~HttpConnection() {
 void HttpConnection::wait_for_peer() {
   leave_waiting();
   waiting_ = server_->waiting.insert(server_->waiting.end(), this);
+  server_->place_free();
 }
 
 void HttpConnection::leave_waiting() {
@@ -65,6 +66,7 @@ void HttpConnection::give_up_place() {
   if (!counted_) return;
   counted_ = false;
   server_->metrics.open.set(--server_->connections);
+  server_->place_free();
 }
 
 void HttpConnection::evict() {

@@ -20,11 +20,16 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   boost::asio::ip::tcp::acceptor acceptor;
   HttpMetrics metrics;
   size_t connections = 0;
-  std::list<HttpConnection*> waiting;  // those that we wait for; for longest first
+  std::list<HttpConnection*> waiting;                    // those that we wait for; for longest first
+  std::optional<boost::asio::ip::tcp::socket> newcomer;  // waits for a place; no other is accepted before it
   bool closed = false;
 
   void accept_next();
-  void admit(boost::asio::ip::tcp::socket socket);
+  void admit();
+  void place_free();  // or a connection that may be evicted
+
+ private:
+  bool make_place();  // false: every connection is inside the handler
 };
 
 // Thread safety: on the server's loop; it also ends there, whoever drops the last hold on it.

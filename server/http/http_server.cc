@@ -1,8 +1,5 @@
 #include "server/http/http_server.h"
 
-#include <fmt/format.h>
-#include <sys/socket.h>
-
 #include "server/http/http_connection.h"
 #include "server/net/peer_transport.h"
 
@@ -14,32 +11,13 @@ using ErrorCodeT = boost::system::error_code;
 
 namespace {
 constexpr size_t kConnectionsMax = 64;
-// For a connection that finds no place.
-const std::string& refusal() {
-  static const std::string text = [] {
-    const AdminReply reply = Problem{.status = 503, .detail = "all connections are waiting for answers"}.reply();
-    return fmt::format(
-        "HTTP/1.1 503 Service Unavailable\r\nServer: cairn\r\nRetry-After: 1\r\nConnection: close\r\n"
-        "Content-Type: {}\r\nContent-Length: {}\r\n\r\n{}",
-        reply.type, reply.body.size(), reply.body);
-  }();
-  return text;
-}
 }  // namespace
 
-void HttpServer::Impl::admit(tcp::socket socket) {
-  metrics.accepted.add_owned();
-  if (connections >= kConnectionsMax) {
-    if (waiting.empty()) {
-      metrics.refused.add_owned();
-      (void)::send(socket.native_handle(), refusal().data(), refusal().size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-      return;
-    }
-    waiting.front()->evict();
-  }
-  ErrorCodeT ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  std::make_shared<HttpConnection>(std::move(socket), shared_from_this())->read();
+bool HttpServer::Impl::make_place() {
+  if (connections < kConnectionsMax) return true;
+  if (waiting.empty()) return false;
+  waiting.front()->evict();
+  return true;
 }
 
 void HttpServer::Impl::accept_next() {
@@ -51,9 +29,23 @@ void HttpServer::Impl::accept_next() {
       });
       return;
     }
-    self->admit(std::move(socket));
-    self->accept_next();
+    self->metrics.accepted.add_owned();
+    ErrorCodeT ignored;
+    socket.set_option(tcp::no_delay(true), ignored);
+    self->newcomer.emplace(std::move(socket));
+    self->admit();
   });
+}
+
+void HttpServer::Impl::admit() {
+  if (closed || !newcomer || !make_place()) return;
+  std::make_shared<HttpConnection>(*std::exchange(newcomer, std::nullopt), shared_from_this())->read();
+  accept_next();
+}
+
+// Posted: the connection that made the place is in the middle of something.
+void HttpServer::Impl::place_free() {
+  if (newcomer) loop.post([self = shared_from_this()] { self->admit(); });
 }
 
 HttpServer::HttpServer(EventLoop& loop, Handle handle) : impl_(std::make_shared<Impl>(loop, std::move(handle))) {}

@@ -13,7 +13,7 @@
 namespace cairn::server {
 
 struct HttpMetrics {
-  Counter accepted, evicted, refused, requests, bad_requests, timeouts;
+  Counter accepted, evicted, requests, bad_requests, timeouts;
   Counter open;  // connections now
 };
 
@@ -22,7 +22,8 @@ struct HttpMetrics {
 // Limits: header 16 KiB, body 1 MiB, 5 s for a request from its first byte (or from accepting), 60 s for a connection
 // that is kept alive, 10 s for the handler, 30 s for sending the reply, 64 connections. When all are taken, a new one
 // replaces the one that this server has been waiting for longest: for its request or for it to take its reply. So
-// neither silent nor slow connections lock others out. If every one is inside the handler, the new one gets 503.
+// neither silent nor slow connections lock others out. If every one is inside the handler, the new one waits for the
+// first that comes out of it.
 class HttpServer {
  public:
   // `handle` gets a request and must call `done` once, on any thread.
