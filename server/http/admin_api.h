@@ -11,9 +11,11 @@
 #include "server/cluster/node.h"
 #include "server/http/http_guard.h"
 #include "server/http/http_server.h"
+#include "server/http/metrics_text.h"
 #include "server/http/router.h"
 #include "server/net/client_server.h"
 #include "server/net/peer_transport.h"
+#include "server/observe/process_facts.h"
 #include "server/runtime/event_loop.h"
 
 namespace cairn::server {
@@ -56,17 +58,14 @@ void add_range_routes(RouteTable& table, const AdminSources& sources);
 void add_node_routes(RouteTable& table, const AdminSources& sources);
 void add_console_routes(RouteTable& table);
 
-enum class MetricsFormat : uint8_t { kPrometheus, kOpenMetrics };
-inline constexpr std::string_view kPrometheusType = "text/plain; version=0.0.4; charset=utf-8";
-inline constexpr std::string_view kOpenMetricsType = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-// The page of GET /metrics; every name begins with cairn_. On the range loop.
-std::string metrics_page(const AdminSources& sources, MetricsFormat format = MetricsFormat::kPrometheus);
-
-struct ProcessFacts {
-  uint64_t rss_bytes = 0;
-  double cpu_user_s = 0, cpu_system_s = 0;
-  uint64_t open_files = 0;
+// What the kernel says. It may take its time: not on the range loop.
+struct HostFacts {
+  ProcessFacts process;
+  uint64_t disk_free_bytes = 0, disk_size_bytes = 0;
 };
-ProcessFacts process_facts();
+HostFacts host_facts(const std::string& data_dir);
+// The page of GET /metrics; every name begins with cairn_. On the range loop.
+std::string metrics_page(const AdminSources& sources, const HostFacts& host,
+                         MetricsFormat format = MetricsFormat::kPrometheus);
 
 }  // namespace cairn::server

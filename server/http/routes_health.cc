@@ -24,9 +24,12 @@ void probe(const AdminSources& s, const AdminDone& done) {
   });
 }
 
-void metrics(const AdminSources& s, const Call& call, const AdminDone& done) {
-  const bool open = call.type == kOpenMetricsType;
-  done({200, std::string(call.type), metrics_page(s, open ? MetricsFormat::kOpenMetrics : MetricsFormat::kPrometheus)});
+void metrics(const AdminSources& s, const CallPointer& call, const AdminDone& done) {
+  s.range_executor->post([&s, call, done, host = host_facts(s.node->options().data_dir)] {
+    const bool open = call->type == kOpenMetricsType;
+    done({200, std::string(call->type),
+          metrics_page(s, host, open ? MetricsFormat::kOpenMetrics : MetricsFormat::kPrometheus)});
+  });
 }
 
 }  // namespace
@@ -59,12 +62,12 @@ void add_health_routes(RouteTable& table, const AdminSources& s) {
                    .id = "getMetrics",
                    .summary = "Counters, gauges and histograms of this node",
                    .access = Access::kToken,
-                   .runs_on = RunsOn::kRangeLoop,
+                   .runs_on = RunsOn::kAdminThread,
                    .parameters = {},
                    .body = {},
                    .answers = {{200, kPrometheusType, "", "Prometheus text or OpenMetrics, by Accept"},
                                {200, kOpenMetricsType, "", ""}},
-                   .run = [&s](const CallPointer& call, const AdminDone& done) { metrics(s, *call, done); }});
+                   .run = [&s](const CallPointer& call, const AdminDone& done) { metrics(s, call, done); }});
   table.push_back({.method = "POST",
                    .path = "/v1/probe",
                    .id = "postProbe",

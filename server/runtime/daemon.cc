@@ -16,6 +16,7 @@
 #include "server/net/client_server.h"
 #include "server/net/peer_transport.h"
 #include "server/observe/logging.h"
+#include "server/observe/process_facts.h"
 #include "server/runtime/background_pool.h"
 #include "server/runtime/event_loop.h"
 #include "server/runtime/thread_writer.h"

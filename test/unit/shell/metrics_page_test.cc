@@ -32,7 +32,7 @@ TEST_CASE("every family of /metrics stands once, with its samples together") {
   sources.link_net = &link;
   sources.loop = &loop;
   sources.stats = &stats;
-  const std::string page = metrics_page(sources);
+  const std::string page = metrics_page(sources, host_facts("/"));
 
   const std::regex help("# HELP (cairn_[a-z0-9_]+) (.+)");
   const std::regex type("# TYPE (cairn_[a-z0-9_]+) (counter|gauge|histogram)");
