@@ -202,6 +202,15 @@ Result<void> load_file(NodeConfig& config, const std::string& path) {
   }
 }
 
+// What a variable NAME_FILE says of a secret: the first line of the file that it names.
+Result<std::string> read_secret(const std::string& where, const std::string& path) {
+  std::ifstream in(path);
+  std::string line;
+  if (!in || !std::getline(in, line)) return invalid(where, "'" + path + "' cannot be read, or is empty");
+  if (line.ends_with('\r')) line.pop_back();
+  return line;
+}
+
 std::string environment_name(std::string_view key) {
   std::string name = "CAIRN_";
   for (char c : key) {
@@ -327,6 +336,14 @@ Result<NodeConfig> load(const LoadRequest& request) {
     if (!name.starts_with("CAIRN_")) continue;
     const auto key = std::find_if(std::begin(kKeys), std::end(kKeys),
                                   [&](const KeySpec& k) { return environment_name(k.name) == name; });
+    const auto secret = std::find_if(std::begin(kKeys), std::end(kKeys), [&](const KeySpec& k) {
+      return k.kind == KeyKind::kSecret && environment_name(k.name) + "_FILE" == name;
+    });
+    if (secret != std::end(kKeys)) {
+      CAIRN_TRY(const std::string content, read_secret("environment " + name, value));
+      CAIRN_TRY_VOID(set(config, *secret, content, "environment " + name));
+      continue;
+    }
     if (key == std::end(kKeys)) continue;  // CAIRN_SEED and the like are not ours to judge
     CAIRN_TRY_VOID(set(config, *key, value, "environment " + name));
   }

@@ -19,6 +19,7 @@
 #include "server/observe/process_facts.h"
 #include "server/runtime/background_pool.h"
 #include "server/runtime/event_loop.h"
+#include "server/runtime/notify.h"
 #include "server/runtime/thread_writer.h"
 #include "server/runtime/uring_writer.h"
 #include "storage/io/real_file_system.h"
@@ -140,6 +141,7 @@ class Daemon {
       if (!error) shut_down();
     });
     loop_.post([this] { watch_ready(); });
+    loop_.post([this] { feed_watchdog(); });
     std::thread link_thread([this] {
       pthread_setname_np(pthread_self(), "cairn-link");
       setpriority(PRIO_PROCESS, 0, -5);  // where allowed: liveness goes before throughput
@@ -270,12 +272,22 @@ class Daemon {
       std::printf("READY\n");
       std::fflush(stdout);
       log_line(LogLevel::kInfo, "ready");
+      notify_manager("READY=1");
       return;
     }
     loop_.run_after(20 * kMillisecond, [this] { watch_ready(); });
   }
 
+  // From the range loop: if that hangs, the manager ends this process, and the peers carry on.
+  void feed_watchdog() {
+    const Duration period = watchdog_period();
+    if (period == 0) return;
+    notify_manager("WATCHDOG=1");
+    loop_.run_after(period, [this] { feed_watchdog(); });
+  }
+
   void shut_down() {
+    notify_manager("STOPPING=1");
     log_line(LogLevel::kInfo, "stopping: handing over leadership");
     clients_.stop_accepting();
     node_.drain(kDrainLimit, [this] {

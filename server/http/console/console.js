@@ -123,7 +123,8 @@ function spark(id, values) {
   svg.setAttribute("viewBox", `0 0 ${wide} ${high}`);
   svg.setAttribute("preserveAspectRatio", "none");
   const known = values.filter((v) => v !== null);
-  const top = Math.max(...known, 1e-9) * 1.08, step = wide / (HISTORY - 1), first = HISTORY - values.length;
+  const span = Math.max(values.length, HISTORY / 4);  // a young page does not squeeze its few points into a corner
+  const top = Math.max(...known, 1e-9) * 1.08, step = wide / (span - 1), first = span - values.length;
   const points = [];
   values.forEach((v, i) => { if (v !== null) points.push([(first + i) * step, high - 2 - (high - 5) * (v / top)]); });
   const line = points.map(([x, y], i) => (i ? "L" : "M") + x.toFixed(2) + " " + y.toFixed(2)).join("");
@@ -170,7 +171,7 @@ function showFigures(now) {
     Math.max(0, total(metrics, name, labels) - total(from.metrics, name, labels)) / ((now.at - from.at) / 1000) : null);
   const ops = rate("cairn_resp_calls_total", {}, last);
   $("t-ops").textContent = ops === null ? "–" : short(ops);
-  $("t-ops-sub").textContent = `${count(total(metrics, "cairn_resp_connections"), "connection")}, ${short(rate("cairn_resp_forwarded_total", {}, last) || 0)}/s forwarded`;
+  $("t-ops-sub").textContent = `${count(total(metrics, "cairn_resp_connections"), "client")}, ${short(rate("cairn_resp_forwarded_total", {}, last) || 0)}/s forwarded`;
   spark("s-ops", push("ops", ops));
   for (const [access, id] of [["read", "t-read"], ["write", "t-write"]]) {
     const name = "cairn_resp_command_duration_seconds", since = back === now ? null : back;
@@ -185,7 +186,7 @@ function showFigures(now) {
   const syncs = rate("cairn_log_syncs_total", {}, last), acked = rate("cairn_log_writes_acked_total", {}, last);
   $("t-sync").textContent = syncs === null ? "–" : short(syncs);
   const sync99 = back === now ? null : quantile(buckets(metrics, "cairn_log_sync_duration_seconds"), buckets(back.metrics, "cairn_log_sync_duration_seconds"), 0.99);
-  $("t-sync-sub").textContent = (sync99 === null ? "" : "p99 " + seconds(sync99).join(" ") + ", ") + `${short(acked || 0)}/s acked by it`;
+  $("t-sync-sub").textContent = `${short(acked || 0)} writes/s` + (sync99 === null ? "" : ", p99 " + seconds(sync99).join(" "));
   spark("s-sync", push("sync", syncs));
   const all = rate("cairn_loop_seconds_total", { loop: "range" }, last), idle = rate("cairn_loop_seconds_total", { loop: "range", phase: "idle" }, last);
   const busy = all ? 100 * (1 - idle / all) : null;
@@ -212,7 +213,7 @@ function showNodes(nodes, led) {
     if (node.self) name.append(make("em", "", "this one"));
     name.append(make("span", "tag " + node.state, node.state));
     const list = make("dl");
-    const facts = [["Clients", node.client_addr], ["Leads", `${led.get(node.id) || 0} of ${node.ranges_held} ranges here`], ["Starts", node.incarnation || "not heard of"]];
+    const facts = [["Clients", node.client_addr], ["Leads", `${led.get(node.id) || 0} of its ${count(node.ranges_held, "range")}`], ["Starts", node.incarnation || "not heard of"]];
     for (const [term, value] of facts) list.append(make("dt", "", term), make("dd", "", value));
     list.append(make("dt", "", "Admin"));
     const there = make("dd");
@@ -286,7 +287,7 @@ function fits(range, words, wantedState) {
 
 function rangeRow(range) {
   const row = make("tr", range.id === state.found ? "found" : "");
-  row.append(make("td", "num", range.id), make("td", "", range.slots ? range.slots.join(" – ") : "system"));
+  row.append(make("td", "id", range.id), make("td", "", range.slots ? range.slots.join(" – ") : "system"));
   const tag = make("td");
   tag.append(make("span", "tag " + range.state, range.state));
   const leader = make("td"), who = make("span", "who");
@@ -350,7 +351,7 @@ async function turn() {
   state.nodes = nodes;
   nodes.map((n) => n.id).sort((a, b) => a - b).forEach((id, i) => state.order.set(id, i));
   const led = new Map();
-  for (const r of state.ranges) if (r.leader) led.set(r.leader.node, (led.get(r.leader.node) || 0) + 1);
+  for (const r of state.ranges) if (r.leader && r.slots) led.set(r.leader.node, (led.get(r.leader.node) || 0) + 1);
   showHealth(cluster);
   showFigures(now);
   showNodes(nodes, led);
