@@ -212,7 +212,7 @@ TEST_CASE("every key is in order, can be set by its environment variable, and ac
                               : key.kind == KeyKind::kDuration ? "1ms"
                               : key.kind == KeyKind::kCount    ? "2"
                               : key.kind == KeyKind::kChoice   ? std::string(key.range.substr(0, key.range.find(' ')))
-                                                               : "x";
+                                                               : std::string(16, 'x');
     const auto config = load({"", {{"data_dir", "d"}}, {{name, value}}});
     REQUIRE(config);
     CHECK(config->origins.at(std::string(key.name)) ==
