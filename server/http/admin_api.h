@@ -11,6 +11,7 @@
 #include "server/cluster/node.h"
 #include "server/http/http_guard.h"
 #include "server/http/http_server.h"
+#include "server/http/live_sources.h"
 #include "server/http/metrics_text.h"
 #include "server/http/router.h"
 #include "server/net/client_server.h"
@@ -31,7 +32,8 @@ struct AdminSources {
   Executor* range_executor = nullptr;                                // runs what looks at `node`
   Executor* admin_executor = nullptr;                                // runs AdminApi::handle()
   CommandStats* stats = nullptr;
-  const config::NodeConfig* config = nullptr;
+  const config::NodeConfig* config = nullptr;  // read on the range loop
+  LiveSources live = {};
   const HttpMetrics* http = nullptr;
   const GuardMetrics* guard = nullptr;
   Instant started = 0;
@@ -56,6 +58,7 @@ void add_health_routes(RouteTable& table, const AdminSources& sources);
 void add_cluster_routes(RouteTable& table, const AdminSources& sources);
 void add_range_routes(RouteTable& table, const AdminSources& sources);
 void add_node_routes(RouteTable& table, const AdminSources& sources);
+void add_live_routes(RouteTable& table, const AdminSources& sources);
 void add_console_routes(RouteTable& table);
 
 // What the kernel says. It may take its time: not on the range loop.

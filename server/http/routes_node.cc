@@ -4,51 +4,18 @@
 #include <algorithm>
 
 #include "server/http/admin_api.h"
+#include "server/http/config_json.h"
 #include "server/observe/logging.h"
 
 namespace cairn::server {
 namespace {
 
-using config::KeyKind;
 using nlohmann::json;
 
-std::string_view kind_name(KeyKind kind) {
-  switch (kind) {
-    case KeyKind::kText: return "text";
-    case KeyKind::kSecret: return "secret";
-    case KeyKind::kAddress: return "address";
-    case KeyKind::kBool: return "bool";
-    case KeyKind::kCount: return "count";
-    case KeyKind::kBytes: return "bytes";
-    case KeyKind::kDuration: return "duration";
-    case KeyKind::kChoice: return "choice";
-  }
-  return "text";
-}
-
-json value_of(const config::KeySpec& key, const config::NodeConfig& config) {
-  if (key.kind == KeyKind::kSecret) return nullptr;
-  if (key.text_of != nullptr) return key.text_of(config);
-  const uint64_t number = key.number_of(config);
-  if (key.kind == KeyKind::kBool) return number != 0;
-  if (key.kind == KeyKind::kDuration) return config::format_duration(number);
-  return number;
-}
-
-json key_json(const config::KeySpec& key, const config::NodeConfig& config) {
-  const auto origin = config.origins.find(std::string(key.name));
-  const std::string from = origin == config.origins.end() ? "default" : origin->second;
-  const bool set = key.text_of == nullptr || !key.text_of(config).empty();
-  return {{"key", key.name},      {"value", value_of(key, config)},
-          {"set", set},           {"kind", kind_name(key.kind)},
-          {"allowed", key.range}, {"origin", from},
-          {"help", key.help}};
-}
-
 void configuration(const AdminSources& s, const AdminDone& done) {
-  json list = json::array();
-  for (const config::KeySpec& key : config::key_specs()) list.push_back(key_json(key, *s.config));
-  done(json_reply(list));
+  AdminReply reply = json_reply(config_json(*s.config));
+  reply.headers.emplace_back("ETag", config_tag(*s.config));
+  done(std::move(reply));
 }
 
 void configuration_key(const AdminSources& s, const std::string& name, const AdminDone& done) {
@@ -136,7 +103,7 @@ void add_node_routes(RouteTable& table, const AdminSources& s) {
                    .id = "listConfig",
                    .summary = "This node's configuration: every key, its value and where that came from",
                    .access = Access::kToken,
-                   .runs_on = RunsOn::kAdminThread,
+                   .runs_on = RunsOn::kRangeLoop,
                    .parameters = {},
                    .body = {},
                    .answers = {{200, kJson, R"({"type": "array", "items": {"$ref": "#/components/schemas/ConfigKey"}})",
@@ -147,7 +114,7 @@ void add_node_routes(RouteTable& table, const AdminSources& s) {
                    .id = "getConfig",
                    .summary = "One key of the configuration",
                    .access = Access::kToken,
-                   .runs_on = RunsOn::kAdminThread,
+                   .runs_on = RunsOn::kRangeLoop,
                    .parameters = {{.name = "key", .help = "name of the key", .example = "log.level"}},
                    .body = {},
                    .answers = {{200, kJson, "ConfigKey", "The key"}, {404, kProblemJson, "Problem", "No such key"}},
