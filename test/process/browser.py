@@ -5,7 +5,6 @@ import os
 import socket
 import struct
 import subprocess
-import time
 
 from cluster import Failure, expect, wait_for
 
@@ -98,6 +97,7 @@ class Browser:
 
     def open(self, url):
         self.call("Page.navigate", url=url)
+        self.until("location.href === %s && document.readyState === 'complete'" % json.dumps(url), "the page " + url)
 
     def value(self, expression):
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -107,7 +107,7 @@ class Browser:
     def text(self, selector):
         return self.value("(document.querySelector(%s) || {}).innerText || ''" % json.dumps(selector))
 
-    def until(self, expression, what, limit=20):
+    def until(self, expression, what, limit=40):
         return wait_for(lambda: self.value(expression), what, limit, 0.1)
 
     def size(self, width, height, dark=False, mobile=False):
