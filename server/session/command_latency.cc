@@ -18,7 +18,8 @@ const Table& table() {
   static const Table made = [] {
     Table t;
     for (const CommandSpec& spec : command_table()) {
-      const std::pair family(spec.group, (spec.flags & kWrite) != 0);
+      const bool writes = (spec.flags & kWrite) != 0 || spec.session == SessionCommand::kExec;
+      const std::pair family(spec.group, writes);
       auto found = std::find(t.families.begin(), t.families.end(), family);
       if (found == t.families.end()) found = t.families.insert(found, family);
       t.by_command.push_back(static_cast<uint8_t>(found - t.families.begin()));

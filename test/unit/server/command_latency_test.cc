@@ -66,6 +66,17 @@ TEST_CASE("replies that stay behind an earlier one are timed with it") {
   CHECK((count(h, "GET") == 1 && count(h, "HGET") == 1 && count(h, "SET") == 1));
 }
 
+TEST_CASE("a transaction is timed as one command") {
+  SessionHarness h;
+  (void)h({"MULTI"});
+  (void)h({"SET", "a", "1"});
+  (void)h({"GET", "a"});
+  (void)h({"EXEC"});
+  CHECK(count(h, "EXEC") == 1);
+  CHECK(count(h, "SET") + count(h, "GET") == 0);
+  CHECK(CommandFamilies::writes(CommandFamilies::of(*find_command("EXEC"))));
+}
+
 TEST_CASE("the tracker forgets what it has counted") {
   LatencyTracker tracker;
   CommandTimes times;
