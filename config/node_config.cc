@@ -14,13 +14,20 @@ namespace {
 constexpr std::string_view kDefault = "default";  // the origin of a value that nobody has set
 
 using C = NodeConfig;
-#define TEXT(member) [](C& c, std::string v) { c.member = std::move(v); }, nullptr
-#define NUMBER(member) nullptr, [](C& c, uint64_t v) { c.member = v; }
+#define TEXT(member) \
+  [](C& c, std::string v) { c.member = std::move(v); }, nullptr, [](const C& c) { return c.member; }, nullptr
+#define NUMBER(member) \
+  nullptr, [](C& c, uint64_t v) { c.member = v; }, nullptr, [](const C& c) -> uint64_t { return c.member; }
 
 constexpr KeySpec kKeys[] = {
     {"admin.advertise", KeyKind::kAddress, "HOST:PORT",
      "admin address other nodes and people use; default: admin.listen", TEXT(admin_advertise)},
+    {"admin.hosts", KeyKind::kText, "names",
+     "names by which the admin API is reached, beside localhost, addresses and the host of admin.advertise",
+     TEXT(admin_hosts)},
     {"admin.listen", KeyKind::kAddress, "HOST:PORT", "where the admin HTTP API listens", TEXT(admin_listen)},
+    {"admin.token", KeyKind::kSecret, "16 characters or more",
+     "bearer token of the admin API; needed by all but /, /livez and /readyz", TEXT(admin_token)},
     {"client.advertise", KeyKind::kAddress, "HOST:PORT",
      "client address given out in CLUSTER SLOTS and MOVED; default: client.listen", TEXT(client_advertise)},
     {"client.listen", KeyKind::kAddress, "HOST:PORT", "where Redis clients connect", TEXT(client_listen)},
@@ -195,6 +202,15 @@ Result<void> load_file(NodeConfig& config, const std::string& path) {
   }
 }
 
+// What a variable NAME_FILE says of a secret: the first line of the file that it names.
+Result<std::string> read_secret(const std::string& where, const std::string& path) {
+  std::ifstream in(path);
+  std::string line;
+  if (!in || !std::getline(in, line)) return invalid(where, "'" + path + "' cannot be read, or is empty");
+  if (line.ends_with('\r')) line.pop_back();
+  return line;
+}
+
 std::string environment_name(std::string_view key) {
   std::string name = "CAIRN_";
   for (char c : key) {
@@ -260,22 +276,54 @@ Result<Duration> parse_duration(std::string_view text) {
   return value * scale;
 }
 
+std::string format_duration(Duration duration) {
+  constexpr std::pair<const char*, uint64_t> kUnits[] = {
+      {"h", 3600 * kSecond}, {"m", 60 * kSecond}, {"s", kSecond}, {"ms", kMillisecond}, {"us", kMicrosecond}};
+  if (duration == 0) return "0";
+  for (const auto& [unit, scale] : kUnits) {
+    if (duration % scale == 0) return std::to_string(duration / scale) + unit;
+  }
+  return std::to_string(duration / kMicrosecond) + "us";
+}
+
+std::vector<std::string> items_of(std::string_view text) {
+  std::vector<std::string> items;
+  std::string item;
+  for (const char c : std::string(text) + ' ') {
+    if (c != ' ' && c != ',') {
+      item.push_back(c);
+    } else if (!item.empty()) {
+      items.push_back(std::exchange(item, {}));
+    }
+  }
+  return items;
+}
+
 Result<void> validate(const NodeConfig& config) {
   if (config.data_dir.empty()) return Error{ErrorCode::kInvalidArgument, "`data_dir` is required"};
-  if (config.insecure) return {};
-  const auto open = [](const std::string& address) { return !is_loopback(address); };
   const auto origin = [&](const char* key) {
     const auto found = config.origins.find(key);
     return found == config.origins.end() ? std::string(kDefault) : found->second;
+  };
+  constexpr size_t kTokenMin = 16;
+  if (!config.admin_token.empty() && config.admin_token.size() < kTokenMin) {
+    return invalid(origin("admin.token"), "`admin.token` is too short; allowed: 16 characters or more");
+  }
+  if (config.insecure) return {};
+  const auto beyond = [&](const char* key, const std::string& address, const char* wanted) {
+    return invalid(origin(key), "`" + std::string(key) + "` is " + address + ", beyond loopback: set " + wanted +
+                                    ", or `insecure: true`");
   };
   const std::pair<const char*, const std::string*> bindings[] = {{"client.listen", &config.client_listen},
                                                                  {"peer.listen", &config.peer_listen},
                                                                  {"admin.listen", &config.admin_listen}};
   for (const auto& [key, address] : bindings) {
-    if (open(*address) && (config.requirepass.empty() || config.peer_secret.empty())) {
-      return invalid(origin(key), "`" + std::string(key) + "` is " + *address +
-                                      ", beyond loopback: set `requirepass` and `peer.secret`, or `insecure: true`");
+    if (!is_loopback(*address) && (config.requirepass.empty() || config.peer_secret.empty())) {
+      return beyond(key, *address, "`requirepass` and `peer.secret`");
     }
+  }
+  if (!is_loopback(config.admin_listen) && config.admin_token.empty()) {
+    return beyond("admin.listen", config.admin_listen, "`admin.token`");
   }
   return {};
 }
@@ -288,6 +336,14 @@ Result<NodeConfig> load(const LoadRequest& request) {
     if (!name.starts_with("CAIRN_")) continue;
     const auto key = std::find_if(std::begin(kKeys), std::end(kKeys),
                                   [&](const KeySpec& k) { return environment_name(k.name) == name; });
+    const auto secret = std::find_if(std::begin(kKeys), std::end(kKeys), [&](const KeySpec& k) {
+      return k.kind == KeyKind::kSecret && environment_name(k.name) + "_FILE" == name;
+    });
+    if (secret != std::end(kKeys)) {
+      CAIRN_TRY(const std::string content, read_secret("environment " + name, value));
+      CAIRN_TRY_VOID(set(config, *secret, content, "environment " + name));
+      continue;
+    }
     if (key == std::end(kKeys)) continue;  // CAIRN_SEED and the like are not ours to judge
     CAIRN_TRY_VOID(set(config, *key, value, "environment " + name));
   }

@@ -23,6 +23,8 @@ struct NodeConfig {
   std::string peer_secret;
   std::string admin_listen = "127.0.0.1:8379";
   std::string admin_advertise;
+  std::string admin_token;
+  std::string admin_hosts;
   std::string requirepass;
   bool insecure = false;
   std::string cluster_redirect = "auto";
@@ -55,7 +57,10 @@ struct KeySpec {
   std::string_view help;                   // what it is and when to change it
   void (*text)(NodeConfig&, std::string);  // kText, kSecret, kAddress, kChoice
   void (*number)(NodeConfig&, uint64_t);   // kBool (0, 1), kCount, kBytes, kDuration (ns)
-  uint64_t low = 0, high = ~uint64_t{0};   // of number
+  // What is set now; of the two, the one whose counterpart above is not null.
+  std::string (*text_of)(const NodeConfig&);
+  uint64_t (*number_of)(const NodeConfig&);
+  uint64_t low = 0, high = ~uint64_t{0};  // of number
 };
 std::span<const KeySpec> key_specs();
 
@@ -78,5 +83,9 @@ bool is_loopback(std::string_view address);
 Result<uint64_t> parse_bytes(std::string_view text);
 // "5s", "200ms", "50us", "2m".
 Result<Duration> parse_duration(std::string_view text);
+// As parse_duration() takes it, in the largest unit that is exact.
+std::string format_duration(Duration duration);
+// The blank- or comma-separated items of a text.
+std::vector<std::string> items_of(std::string_view text);
 
 }  // namespace cairn::config

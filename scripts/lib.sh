@@ -17,10 +17,12 @@ BUILD_PACKAGES=(
 )
 # shellcheck disable=SC2034
 # What only tests need: the test library, the compiler with libFuzzer, the peer of the differential test and its
-# tools, what the process tests look at processes and networks with.
+# tools, what the process tests look at processes and networks with, a browser for the console, judges of metrics,
+# schemas and units.
 TEST_PACKAGES=(
   catch2 clang-19 libclang-rt-19-dev clang-format
   redis-server redis-tools strace python3 iproute2 procps util-linux curl
+  chromium prometheus python3-jsonschema python3-yaml systemd
 )
 
 say() { printf '%s\n' "$*"; }
@@ -44,7 +46,7 @@ missing_packages() {
 }
 
 # install_packages PACKAGE... : those that are missing, without questions. A package never starts its service here, and
-# a Redis server that was not there before is not left switched on for the next boot either.
+# a Redis or Prometheus server that was not there before is not left switched on for the next boot either.
 install_packages() {
   command -v dpkg-query >/dev/null || die "this is not Debian; install the counterparts of: $*"
   local missing guard=/usr/sbin/policy-rc.d
@@ -68,9 +70,12 @@ install_packages() {
     die "apt-get failed; its whole output is in $log"
   fi
   rm -f "$log"
-  if [[ " ${missing[*]} " == *" redis-server "* && -d /run/systemd/system ]]; then
-    as_root systemctl disable --now redis-server >/dev/null 2>&1 || true
-  fi
+  local service
+  for service in redis-server prometheus; do
+    if [[ " ${missing[*]} " == *" $service "* && -d /run/systemd/system ]]; then
+      as_root systemctl disable --now "$service" >/dev/null 2>&1 || true
+    fi
+  done
 }
 
 # configure PRESET, then build PRESET [target...]. Ninja's output is shown only when it fails.

@@ -2,11 +2,14 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/version.h"
 #include "config/node_config.h"
 #include "server/cli/demo.h"
+#include "server/cli/http_status.h"
 #include "server/runtime/daemon.h"
 #include "storage/io/real_file_system.h"
 #include "storage/log/shared_log.h"
@@ -16,8 +19,6 @@ extern char** environ;
 
 namespace cairn::server {
 namespace {
-
-constexpr const char* kVersion = "0.1.0";
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
@@ -55,6 +56,24 @@ Settings environment() {
 
 Result<config::NodeConfig> load(const std::string& file, const Settings& settings) {
   return config::load({file, settings, environment()});
+}
+
+// Exit code 0: ready (or alive). 1: not, and standard output says why.
+int run_health(const std::string& file, const Settings& settings, bool alive) {
+  const auto config = load(file, settings);
+  if (!config) {
+    std::fprintf(stderr, "cairnd: %s\n", config.error().message.c_str());
+    return kExitConfiguration;
+  }
+  std::string address = config->admin_listen;
+  for (const char* any : {"0.0.0.0:", "[::]:"}) {  // bound everywhere: also here
+    if (address.starts_with(any)) address = (*any == '[' ? "[::1]:" : "127.0.0.1:") + address.substr(std::strlen(any));
+  }
+  std::string body;
+  const int status = http_status(address, "GET", alive ? "/livez" : "/readyz", "", &body);
+  if (status == 200) return kExitClean;
+  std::printf("%s: %s\n", address.c_str(), status == 0 ? "no answer" : body.c_str());
+  return kExitRunTime;
 }
 
 int print(const Result<std::string>& text) {
@@ -98,6 +117,12 @@ int run_cli(int argc, char** argv) {
   CLI::App* check = configuration->add_subcommand("check", "validate a file; exit code 2 if it is wrong");
   check->add_option("--config,config", file, "YAML file")->required();
   check->allow_extras();
+
+  CLI::App* health = app.add_subcommand("health", "ask the running node of a configuration whether it is ready");
+  bool alive = false;
+  health->add_option("--config", file, "YAML file")->required();
+  health->add_flag("--live", alive, "only whether its process answers");
+  health->allow_extras();
 
   CLI::App* dump = app.add_subcommand("dump", "show a file of a data directory as text");
   dump->require_subcommand(1);
@@ -150,6 +175,10 @@ int run_cli(int argc, char** argv) {
     std::printf("%s is valid\n", file.c_str());
     return kExitClean;
   }
+  if (health->parsed()) {
+    if (!parse_settings(health->remaining(), settings)) return kExitConfiguration;
+    return run_health(file, settings, alive);
+  }
   if (dump->parsed()) {
     const auto fs = storage::make_real_file_system();
     if (dump_log->parsed()) return print(storage::dump_log_segment(*fs, path));
@@ -158,14 +187,14 @@ int run_cli(int argc, char** argv) {
   }
   if (as_json) {
     std::printf("%s\n", nlohmann::json{{"cairn_version", kVersion},
-                                       {"redis_version", "7.0.15"},
+                                       {"redis_version", kRedisVersion},
                                        {"log_format", 1},
                                        {"sstable_format", 1},
                                        {"peer_protocol", 1}}
                             .dump()
                             .c_str());
   } else {
-    std::printf("cairnd %s (Redis API 7.0.15)\n", kVersion);
+    std::printf("cairnd %s (Redis API %s)\n", kVersion, kRedisVersion);
   }
   return kExitClean;
 }

@@ -1,12 +1,10 @@
 #include "server/cli/demo.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
@@ -18,6 +16,7 @@
 #include <sstream>
 
 #include "config/node_config.h"
+#include "server/cli/http_status.h"
 #include "server/runtime/daemon.h"
 
 namespace cairn::server {
@@ -36,32 +35,6 @@ struct Child {
 
 unsigned port_of(const std::string& address) {
   return static_cast<unsigned>(std::strtoul(address.c_str() + address.rfind(':') + 1, nullptr, 10));
-}
-
-// One HTTP request to 127.0.0.1; the status code, or 0.
-int http_status(unsigned port, const char* method, const char* path, std::string* body) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return 0;
-  timeval limit{2, 0};
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  int status = 0;
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-    const std::string request = fmt::format(
-        "{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, path);
-    (void)!::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
-    std::string reply;
-    char buffer[4096];
-    ssize_t got;
-    while ((got = ::recv(fd, buffer, sizeof buffer, 0)) > 0) reply.append(buffer, static_cast<size_t>(got));
-    if (reply.size() > 12 && reply.starts_with("HTTP/1.")) status = std::atoi(reply.c_str() + 9);
-    if (body != nullptr) *body = reply;
-  }
-  ::close(fd);
-  return status;
 }
 
 void set_yaml(YAML::Node root, const std::string& key, const std::string& value) {
@@ -177,6 +150,10 @@ int run_demo(const DemoOptions& options) {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 
+  const auto loaded = config::load({node_file(1).string(), {}, {}});
+  if (!loaded) return refuse(loaded.error().message);
+  const std::string token = loaded->admin_token;
+
   const pid_t parent = ::getpid();
   std::vector<Child> children;
   const std::string self = fs::read_symlink("/proc/self/exe").string();
@@ -226,7 +203,8 @@ int run_demo(const DemoOptions& options) {
     if (!ready) {
       bool all = true;
       for (unsigned i = 0; i < nodes && g_stop == 0; ++i) {
-        if (!probed[i]) probed[i] = http_status(port + 2000 + i, "POST", "/v1/probe", nullptr) == 200;
+        if (!probed[i])
+          probed[i] = http_status(fmt::format("127.0.0.1:{}", port + 2000 + i), "POST", "/v1/probe", token) == 200;
         all = all && probed[i];
       }
       if (all) {

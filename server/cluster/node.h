@@ -99,6 +99,7 @@ class Node final : public CommandSink,
   const NodeMetrics& metrics() const { return metrics_; }
   const ForwardingMetrics& forwarding_metrics() const { return forwarding_.metrics(); }
   const SnapshotMetrics& snapshot_metrics() const { return snapshots_->metrics(); }
+  std::vector<SnapshotTransfer> snapshot_transfers() const { return snapshots_->transfers(); }
   const storage::SharedLogMetrics& log_metrics() const { return log_->metrics(); }
   const storage::TabletStoreMetrics& store_metrics() const { return store_->metrics(); }
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }

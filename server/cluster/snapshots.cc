@@ -356,4 +356,17 @@ void Snapshots::tick(Instant now) {
   for (uint64_t key : ids) end_incoming(key, false);
 }
 
+std::vector<SnapshotTransfer> Snapshots::transfers() const {
+  std::vector<SnapshotTransfer> list;
+  for (const auto& [id, out] : outgoing_) {
+    uint64_t total = 0;
+    for (const auto& file : out.checkpoint.files) total += file.bytes;
+    list.push_back({id, true, out.started, out.range, out.peer, out.confirmed, total});
+  }
+  for (const auto& [id, in] : incoming_) {
+    list.push_back({in.snapshot_id, false, true, in.begin.range, in.from, in.received, in.expected});
+  }
+  return list;
+}
+
 }  // namespace cairn::server

@@ -21,6 +21,16 @@ struct SnapshotMetrics {
   Counter sent, received, failed, bytes_sent, bytes_received;
 };
 
+// A snapshot on its way, for people.
+struct SnapshotTransfer {
+  uint64_t id = 0;
+  bool outgoing = false;
+  bool started = false;  // false: waits for its turn
+  RangeId range;
+  NodeId peer;
+  uint64_t done_bytes = 0, total_bytes = 0;
+};
+
 class SnapshotHost {
  public:
   virtual ~SnapshotHost() = default;
@@ -57,6 +67,7 @@ class Snapshots {
   void peer_lost(NodeId peer);
   void tick(Instant now);  // gives up what stands still
   const SnapshotMetrics& metrics() const { return metrics_; }
+  std::vector<SnapshotTransfer> transfers() const;
   size_t active() const { return outgoing_.size() + incoming_.size(); }
 
  private:

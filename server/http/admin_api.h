@@ -1,65 +1,74 @@
-// What the admin API answers: a function from request to reply, on the range loop. No sockets here.
+// The admin API: its operations, who may ask, and the router in front of them. No sockets here.
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "config/node_config.h"
 #include "server/cluster/node.h"
+#include "server/http/http_guard.h"
+#include "server/http/http_server.h"
+#include "server/http/live_sources.h"
+#include "server/http/metrics_text.h"
+#include "server/http/router.h"
 #include "server/net/client_server.h"
 #include "server/net/peer_transport.h"
+#include "server/observe/process_facts.h"
 #include "server/runtime/event_loop.h"
 
 namespace cairn::server {
 
-struct AdminRequest {
-  std::string method;  // GET, POST
-  std::string target;  // path and query, as sent
-};
-struct AdminReply {
-  unsigned status = 200;
-  std::string type = "application/json";
-  std::string body;
-};
-
-// What the page of metrics and the API look at. All outlive the API.
+// What the page of metrics and the API look at. All outlive the API; what is null is left out.
 struct AdminSources {
   Node* node = nullptr;
   ClientServer* clients = nullptr;
   PeerTransport* data_net = nullptr;
   PeerTransport* link_net = nullptr;
-  EventLoop* loop = nullptr;
+  EventLoop* loop = nullptr;                                         // the range loop
+  std::vector<std::pair<const char*, const EventLoop*>> loops = {};  // by name, for profiles
+  Executor* range_executor = nullptr;                                // runs what looks at `node`
+  Executor* admin_executor = nullptr;                                // runs AdminApi::handle()
   CommandStats* stats = nullptr;
+  const config::NodeConfig* config = nullptr;  // read on the range loop
+  LiveSources live = {};
+  const HttpMetrics* http = nullptr;
+  const GuardMetrics* guard = nullptr;
   Instant started = 0;
 };
 
-// Thread safety: on the range loop. `done` is called once, at once or later, on the range loop.
+// Thread safety: handle() on `admin_executor`; its `done` is called once, on any thread.
 class AdminApi {
  public:
-  explicit AdminApi(const AdminSources& sources) : sources_(sources) {}
-  void handle(const AdminRequest& request, std::function<void(AdminReply)> done);
+  AdminApi(const AdminSources& sources, GuardOptions guard);
+  void handle(AdminRequest request, AdminDone done) const;
+  const RouteTable& routes() const { return router_->routes(); }
+  const GuardMetrics& guard_metrics() const { return guard_.metrics(); }
 
  private:
-  AdminReply cluster() const;
-  AdminReply nodes() const;
-  void ranges(const std::string& query, std::function<void(AdminReply)> done);
-  void range(RangeId id, std::function<void(AdminReply)> done);
-  void probe(std::function<void(AdminReply)> done);
-
   AdminSources sources_;
+  HttpGuard guard_;
+  std::unique_ptr<Router> router_;
 };
 
-// The page of GET /metrics in Prometheus text format 0.0.4; every name begins with cairn_.
-std::string metrics_page(const AdminSources& sources);
+// The operations by topic (routes_*.cc). `sources` outlives the table.
+void add_health_routes(RouteTable& table, const AdminSources& sources);
+void add_cluster_routes(RouteTable& table, const AdminSources& sources);
+void add_range_routes(RouteTable& table, const AdminSources& sources);
+void add_node_routes(RouteTable& table, const AdminSources& sources);
+void add_live_routes(RouteTable& table, const AdminSources& sources);
+void add_console_routes(RouteTable& table);
 
-AdminReply problem(unsigned status, const std::string& title, const std::string& detail);
-// application/x-www-form-urlencoded value of `name` in a query string; nullopt: absent or malformed escapes.
-std::optional<std::string> query_value(std::string_view query, std::string_view name);
-
-struct ProcessFacts {
-  uint64_t rss_bytes = 0;
-  double cpu_user_s = 0, cpu_system_s = 0;
-  uint64_t open_files = 0;
+// What the kernel says. It may take its time: not on the range loop.
+struct HostFacts {
+  ProcessFacts process;
+  uint64_t disk_free_bytes = 0, disk_size_bytes = 0;
 };
-ProcessFacts process_facts();
+HostFacts host_facts(const std::string& data_dir);
+// The page of GET /metrics; every name begins with cairn_. On the range loop.
+std::string metrics_page(const AdminSources& sources, const HostFacts& host,
+                         MetricsFormat format = MetricsFormat::kPrometheus);
 
 }  // namespace cairn::server

@@ -81,7 +81,7 @@ void Replica::drain() {
         gated_.push_back(std::move(gated));
       }
     }
-    for (const consensus::Entry& entry : out.committed) apply(entry);
+    apply_all(out.committed);
     for (const consensus::ReadReady& ready : out.reads) round_done(ready);
     for (const consensus::NeedSnapshot& need : out.need_snapshot) host_.need_snapshot(*this, need);
     for (const consensus::Event& event : out.events) host_.event(*this, event);
@@ -108,6 +108,13 @@ void Replica::log_durable(LogPosition position) {
     gated_.pop_front();
   }
   step(consensus::StorageDone{reached});
+}
+
+void Replica::apply_all(const std::vector<consensus::Entry>& entries) {
+  if (entries.empty()) return;
+  const Instant began = host_.now();
+  for (const consensus::Entry& entry : entries) apply(entry);
+  host_.metrics().apply_duration.record_owned(host_.now() - began);
 }
 
 void Replica::apply(const consensus::Entry& entry) {
@@ -141,7 +148,7 @@ void Replica::apply(const consensus::Entry& entry) {
 
 void Replica::batch_committed(PendingBatch batch, std::string_view operations) {
   done_batch_ = batch.number;
-  host_.metrics().commit_duration.record(host_.now() - batch.proposed_at);
+  host_.metrics().commit_duration.record_owned(host_.now() - batch.proposed_at);
   if (!overlay_.empty()) {
     storage::BatchReader reader(operations);
     storage::Op op;

@@ -40,6 +40,7 @@ struct ReplicaMetrics {
   Counter leader_changes;
   Counter indeterminate;
   DurationHistogram commit_duration;  // proposal to commit, on the leader
+  DurationHistogram apply_duration;   // of the entries that one step of a core has committed
 };
 
 // What a replica needs of its node. All calls on the range loop.
@@ -215,6 +216,7 @@ class Replica final : private RowView {
   // Commit (replica.cc)
   void propose_batch();
   void drain();
+  void apply_all(const std::vector<consensus::Entry>& entries);
   void apply(const consensus::Entry& entry);
   void batch_committed(PendingBatch batch, std::string_view operations);
   void release(ParkedReply& parked);

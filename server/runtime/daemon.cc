@@ -9,13 +9,17 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/version.h"
 #include "server/cluster/node.h"
+#include "server/http/admin_api.h"
 #include "server/http/http_server.h"
 #include "server/net/client_server.h"
 #include "server/net/peer_transport.h"
 #include "server/observe/logging.h"
+#include "server/observe/process_facts.h"
 #include "server/runtime/background_pool.h"
 #include "server/runtime/event_loop.h"
+#include "server/runtime/notify.h"
 #include "server/runtime/thread_writer.h"
 #include "server/runtime/uring_writer.h"
 #include "storage/io/real_file_system.h"
@@ -108,14 +112,9 @@ class Daemon {
               hand_over(std::move(socket), hello);
             },
             log_line),
-        api_(sources()),
-        http_(
-            admin_loop_,
-            [this](AdminRequest request, std::function<void(AdminReply)> done) {
-              const bool asks = request.method == "GET" || request.method == "HEAD";
-              if (asks && request.target == "/livez") return done({200, "text/plain", "ok\n"});
-              loop_.post([this, request = std::move(request), done = std::move(done)] { api_.handle(request, done); });
-            }),
+        http_(admin_loop_,
+              [this](AdminRequest request, AdminDone done) { api_.handle(std::move(request), std::move(done)); }),
+        api_(sources(), guard_options(config)),
         signals_(loop_.context(), SIGTERM, SIGINT) {
     loop_.set_spin(config.runtime_spin);
     data_net_.set_events(&node_);
@@ -142,6 +141,7 @@ class Daemon {
       if (!error) shut_down();
     });
     loop_.post([this] { watch_ready(); });
+    loop_.post([this] { feed_watchdog(); });
     std::thread link_thread([this] {
       pthread_setname_np(pthread_self(), "cairn-link");
       setpriority(PRIO_PROCESS, 0, -5);  // where allowed: liveness goes before throughput
@@ -155,8 +155,11 @@ class Daemon {
                                           config_.peer_listen, config_.admin_listen));
     loop_.run([this] {
       clients_.end_turn();
+      loop_.lap(LoopProfile::Phase::kReplies);
       node_.end_turn();
+      loop_.lap(LoopProfile::Phase::kCommit);
       clients_.end_turn();
+      loop_.lap(LoopProfile::Phase::kReplies);
     });
     link_loop_.post([this] {
       if (node_.links() != nullptr) node_.links()->stop(true);
@@ -207,7 +210,30 @@ class Daemon {
     return options;
   }
 
-  AdminSources sources() { return {&node_, &clients_, &data_net_, &link_net_, &loop_, &stats_, clock_.now()}; }
+  AdminSources sources() {
+    AdminSources s;
+    s.node = &node_;
+    s.clients = &clients_;
+    s.data_net = &data_net_;
+    s.link_net = &link_net_;
+    s.loop = &loop_;
+    s.loops = {{"range", &loop_}, {"link", &link_loop_}, {"admin", &admin_loop_}};
+    s.range_executor = &loop_;
+    s.admin_executor = &admin_loop_;
+    s.stats = &stats_;
+    s.config = &config_;
+    s.http = &http_.metrics();
+    s.started = clock_.now();
+    return s;
+  }
+
+  static GuardOptions guard_options(const config::NodeConfig& config) {
+    GuardOptions options{config.admin_token, config::items_of(config.admin_hosts)};
+    for (const std::string& address : {config.admin_advertise, config.admin_listen}) {
+      options.hosts.push_back(host_of(address));
+    }
+    return options;
+  }
 
   void named(const Identity& identity) {
     const PeerIdentity self{identity.node, identity.incarnation};
@@ -246,12 +272,22 @@ class Daemon {
       std::printf("READY\n");
       std::fflush(stdout);
       log_line(LogLevel::kInfo, "ready");
+      notify_manager("READY=1");
       return;
     }
     loop_.run_after(20 * kMillisecond, [this] { watch_ready(); });
   }
 
+  // From the range loop: if that hangs, the manager ends this process, and the peers carry on.
+  void feed_watchdog() {
+    const Duration period = watchdog_period();
+    if (period == 0) return;
+    notify_manager("WATCHDOG=1");
+    loop_.run_after(period, [this] { feed_watchdog(); });
+  }
+
   void shut_down() {
+    notify_manager("STOPPING=1");
     log_line(LogLevel::kInfo, "stopping: handing over leadership");
     clients_.stop_accepting();
     node_.drain(kDrainLimit, [this] {
@@ -270,7 +306,7 @@ class Daemon {
     const ProcessFacts process = process_facts();
     const Instant up = clock_.now() - started_;
     auto& server = sections["server"];
-    server.emplace_back("cairn_version", "0.1.0");
+    server.emplace_back("cairn_version", kVersion);
     server.emplace_back("process_id", std::to_string(getpid()));
     server.emplace_back("uptime_in_seconds", std::to_string(up / kSecond));
     server.emplace_back("uptime_in_days", std::to_string(up / kSecond / 86400));
@@ -305,8 +341,8 @@ class Daemon {
   Node node_;
   ClientServer clients_;
   PeerListener listener_;
-  AdminApi api_;
   HttpServer http_;
+  AdminApi api_;
   boost::asio::signal_set signals_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
@@ -77,23 +78,45 @@ size_t EventLoop::poll() {
 // Where work rarely comes in time, looking for it only takes the processor from those who would bring it.
 bool EventLoop::spin_pays() { return spin_ > 0 && (spin_hits_ >= kSpinScale / 2 || ++spins_left_out_ % 16 == 0); }
 
+void EventLoop::lap(LoopProfile::Phase phase) {
+  const Instant now = clock_.now();
+  const Duration passed = now > lap_ ? now - lap_ : 0;
+  lap_ = now;
+  profile_.add(phase, passed);
+  if (phase != LoopProfile::Phase::kIdle) busy_ += passed;
+}
+
+size_t EventLoop::wait() {
+  if (spin_pays()) {
+    const Instant until = lap_ + spin_;
+    size_t ran = 0;
+    do {
+      lap(LoopProfile::Phase::kIdle);
+      ran = poll();
+    } while (ran == 0 && lap_ < until);
+    spin_hits_ += ran > 0 ? (kSpinScale - spin_hits_) / 16 : -(spin_hits_ / 16);
+    if (ran > 0) return ran;
+  }
+  // One call waits and runs the first handler. The processor's time tells them apart.
+  const uint64_t used = read_clock(CLOCK_THREAD_CPUTIME_ID);
+  context_.run_one();
+  const Instant now = clock_.now();
+  const Duration passed = now > lap_ ? now - lap_ : 0;
+  const Duration busy = std::min<Duration>(read_clock(CLOCK_THREAD_CPUTIME_ID) - used, passed);
+  profile_.add(LoopProfile::Phase::kIdle, passed - busy);
+  lap_ = now - busy;
+  return 1 + poll();
+}
+
 void EventLoop::run(const std::function<void()>& end_turn) {
   const auto guard = boost::asio::make_work_guard(context_);
+  lap_ = clock_.now();
   while (!stopped_.load(std::memory_order_relaxed)) {
-    size_t ran = poll();
-    if (ran == 0 && spin_pays()) {
-      const Instant until = clock_.now() + spin_;
-      do {
-        ran = poll();
-      } while (ran == 0 && clock_.now() < until);
-      spin_hits_ += ran > 0 ? (kSpinScale - spin_hits_) / 16 : -(spin_hits_ / 16);
-    }
-    if (ran == 0) {
-      context_.run_one();
-      poll();
-    }
+    if (poll() == 0) wait();
+    lap(LoopProfile::Phase::kEvents);
     turns_.add_owned();
     end_turn();
+    profile_.turn(std::exchange(busy_, 0));
   }
 }
 

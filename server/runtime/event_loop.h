@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/executor.h"
 #include "base/metrics.h"
+#include "server/runtime/loop_profile.h"
 
 namespace cairn::server {
 
@@ -43,11 +44,16 @@ class EventLoop final : public Executor {
   void set_spin(Duration spin) { spin_ = spin; }
   const Counter& turns() const { return turns_; }
 
+  // On the loop's thread: the time since the last lap (or the start of what runs) belongs to `phase`.
+  void lap(LoopProfile::Phase phase);
+  const LoopProfile& profile() const { return profile_; }
+
  private:
   void arm();
   void fire();
   size_t poll();  // handlers run
   bool spin_pays();
+  size_t wait();  // for work, spinning first; handlers run
 
   const Clock& clock_;
   boost::asio::io_context context_;
@@ -62,6 +68,9 @@ class EventLoop final : public Executor {
   uint32_t spins_left_out_ = 0;
   std::atomic<bool> stopped_{false};
   Counter turns_;
+  LoopProfile profile_;
+  Instant lap_ = 0;    // when the last lap ended
+  Duration busy_ = 0;  // of this turn
 };
 
 }  // namespace cairn::server

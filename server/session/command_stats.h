@@ -5,6 +5,7 @@
 
 #include "base/metrics.h"
 #include "server/commands/command.h"
+#include "server/session/command_latency.h"
 
 namespace cairn::server {
 
@@ -20,6 +21,7 @@ struct CommandStats {
   Counter unknown;                             // commands that do not exist
   Counter commands;                            // all, as INFO's total_commands_processed
   Counter error_replies;                       // as INFO's total_error_replies, of the session's own errors
+  CommandTimes times;                          // by CommandFamilies; reset() leaves them alone
 
   Entry& of(const CommandSpec& spec) { return by_command[static_cast<size_t>(&spec - command_table().data())]; }
   void reset() {

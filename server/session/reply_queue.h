@@ -30,6 +30,7 @@ class ReplyQueue {
 
   bool empty() const { return count_ == 0; }
   size_t size() const { return count_; }
+  uint64_t oldest() const { return head_; }  // replies of all earlier sequences have left
   // Replies that wait for an earlier one, and requests whose reply has not come; in bytes.
   size_t held_bytes() const { return reply_bytes_ + request_bytes_; }
 

@@ -51,6 +51,15 @@ void Session::deliver(uint64_t sequence, std::string_view bytes) {
   if (awaited ? replies_.deliver(sequence, take_awaited(bytes)) : replies_.deliver(sequence, bytes)) process();
 }
 
+void Session::time_reply(const CommandSpec& spec, uint64_t sequence) {
+  if (options_.stats != nullptr) latency_.opened(sequence, CommandFamilies::of(spec), last_input_);
+}
+
+void Session::on_output_sent() {
+  if (latency_.any_below(replies_.oldest())) latency_.sent(replies_.oldest(), sink_.now(), options_.stats->times);
+  process();
+}
+
 void Session::on_close() {
   closing_ = true;
   held_ = nullptr;
@@ -206,7 +215,9 @@ void Session::execute_in_range(const CommandSpec& spec, Argv argv) {
   const std::optional<uint16_t> slot = slot_of_keys(spec, argv);
   if (!slot) return answer_error(kSeveralSlots);
   if (redirected(*slot)) return;
-  hand_over(spec, argv, *slot, replies_.open(bytes_of(argv)));
+  const uint64_t sequence = replies_.open(bytes_of(argv));
+  time_reply(spec, sequence);
+  hand_over(spec, argv, *slot, sequence);
 }
 
 void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
@@ -223,7 +234,9 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
   }
   if (one_slot) {
     if (redirected(first_slot)) return;
-    return hand_over(spec, argv, first_slot, replies_.open(bytes_of(argv)));
+    const uint64_t sequence = replies_.open(bytes_of(argv));
+    time_reply(spec, sequence);
+    return hand_over(spec, argv, first_slot, sequence);
   }
   std::sort(order_.begin(), order_.end());
   part_of_key_.assign(keys, 0);
@@ -234,6 +247,7 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
   }
   ++parts;
   const uint64_t parent = replies_.open_scatter(spec, part_of_key_, parts, bytes_of(argv));
+  time_reply(spec, parent);
   size_t next = 0;
   for (uint32_t part = 0; part < parts; ++part) {
     part_argv_.clear();
@@ -264,7 +278,9 @@ void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
     return;
   }
   fence_ = true;
-  sink_.execute_everywhere(spec, argv, {id_, replies_.open(bytes_of(argv))}, proto_);
+  const uint64_t sequence = replies_.open(bytes_of(argv));
+  time_reply(spec, sequence);
+  sink_.execute_everywhere(spec, argv, {id_, sequence}, proto_);
 }
 
 void Session::execute_held() {

@@ -12,6 +12,7 @@
 #include "server/commands/command.h"
 #include "server/resp/parser.h"
 #include "server/resp/writer.h"
+#include "server/session/command_latency.h"
 #include "server/session/command_sink.h"
 #include "server/session/command_stats.h"
 #include "server/session/input_buffer.h"
@@ -55,7 +56,7 @@ class Session {
   // Bytes for the client. The owner sends from the front, erases what was sent (or swaps the whole string
   // out), then calls on_output_sent(), which goes on with commands that had to wait.
   std::string& output() { return output_; }
-  void on_output_sent() { process(); }
+  void on_output_sent();
 
   // The late reply of a command given to the sink. May go on with commands that had to wait, and so call the
   // sink before it returns. A sequence that is unknown or was answered before is ignored.
@@ -120,6 +121,7 @@ class Session {
   void merge_exec(const std::vector<QueuedCommand>& commands, std::string_view replies, std::string& out);
   void answer_status(std::string_view text);
 
+  void time_reply(const CommandSpec& spec, uint64_t sequence);  // how long its reply takes
   // Hands one command to the sink under `sequence`, which was just opened.
   void hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence);
   bool redirected(uint16_t slot);  // answered with MOVED
@@ -152,6 +154,7 @@ class Session {
   InputBuffer input_;
   std::string output_;
   ReplyQueue replies_;
+  LatencyTracker latency_;
 
   int proto_ = 2;
   bool authenticated_ = false;

@@ -123,7 +123,9 @@ void Session::execute_exec() {
     return hand_over_awaited(spec, argv, *transaction.slot());
   }
   if (CAIRN_PLANTED("multi-split-in-two") && argv.size() > 3) return hand_over_halves(spec, argv, *transaction.slot());
-  hand_over(spec, argv, *transaction.slot(), replies_.open(bytes_of(argv)));
+  const uint64_t sequence = replies_.open(bytes_of(argv));
+  time_reply(*find_command("EXEC"), sequence);
+  hand_over(spec, argv, *transaction.slot(), sequence);
 }
 
 // The bug of the zoo: each half is atomic.
@@ -159,6 +161,7 @@ void Session::answer_queued(const QueuedCommand& command, std::string& target) {
 void Session::hand_over_awaited(const CommandSpec& spec, Argv argv, uint16_t slot) {
   fence_ = true;
   awaited_.sequence = replies_.open(bytes_of(argv));
+  time_reply(*find_command(awaited_.kind == Awaited::Kind::kExec ? "EXEC" : "WATCH"), awaited_.sequence);
   std::string bytes;
   RespWriter reply(bytes, proto_);
   const uint64_t sequence = awaited_.sequence;

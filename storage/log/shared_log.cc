@@ -162,7 +162,7 @@ void SharedLogImpl::written(uint64_t batch, LogPosition end, size_t bytes, uint6
   if (!result) return fail(with_context(std::move(result).error(), "log " + dir_));
   metrics_.syncs.add_owned();
   metrics_.bytes_written.add_owned(bytes);
-  metrics_.sync_duration.record(env_.clock->now() - begun);
+  metrics_.sync_duration.record_owned(env_.clock->now() - begun);
   const auto buffer = std::move(in_flight_);
   if (spare_buffers_.size() < kSpareBuffersMax && buffer->capacity() <= align_up(2 * options_.batch_bytes_max)) {
     // The closure that called us still refers to the buffer, so its memory moves into a fresh owner.

@@ -212,10 +212,45 @@ TEST_CASE("every key is in order, can be set by its environment variable, and ac
                               : key.kind == KeyKind::kDuration ? "1ms"
                               : key.kind == KeyKind::kCount    ? "2"
                               : key.kind == KeyKind::kChoice   ? std::string(key.range.substr(0, key.range.find(' ')))
-                                                               : "x";
+                                                               : std::string(16, 'x');
     const auto config = load({"", {{"data_dir", "d"}}, {{name, value}}});
     REQUIRE(config);
     CHECK(config->origins.at(std::string(key.name)) ==
           (key.name == "data_dir" ? "flag --data_dir" : "environment " + name));
   }
+}
+
+TEST_CASE("a secret may stand in a file of its own, named by the environment") {
+  const File file("data_dir: d\n");
+  const std::string secret = file.directory + "/secret";
+  std::ofstream(secret) << "a b c\r\nmore\n";
+  const auto config = load({file.path, {}, {{"CAIRN_REQUIREPASS_FILE", secret}}});
+  REQUIRE(config);
+  CHECK(config->requirepass == "a b c");
+  CHECK(config->origins.at("requirepass") == "environment CAIRN_REQUIREPASS_FILE");
+  const auto missing = load({file.path, {}, {{"CAIRN_PEER__SECRET_FILE", secret + "x"}}});
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().message.starts_with("environment CAIRN_PEER__SECRET_FILE: "));
+  // Only secrets have such files.
+  CHECK(load({file.path, {}, {{"CAIRN_LOG__LEVEL_FILE", "/nowhere"}}}));
+}
+
+TEST_CASE("the admin API beyond loopback needs a token") {
+  const std::string open = "data_dir: d\nrequirepass: x\npeer.secret: y\nadmin.listen: 0.0.0.0:8379\n";
+  CHECK(error_of(open).find("cairn.yaml:4: `admin.listen` is 0.0.0.0:8379, beyond loopback: set `admin.token`") == 0);
+  CHECK(error_of(open + "insecure: true\n") == "no error");
+  CHECK(error_of(open + "admin.token: 0123456789abcdef\n") == "no error");
+  CHECK(error_of(open + "admin.token: 0123456789abcde\n").find("cairn.yaml:5: `admin.token` is too short") == 0);
+}
+
+TEST_CASE("every key shows its value, durations in their largest exact unit") {
+  const File file("data_dir: d\ncluster.wait_for_leader: 1500ms\nadmin.token: 0123456789abcdef\n");
+  const auto config = load({file.path, {}, {}});
+  REQUIRE(config);
+  for (const KeySpec& key : key_specs()) CHECK((key.text_of != nullptr) != (key.number_of != nullptr));
+  CHECK(format_duration(config->cluster_wait_for_leader) == "1500ms");
+  for (const char* text : {"0", "50us", "200ms", "5s", "90s", "2m", "1h"}) {
+    CHECK(format_duration(*parse_duration(text)) == text);
+  }
+  CHECK(items_of(" a, b,c  ") == std::vector<std::string>{"a", "b", "c"});
 }

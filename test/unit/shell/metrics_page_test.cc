@@ -25,7 +25,14 @@ TEST_CASE("every family of /metrics stands once, with its samples together") {
   const auto log = [](LogLevel, std::string_view) {};
   PeerTransport data(loop, "", log), link(loop, "", log);
   ClientServer clients(loop, *node.node, &stats, {});
-  const std::string page = metrics_page({node.node.get(), &clients, &data, &link, &loop, &stats, 0});
+  AdminSources sources;
+  sources.node = node.node.get();
+  sources.clients = &clients;
+  sources.data_net = &data;
+  sources.link_net = &link;
+  sources.loop = &loop;
+  sources.stats = &stats;
+  const std::string page = metrics_page(sources, host_facts("/"));
 
   const std::regex help("# HELP (cairn_[a-z0-9_]+) (.+)");
   const std::regex type("# TYPE (cairn_[a-z0-9_]+) (counter|gauge|histogram)");
