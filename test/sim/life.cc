@@ -300,6 +300,7 @@ class Life {
       machine->before_end = nullptr;
       machine->session_output = nullptr;
     }
+    world_.forget_events();
     machines_.clear();
   }
 

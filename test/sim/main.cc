@@ -85,6 +85,9 @@ void print_violation(const char* name, const sim::LifeReport& report, const Argu
   std::fflush(out);
 }
 
+// Of a life that has reported its violations. Sanitizers end a process with 1 or 66.
+constexpr int kViolationExit = 10;
+
 // One worker process: its share of the seeds, results as lines on `out`.
 void work(const char* name, const Arguments& a, unsigned worker, double deadline, FILE* out) {
   for (uint64_t seed = a.first + worker; seed <= a.last; seed += a.jobs) {
@@ -94,10 +97,11 @@ void work(const char* name, const Arguments& a, unsigned worker, double deadline
     if (child != 0) {
       int status = 0;
       waitpid(child, &status, 0);
-      if (status != 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 1)) {
+      if (status != 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == kViolationExit)) {
         sim::LifeReport report;
         report.seed = seed;
-        report.violations.push_back("an assertion failed (wait status " + std::to_string(status) + ")");
+        report.violations.push_back("an assertion or a sanitizer ended it (wait status " + std::to_string(status) +
+                                    ")");
         print_violation(name, report, a, out);
         std::fprintf(out, "end %llu 0 0 0 0 1\n", static_cast<unsigned long long>(seed));
         std::fflush(out);
@@ -119,7 +123,7 @@ void work(const char* name, const Arguments& a, unsigned worker, double deadline
       std::fprintf(out, "fault %llu %s\n", static_cast<unsigned long long>(count), kind.c_str());
     }
     std::fflush(out);
-    _exit(report.violations.empty() ? 0 : 1);
+    _exit(report.violations.empty() ? 0 : kViolationExit);
   }
 }
 

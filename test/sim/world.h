@@ -41,6 +41,8 @@ class World {
     return true;
   }
   uint64_t events() const { return ran_; }
+  // Destroys what was to happen, as long as what it refers to is there.
+  void forget_events() { events_ = {}; }
   // What happened, in order: two runs of one seed must agree.
   void trace(std::string_view what, uint64_t a = 0, uint64_t b = 0) {
     hash_ = hash64(what, hash_ ^ (now_ * 0x9E3779B97F4A7C15ull) ^ (a << 32) ^ b);
