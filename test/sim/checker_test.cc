@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <chrono>
 #include <map>
 
 #include "base/random.h"
@@ -242,9 +241,8 @@ TEST_CASE("small histories, valid or with one result changed, are judged as the 
   CHECK(bad > 500);
 }
 
-TEST_CASE("thousands of operations on one key are judged quickly, good or bad") {
+TEST_CASE("thousands of operations on one key are judged in few steps, good or bad") {
   SeededRandom random(3);
-  const auto begin = std::chrono::steady_clock::now();
   const auto good = check_linearizable(valid_history(random, 8000, 1, 4, 0.01));
   CHECK(good.verdict == kGood);
   auto history = valid_history(random, 5000, 1, 4, 0.001);
@@ -256,9 +254,8 @@ TEST_CASE("thousands of operations on one key are judged quickly, good or bad") 
   }
   const auto bad = check_linearizable(history);
   CHECK(bad.verdict == kBad);
-  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
-  INFO("steps " << good.steps << " and " << bad.steps << ", " << took.count() << " ms");
-  CHECK(took.count() < 10000);
+  INFO("steps " << good.steps << " and " << bad.steps);
+  CHECK(good.steps + bad.steps < 100'000);  // a search that goes astray takes millions
 }
 
 TEST_CASE("acknowledged writes: the final value must be left by something not certainly overwritten") {
