@@ -90,7 +90,7 @@ int print(const Result<std::string>& text) {
 int run_cli(int argc, char** argv) {
   CLI::App app{"Cairn: the Redis API with a replicated, durable, larger-than-memory store"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version", std::string(kVersion));
   std::string file;
 
   CLI::App* start = app.add_subcommand("start", "run one node in the foreground");
