@@ -54,13 +54,13 @@ Settings environment() {
   return variables;
 }
 
-Result<config::NodeConfig> load(const std::string& file, const Settings& settings) {
-  return config::load({file, settings, environment()});
+config::LoadRequest request(const std::string& file, const Settings& settings) {
+  return {file.empty() ? file : std::filesystem::absolute(file).string(), settings, environment()};
 }
 
 // Exit code 0: ready (or alive). 1: not, and standard output says why.
 int run_health(const std::string& file, const Settings& settings, bool alive) {
-  const auto config = load(file, settings);
+  const auto config = config::load(request(file, settings));
   if (!config) {
     std::fprintf(stderr, "cairnd: %s\n", config.error().message.c_str());
     return kExitConfiguration;
@@ -115,8 +115,12 @@ int run_cli(int argc, char** argv) {
   CLI::App* configuration = app.add_subcommand("config", "look at a configuration");
   configuration->require_subcommand(1);
   CLI::App* check = configuration->add_subcommand("check", "validate a file; exit code 2 if it is wrong");
-  check->add_option("--config,config", file, "YAML file")->required();
-  check->allow_extras();
+  CLI::App* show = configuration->add_subcommand("show", "print every value and where it comes from");
+  for (CLI::App* sub : {check, show}) {
+    sub->add_option("--config,config", file, "YAML file")->required();
+    sub->allow_extras();
+  }
+  CLI::App* schema = configuration->add_subcommand("schema", "print the JSON Schema of the file, for editors");
 
   CLI::App* health = app.add_subcommand("health", "ask the running node of a configuration whether it is ready");
   bool alive = false;
@@ -154,24 +158,27 @@ int run_cli(int argc, char** argv) {
         return kExitConfiguration;
       }
     }
-    const auto config = load(file, settings);
+    const config::LoadRequest loaded_from = request(file, settings);
+    const auto config = config::load(loaded_from);
     if (!config) {
       std::fprintf(stderr, "cairnd: %s\n", config.error().message.c_str());
       return kExitConfiguration;
     }
-    return run_daemon(*config, flags);
+    return run_daemon(*config, loaded_from, flags);
   }
   if (demo->parsed()) {
     if (!parse_settings(demo->remaining(), demo_options.settings)) return kExitConfiguration;
     return run_demo(demo_options);
   }
-  if (check->parsed()) {
-    if (!parse_settings(check->remaining(), settings)) return kExitConfiguration;
-    const auto config = load(file, settings);
+  if (schema->parsed()) return print(config::json_schema());
+  if (check->parsed() || show->parsed()) {
+    if (!parse_settings((check->parsed() ? check : show)->remaining(), settings)) return kExitConfiguration;
+    const auto config = config::load(request(file, settings));
     if (!config) {
       std::fprintf(stderr, "%s\n", config.error().message.c_str());
       return kExitConfiguration;
     }
+    if (show->parsed()) return print(config::show(*config));
     std::printf("%s is valid\n", file.c_str());
     return kExitClean;
   }

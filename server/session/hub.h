@@ -76,7 +76,6 @@ class SessionHub {
   SlowLog slow_log;
   LatencyMonitor latency;
   ClientLimitMetrics limits;
-  uint64_t peak_memory = 0;  // largest resident memory seen, bytes; kept by whoever measures it
   // Set by the node. Null in tests that need none of them: then a pause ends when somebody asks.
   std::function<void(Duration, Task)> run_after;
   std::function<void(uint64_t session)> output_ready;
