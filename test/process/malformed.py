@@ -67,7 +67,7 @@ def _corpus():
                  ("EXPIRE", "a", "9223372036854775807"), ("INCRBY", "a", "x"), ("INCRBY", "a", "9223372036854775808"), ("INCRBY", "a", "1.5"),
                  ("INCRBY", "a", " 1"), ("INCRBYFLOAT", "a", "x"), ("INCRBYFLOAT", "a", "nan"), ("DECRBY", "a", "-9223372036854775808"),
                  ("SETRANGE", "a", "-1", "b"), ("SETRANGE", "a", "x", "b"), ("SETRANGE", "a", "536870912", "b"), ("GETRANGE", "a", "x", "1"),
-                 ("SETBIT", "a", "-1", "1"), ("SETBIT", "a", "0", "2"), ("SETBIT", "a", "4294967296", "1"), ("SETBIT", "a", "268435456", "1"), ("GETBIT", "a", "x"), ("BITCOUNT", "a", "1"),
+                 ("SETBIT", "a", "-1", "1"), ("SETBIT", "a", "0", "2"), ("SETBIT", "a", "4294967296", "1"), ("SETBIT", "big", "268435456", "1"), ("GETBIT", "a", "x"), ("BITCOUNT", "a", "1"),
                  ("BITCOUNT", "a", "0", "1", "nosuch"), ("BITPOS", "a", "2"), ("BITPOS", "a", "1", "x"), ("BITOP", "NOT", "a", "a", "a"),
                  ("BITOP", "nosuch", "a", "a"), ("BITFIELD", "a", "GET", "u65", "0"), ("BITFIELD", "a", "GET", "i8", "x"), ("BITFIELD", "a", "nosuch"),
                  ("BITFIELD", "a", "SET", "i8", "0", "x"), ("HSET", "h", "a"), ("HSET", "h", "a", "b", "c"), ("HINCRBY", "h", "f", "x"),

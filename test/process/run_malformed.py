@@ -13,7 +13,7 @@ from run_bad_input import healthy, single_ready
 # What is answered in other words, with a reason: (name, Cairn's answer). docs/commands.md says so too.
 DIFFERENT = {
     # Strings are at most 32 MiB, and so are the offsets of their bits.
-    "arguments ('SETBIT', 'a', '268435456', '1')": b"-ERR bit offset is not an integer or out of range\r\n",
+    "arguments ('SETBIT', 'big', '268435456', '1')": b"-ERR bit offset is not an integer or out of range\r\n",
     # A command has at most 1,048,576 arguments, and an inline one 64 KiB even if it arrives whole.
     "count b'1048577'": b"-ERR Protocol error: invalid multibulk length\r\n",
     "inline too long with an end": b"-ERR Protocol error: too big inline request\r\n",
