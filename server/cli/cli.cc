@@ -10,6 +10,7 @@
 #include "config/node_config.h"
 #include "server/cli/demo.h"
 #include "server/cli/http_status.h"
+#include "server/commands/command_info.h"
 #include "server/runtime/daemon.h"
 #include "storage/io/real_file_system.h"
 #include "storage/log/shared_log.h"
@@ -135,6 +136,7 @@ int run_cli(int argc, char** argv) {
   CLI::App* dump_log = dump->add_subcommand("log", "a segment of the log");
   CLI::App* dump_sst = dump->add_subcommand("sst", "an SSTable");
   CLI::App* dump_manifest = dump->add_subcommand("manifest", "a manifest");
+  CLI::App* dump_commands = dump->add_subcommand("commands", "the table of commands, as Markdown");
   for (CLI::App* sub : {dump_log, dump_sst, dump_manifest}) sub->add_option("file", path)->required();
   dump_sst->add_flag("--rows", rows, "every row, not only the properties");
 
@@ -187,6 +189,7 @@ int run_cli(int argc, char** argv) {
     return run_health(file, settings, alive);
   }
   if (dump->parsed()) {
+    if (dump_commands->parsed()) return print(compatibility_page());
     const auto fs = storage::make_real_file_system();
     if (dump_log->parsed()) return print(storage::dump_log_segment(*fs, path));
     if (dump_sst->parsed()) return print(storage::dump_sstable(*fs, path, rows));

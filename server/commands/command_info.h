@@ -25,6 +25,8 @@ void answer_command(std::string_view subcommand, Argv argv, RespWriter& reply);
 // ACL CAT: the names of all categories, and the commands of one in lower case; nullopt: no such category.
 std::vector<std::string_view> acl_categories();
 std::optional<std::vector<std::string>> commands_of_category(std::string_view category);
+// docs/compatibility.md: every command and subcommand of the table, as Markdown.
+std::string compatibility_page();
 // CLIENT HELP and the like.
 void answer_help(const CommandSpec& spec, RespWriter& reply);
 

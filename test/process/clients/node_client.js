@@ -18,7 +18,8 @@ async function connect() {
   const redis = require(path + '/redis');
   const client = mode === 'cluster'
       ? redis.createCluster({rootNodes: ports.map(p => ({url: 'redis://127.0.0.1:' + p})),
-                             defaults: {disableOfflineQueue: true, socket: {connectTimeout: 1000, reconnectStrategy: false}}})
+                             topologyRefreshOnReconnectionAttemptStrategy: 500,
+                             defaults: {socket: {connectTimeout: 1000, reconnectStrategy: 50}}})
       : redis.createClient({url: 'redis://127.0.0.1:' + ports[0], socket: {reconnectStrategy: 50}});
   client.on('error', () => {});
   await client.connect();

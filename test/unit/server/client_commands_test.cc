@@ -1,7 +1,10 @@
 // CLIENT KILL, PAUSE, REPLY and the rest about connections; accounting: SLOWLOG, LATENCY, INFO's statistics.
 #include <catch2/catch.hpp>
 
-#include "server/resp/reply_parser.h"
+#include <fstream>
+#include <sstream>
+
+#include "server/commands/command_info.h"
 #include "test/support/session_harness.h"
 
 using namespace cairn;
@@ -288,4 +291,11 @@ TEST_CASE("COMMAND GETKEYSANDFLAGS") {
   CHECK(ask({"RENAME", "a", "b"}) == "*2\r\n" + one("a", {"RW", "access", "delete"}) + one("b", {"OW", "update"}));
   CHECK(ask({"MSET", "a", "1", "b", "2"}) == "*2\r\n" + one("a", {"OW", "update"}) + one("b", {"OW", "update"}));
   CHECK(ask({"PING", "x"}) == err("The command has no key arguments"));
+}
+
+TEST_CASE("docs/compatibility.md is what the command table says") {
+  std::stringstream text;
+  text << std::ifstream(CAIRN_TEST_DATA "/../../docs/compatibility.md").rdbuf();
+  INFO("cairnd dump commands > docs/compatibility.md mends it");
+  CHECK(text.str() == compatibility_page());
 }
