@@ -11,7 +11,8 @@ std::string_view where(CommandPlace place) {
     case CommandPlace::kConnection: return "this node";
     case CommandPlace::kRange: return "leader, keys of one slot";
     case CommandPlace::kScatter: return "leaders, keys of any slots";
-    case CommandPlace::kEverywhere: return "leaders of all ranges";
+    case CommandPlace::kEverywhere:
+    case CommandPlace::kWalk: return "leaders of all ranges";
   }
   return "";
 }

@@ -126,6 +126,10 @@ def cli_modes(workspace):
     many = "".join("*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$1\r\nx\r\n" % (len("pipe%d" % i), "pipe%d" % i) for i in range(5000))
     code, output = run("redis-cli", "-p", port, "--pipe", text=many)
     expect(code == 0 and "errors: 0, replies: 5000" in output, "--pipe: %s" % output)
+    code, output = run("redis-cli", "-p", port, "--bigkeys")
+    expect(code == 0 and "5000 strings with 5000 bytes" in output, "--bigkeys: %s" % output[-600:])
+    code, output = run("redis-cli", "-p", port, "--memkeys", "--memkeys-samples", "0")
+    expect(code == 0 and "5000 strings with" in output, "--memkeys: %s" % output[-600:])
     stat = subprocess.Popen(["redis-cli", "-p", port, "--stat", "-i", "0.1"], stdout=subprocess.PIPE, text=True)
     try:
         head = [stat.stdout.readline() for _ in range(4)]

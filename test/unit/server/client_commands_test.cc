@@ -299,3 +299,24 @@ TEST_CASE("docs/compatibility.md is what the command table says") {
   INFO("cairnd dump commands > docs/compatibility.md mends it");
   CHECK(text.str() == compatibility_page());
 }
+
+TEST_CASE("transactions: what cannot be part of one, and pauses that hold EXEC back") {
+  SessionHarness h;
+  for (const std::vector<std::string>& argv : std::vector<std::vector<std::string>>{
+           {"MEMORY", "USAGE", "a"}, {"CLUSTER", "COUNTKEYSINSLOT", "1"}, {"CLIENT", "REPLY", "OFF"}}) {
+    CHECK(h({"MULTI"}) == kOk);
+    CHECK(h(argv) == err(argv[0] + " " + argv[1] + " cannot be part of a transaction"));
+    CHECK(h({"EXEC"}).starts_with("-EXECABORT"));
+  }
+  CHECK(h({"MULTI"}) == kOk);
+  CHECK(h({"SET", "a", "1"}) == "+QUEUED\r\n");
+  CHECK(h({"CLIENT", "ID"}) == "+QUEUED\r\n");
+  Other a(h, 50, "10.0.0.1:1");
+  CHECK(a({"CLIENT", "PAUSE", "1000", "WRITE"}) == kOk);
+  CHECK(h({"EXEC"}).empty());
+  CHECK(h.session->postponed());
+  CHECK(a({"CLIENT", "UNPAUSE"}) == kOk);
+  h.hand_over_all();
+  CHECK(h.take().find(":42\r\n") != std::string::npos);
+  CHECK(a({"GET", "a"}) == bulk("1"));
+}
