@@ -13,78 +13,6 @@ namespace {
 
 constexpr std::string_view kDefault = "default";  // the origin of a value that nobody has set
 
-using C = NodeConfig;
-#define TEXT(member) \
-  [](C& c, std::string v) { c.member = std::move(v); }, nullptr, [](const C& c) { return c.member; }, nullptr
-#define NUMBER(member) \
-  nullptr, [](C& c, uint64_t v) { c.member = v; }, nullptr, [](const C& c) -> uint64_t { return c.member; }
-
-constexpr KeySpec kKeys[] = {
-    {"admin.advertise", KeyKind::kAddress, "HOST:PORT",
-     "admin address other nodes and people use; default: admin.listen", TEXT(admin_advertise)},
-    {"admin.hosts", KeyKind::kText, "names",
-     "names by which the admin API is reached, beside localhost, addresses and the host of admin.advertise",
-     TEXT(admin_hosts)},
-    {"admin.listen", KeyKind::kAddress, "HOST:PORT", "where the admin HTTP API listens", TEXT(admin_listen)},
-    {"admin.token", KeyKind::kSecret, "16 characters or more",
-     "bearer token of the admin API; needed by all but /, /livez and /readyz", TEXT(admin_token)},
-    {"client.advertise", KeyKind::kAddress, "HOST:PORT",
-     "client address given out in CLUSTER SLOTS and MOVED; default: client.listen", TEXT(client_advertise)},
-    {"client.listen", KeyKind::kAddress, "HOST:PORT", "where Redis clients connect", TEXT(client_listen)},
-    {"client.max", KeyKind::kCount, "[1, 1000000]", "client connections; more are refused with an error",
-     NUMBER(client_max), 1, 1'000'000},
-    {"cluster.ranges", KeyKind::kCount, "[1, 16384]",
-     "ranges of the default keyspace; used once, when the cluster is created", NUMBER(cluster_ranges), 1, 16384},
-    {"cluster.redirect", KeyKind::kChoice, "auto | always | never",
-     "who is sent MOVED: clients that asked for the slot map, everybody, nobody", TEXT(cluster_redirect)},
-    {"cluster.replication_factor", KeyKind::kCount, "[1, 7]",
-     "replicas of a range, at most the nodes there are; used once, when the cluster is created",
-     NUMBER(cluster_replication_factor), 1, 7},
-    {"cluster.sharding", KeyKind::kChoice, "hash | whole",
-     "whole: one range, any command on any keys; used once, when the cluster is created", TEXT(cluster_sharding)},
-    {"cluster.wait_for_leader", KeyKind::kDuration, "[0, 1h]",
-     "how long a command that was certainly not applied waits for a leader", NUMBER(cluster_wait_for_leader), 0,
-     3600 * kSecond},
-    {"data_dir", KeyKind::kText, "a directory", "where this node keeps its data; required", TEXT(data_dir)},
-    {"insecure", KeyKind::kBool, "true | false", "allows a binding beyond loopback without requirepass and peer.secret",
-     NUMBER(insecure), 0, 1},
-    {"limits.command_bytes", KeyKind::kBytes, "[64KiB, 64MiB]",
-     "largest command; a larger one is answered with an error", NUMBER(limits_command_bytes), 64u << 10, 64u << 20},
-    {"log.file", KeyKind::kText, "a file", "where log lines go; default: standard error", TEXT(log_file)},
-    {"log.level", KeyKind::kChoice, "debug | info | warn | error", "least severe log line that is written",
-     TEXT(log_level)},
-    {"log.writer", KeyKind::kChoice, "uring | inline | thread",
-     "who writes the log to disk: the kernel (io_uring; inline where that is forbidden), the range loop itself, or a "
-     "thread",
-     TEXT(log_writer)},
-    {"peer.advertise", KeyKind::kAddress, "HOST:PORT", "peer address other nodes use; default: peer.listen",
-     TEXT(peer_advertise)},
-    {"peer.listen", KeyKind::kAddress, "HOST:PORT", "where other nodes connect", TEXT(peer_listen)},
-    {"peer.secret", KeyKind::kSecret, "text", "shared by all nodes; connections without it are refused",
-     TEXT(peer_secret)},
-    {"requirepass", KeyKind::kSecret, "text", "password of Redis clients (AUTH)", TEXT(requirepass)},
-    {"runtime.background_threads", KeyKind::kCount, "[1, 64]", "threads for flushes, compactions and row fetches",
-     NUMBER(runtime_background_threads), 1, 64},
-    {"runtime.spin", KeyKind::kDuration, "[0, 1ms]", "how long an idle event loop looks for work before it blocks",
-     NUMBER(runtime_spin), 0, kMillisecond},
-    {"storage.block_cache_bytes", KeyKind::kBytes, "[1MiB, 1TiB]", "memory for blocks read from SSTables",
-     NUMBER(storage_block_cache_bytes), 1u << 20, 1ull << 40},
-    {"storage.log_budget_bytes", KeyKind::kBytes, "[32MiB, 1TiB]",
-     "log size above which tablets that keep old segments are flushed", NUMBER(storage_log_budget_bytes), 32u << 20,
-     1ull << 40},
-    {"storage.memtable_budget_bytes", KeyKind::kBytes, "[1MiB, 1TiB]",
-     "memory for the memtables of all ranges together", NUMBER(storage_memtable_budget_bytes), 1u << 20, 1ull << 40},
-    {"storage.memtable_bytes", KeyKind::kBytes, "[64KiB, 4GiB]", "size at which a range's memtable is flushed",
-     NUMBER(storage_memtable_bytes), 64u << 10, 4ull << 30},
-};
-#undef TEXT
-#undef NUMBER
-
-const KeySpec* find_key(std::string_view name) {
-  const auto found = std::find_if(std::begin(kKeys), std::end(kKeys), [&](const KeySpec& k) { return k.name == name; });
-  return found == std::end(kKeys) ? nullptr : found;
-}
-
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -107,7 +35,7 @@ Error invalid(const std::string& where, const std::string& what) {
 Error unknown_key(const std::string& where, const std::string& name) {
   std::string_view nearest;
   size_t best = ~size_t{0};
-  for (const KeySpec& key : kKeys) {
+  for (const KeySpec& key : key_specs()) {
     const size_t distance = edit_distance(name, key.name);
     if (distance < best) {
       best = distance;
@@ -170,7 +98,7 @@ Result<void> walk(NodeConfig& config, const YAML::Node& node, const std::string&
     if (!item.first.IsScalar()) return invalid(where, "a key must be plain text");
     const std::string name = prefix.empty() ? item.first.Scalar() : prefix + "." + item.first.Scalar();
     if (item.second.IsMap()) {
-      const bool group = std::any_of(std::begin(kKeys), std::end(kKeys),
+      const bool group = std::any_of(key_specs().begin(), key_specs().end(),
                                      [&](const KeySpec& k) { return k.name.starts_with(name + "."); });
       if (!group) return unknown_key(where, name);
       CAIRN_TRY_VOID(walk(config, item.second, name, file));
@@ -225,7 +153,17 @@ std::string environment_name(std::string_view key) {
 
 }  // namespace
 
-std::span<const KeySpec> key_specs() { return kKeys; }
+const KeySpec* find_key(std::string_view name) {
+  const auto keys = key_specs();
+  const auto found = std::find_if(keys.begin(), keys.end(), [&](const KeySpec& k) { return k.name == name; });
+  return found == keys.end() ? nullptr : &*found;
+}
+
+Result<void> set_key(NodeConfig& config, std::string_view name, const std::string& value, const std::string& origin) {
+  const KeySpec* key = find_key(name);
+  if (key == nullptr) return unknown_key(origin, std::string(name));
+  return set(config, *key, value, origin);
+}
 
 bool is_address(std::string_view text) {
   const size_t colon = text.rfind(':');
@@ -330,21 +268,21 @@ Result<void> validate(const NodeConfig& config) {
 
 Result<NodeConfig> load(const LoadRequest& request) {
   NodeConfig config;
-  for (const KeySpec& key : kKeys) config.origins[std::string(key.name)] = kDefault;
+  for (const KeySpec& key : key_specs()) config.origins[std::string(key.name)] = kDefault;
   if (!request.file.empty()) CAIRN_TRY_VOID(load_file(config, request.file));
   for (const auto& [name, value] : request.environment) {
     if (!name.starts_with("CAIRN_")) continue;
-    const auto key = std::find_if(std::begin(kKeys), std::end(kKeys),
+    const auto key = std::find_if(key_specs().begin(), key_specs().end(),
                                   [&](const KeySpec& k) { return environment_name(k.name) == name; });
-    const auto secret = std::find_if(std::begin(kKeys), std::end(kKeys), [&](const KeySpec& k) {
+    const auto secret = std::find_if(key_specs().begin(), key_specs().end(), [&](const KeySpec& k) {
       return k.kind == KeyKind::kSecret && environment_name(k.name) + "_FILE" == name;
     });
-    if (secret != std::end(kKeys)) {
+    if (secret != key_specs().end()) {
       CAIRN_TRY(const std::string content, read_secret("environment " + name, value));
       CAIRN_TRY_VOID(set(config, *secret, content, "environment " + name));
       continue;
     }
-    if (key == std::end(kKeys)) continue;  // CAIRN_SEED and the like are not ours to judge
+    if (key == key_specs().end()) continue;  // CAIRN_SEED and the like are not ours to judge
     CAIRN_TRY_VOID(set(config, *key, value, "environment " + name));
   }
   for (const auto& [name, value] : request.flags) {

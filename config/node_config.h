@@ -13,11 +13,20 @@
 
 namespace cairn::config {
 
+inline constexpr std::string_view kRuntime = "runtime";  // the origin of a value that was changed in a running node
+
 struct NodeConfig {
   std::string data_dir;
   std::string client_listen = "127.0.0.1:6379";
   std::string client_advertise;  // empty: as listen
   uint64_t client_max = 10'000;
+  Duration client_idle_timeout = 0;
+  Duration client_login_timeout = 60 * kSecond;
+  uint64_t client_output_hard_bytes = 256ull << 20;
+  uint64_t client_output_soft_bytes = 64ull << 20;
+  Duration client_output_soft_time = 60 * kSecond;
+  uint64_t client_query_buffer_bytes = 64ull << 20;
+  Duration client_tcp_keepalive = 300 * kSecond;
   std::string peer_listen = "127.0.0.1:7379";
   std::string peer_advertise;
   std::string peer_secret;
@@ -40,10 +49,15 @@ struct NodeConfig {
   uint64_t storage_block_cache_bytes = 64ull << 20;
   uint64_t storage_log_budget_bytes = 512ull << 20;
   uint64_t limits_command_bytes = 8ull << 20;
+  Duration latency_threshold = 0;
+  bool latency_tracking = true;
+  uint64_t slowlog_max_len = 128;
+  Duration slowlog_slower_than = 10 * kMillisecond;
   Duration runtime_spin = 50 * kMicrosecond;
   uint64_t runtime_background_threads = 2;
 
-  // Key -> where the value came from: "default", "FILE:LINE", "environment CAIRN_...", "flag --...".
+  // Key -> where the value came from: "default", "FILE:LINE", "environment CAIRN_...", "flag --...",
+  // "runtime".
   std::map<std::string, std::string> origins;
 };
 
@@ -61,8 +75,13 @@ struct KeySpec {
   std::string (*text_of)(const NodeConfig&);
   uint64_t (*number_of)(const NodeConfig&);
   uint64_t low = 0, high = ~uint64_t{0};  // of number
+  bool reload = false;                    // may change while the node runs
 };
-std::span<const KeySpec> key_specs();
+std::span<const KeySpec> key_specs();            // sorted by name
+const KeySpec* find_key(std::string_view name);  // null: unknown
+inline bool is_text(KeyKind kind) {
+  return kind == KeyKind::kText || kind == KeyKind::kSecret || kind == KeyKind::kAddress || kind == KeyKind::kChoice;
+}
 
 struct LoadRequest {
   std::string file;                                              // empty: none
@@ -75,6 +94,21 @@ struct LoadRequest {
 Result<NodeConfig> load(const LoadRequest& request);
 // Rules over several keys: protected bindings, addresses. Part of load().
 Result<void> validate(const NodeConfig& config);
+
+// Sets one key. Errors as those of load(). `origin` is where the value comes from.
+Result<void> set_key(NodeConfig& config, std::string_view name, const std::string& value, const std::string& origin);
+// The value as a file would have it: "8MiB", "5s", "true". load() reads it back to the same.
+std::string value_text(const NodeConfig& config, const KeySpec& key);
+// The same for people: secrets are "(set)" or empty.
+std::string shown_value(const NodeConfig& config, const KeySpec& key);
+// Every key with its value and its origin, a line each.
+std::string show(const NodeConfig& config);
+// JSON Schema (2020-12) of the file, for editors. Ends with a line end.
+std::string json_schema();
+// `text`, a configuration file, with the values whose origin is kRuntime: they replace those of their lines, or are
+// added to their group; comments, order and everything else stay. Reads lines, not YAML: what it returns for a file in
+// flow style or with values of several lines may be wrong, so the caller loads it and compares.
+std::string rewritten(const std::string& text, const NodeConfig& config);
 
 // "HOST:PORT", port 1..65535.
 bool is_address(std::string_view text);

@@ -21,7 +21,7 @@ BUILD_PACKAGES=(
 # schemas and units.
 TEST_PACKAGES=(
   catch2 clang-19 libclang-rt-19-dev clang-format
-  redis-server redis-tools strace python3 iproute2 procps util-linux curl
+  redis-server redis-tools python3-redis libhiredis-dev prometheus-redis-exporter strace python3 iproute2 procps util-linux curl
   chromium prometheus python3-jsonschema python3-yaml systemd
 )
 

@@ -10,6 +10,7 @@
 #include "config/node_config.h"
 #include "server/cli/demo.h"
 #include "server/cli/http_status.h"
+#include "server/commands/command_info.h"
 #include "server/runtime/daemon.h"
 #include "storage/io/real_file_system.h"
 #include "storage/log/shared_log.h"
@@ -54,13 +55,13 @@ Settings environment() {
   return variables;
 }
 
-Result<config::NodeConfig> load(const std::string& file, const Settings& settings) {
-  return config::load({file, settings, environment()});
+config::LoadRequest request(const std::string& file, const Settings& settings) {
+  return {file.empty() ? file : std::filesystem::absolute(file).string(), settings, environment()};
 }
 
 // Exit code 0: ready (or alive). 1: not, and standard output says why.
 int run_health(const std::string& file, const Settings& settings, bool alive) {
-  const auto config = load(file, settings);
+  const auto config = config::load(request(file, settings));
   if (!config) {
     std::fprintf(stderr, "cairnd: %s\n", config.error().message.c_str());
     return kExitConfiguration;
@@ -90,7 +91,7 @@ int print(const Result<std::string>& text) {
 int run_cli(int argc, char** argv) {
   CLI::App app{"Cairn: the Redis API with a replicated, durable, larger-than-memory store"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version", std::string(kVersion));
   std::string file;
 
   CLI::App* start = app.add_subcommand("start", "run one node in the foreground");
@@ -115,8 +116,12 @@ int run_cli(int argc, char** argv) {
   CLI::App* configuration = app.add_subcommand("config", "look at a configuration");
   configuration->require_subcommand(1);
   CLI::App* check = configuration->add_subcommand("check", "validate a file; exit code 2 if it is wrong");
-  check->add_option("--config,config", file, "YAML file")->required();
-  check->allow_extras();
+  CLI::App* show = configuration->add_subcommand("show", "print every value and where it comes from");
+  for (CLI::App* sub : {check, show}) {
+    sub->add_option("--config,config", file, "YAML file")->required();
+    sub->allow_extras();
+  }
+  CLI::App* schema = configuration->add_subcommand("schema", "print the JSON Schema of the file, for editors");
 
   CLI::App* health = app.add_subcommand("health", "ask the running node of a configuration whether it is ready");
   bool alive = false;
@@ -131,6 +136,7 @@ int run_cli(int argc, char** argv) {
   CLI::App* dump_log = dump->add_subcommand("log", "a segment of the log");
   CLI::App* dump_sst = dump->add_subcommand("sst", "an SSTable");
   CLI::App* dump_manifest = dump->add_subcommand("manifest", "a manifest");
+  CLI::App* dump_commands = dump->add_subcommand("commands", "the table of commands, as Markdown");
   for (CLI::App* sub : {dump_log, dump_sst, dump_manifest}) sub->add_option("file", path)->required();
   dump_sst->add_flag("--rows", rows, "every row, not only the properties");
 
@@ -154,24 +160,27 @@ int run_cli(int argc, char** argv) {
         return kExitConfiguration;
       }
     }
-    const auto config = load(file, settings);
+    const config::LoadRequest loaded_from = request(file, settings);
+    const auto config = config::load(loaded_from);
     if (!config) {
       std::fprintf(stderr, "cairnd: %s\n", config.error().message.c_str());
       return kExitConfiguration;
     }
-    return run_daemon(*config, flags);
+    return run_daemon(*config, loaded_from, flags);
   }
   if (demo->parsed()) {
     if (!parse_settings(demo->remaining(), demo_options.settings)) return kExitConfiguration;
     return run_demo(demo_options);
   }
-  if (check->parsed()) {
-    if (!parse_settings(check->remaining(), settings)) return kExitConfiguration;
-    const auto config = load(file, settings);
+  if (schema->parsed()) return print(config::json_schema());
+  if (check->parsed() || show->parsed()) {
+    if (!parse_settings((check->parsed() ? check : show)->remaining(), settings)) return kExitConfiguration;
+    const auto config = config::load(request(file, settings));
     if (!config) {
       std::fprintf(stderr, "%s\n", config.error().message.c_str());
       return kExitConfiguration;
     }
+    if (show->parsed()) return print(config::show(*config));
     std::printf("%s is valid\n", file.c_str());
     return kExitClean;
   }
@@ -180,6 +189,7 @@ int run_cli(int argc, char** argv) {
     return run_health(file, settings, alive);
   }
   if (dump->parsed()) {
+    if (dump_commands->parsed()) return print(compatibility_page());
     const auto fs = storage::make_real_file_system();
     if (dump_log->parsed()) return print(storage::dump_log_segment(*fs, path));
     if (dump_sst->parsed()) return print(storage::dump_sstable(*fs, path, rows));

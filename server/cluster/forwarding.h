@@ -47,6 +47,7 @@ class ForwardingHost {
 class Forwarding {
  public:
   Forwarding(ForwardingHost& host, Duration wait_for_leader) : host_(host), wait_for_leader_(wait_for_leader) {}
+  void set_wait_for_leader(Duration wait) { wait_for_leader_ = wait; }
 
   // True if commands of this connection for this range are under way or waiting: a new one has to queue behind them.
   bool busy(uint64_t session, RangeId range) const {
@@ -95,7 +96,7 @@ class Forwarding {
   void expire_unrouted();
 
   ForwardingHost& host_;
-  const Duration wait_for_leader_;
+  Duration wait_for_leader_;
   std::map<Key, Stream> streams_;
   std::map<uint64_t, std::deque<Item>> unrouted_;
   std::map<uint64_t, Key> requests_;

@@ -18,7 +18,16 @@ Node::Node(NodeEnvironment env, NodeOptions options)
     : env_(std::move(env)),
       options_(std::move(options)),
       forwarding_(static_cast<ForwardingHost&>(*this), options_.wait_for_leader),
+      hub_(options_.parameters),
       alive_(std::make_shared<bool>(true)) {
+  hub_.output_ready = env_.session_output;
+  hub_.run_after = [this](Duration delay, Task task) {
+    env_.loop->run_after(delay, [this, alive = alive_, task = std::move(task)]() mutable {
+      if (!*alive || stopped_) return;
+      task();
+      end_turn();
+    });
+  };
   snapshots_ = std::make_unique<Snapshots>(static_cast<SnapshotHost&>(*this), env_, options_);
 }
 
@@ -192,9 +201,9 @@ void Node::send_bulk(NodeId to, std::string frame) {
 void Node::deliver(const ReplyTarget& target, std::string_view reply) {
   switch (target.kind) {
     case ReplyTarget::Kind::kSession: {
-      const auto found = sessions_.find(target.id);
-      if (found == sessions_.end()) return;  // the client is gone
-      found->second->deliver(target.sequence, reply);
+      Session* session = hub_.find(target.id);
+      if (session == nullptr) return;  // the client is gone
+      session->deliver(target.sequence, reply);
       env_.session_output(target.id);
       return;
     }
@@ -313,6 +322,7 @@ void Node::on_liveness(const PeerReport& report) {
     snapshots_->peer_lost(report.node);
   } else if (!before.reachable && now.reachable) {
     note(LogLevel::kInfo, fmt::format("node {} is reachable", report.node.value));
+    reachable_since_ms_[report.node] = env_.clock->wall_ms();
   }
   end_turn();
 }
@@ -616,10 +626,15 @@ void Node::probe(std::function<void(std::string)> done) {
 
 // ---- sessions ----
 
-void Node::add_session(Session& session) { sessions_.emplace(session.id(), &session); }
+void Node::set_wait_for_leader(Duration wait) {
+  options_.wait_for_leader = wait;
+  forwarding_.set_wait_for_leader(wait);
+}
+
+void Node::add_session(Session& session) { hub_.add(session); }
 
 void Node::remove_session(uint64_t id) {
-  sessions_.erase(id);
+  hub_.remove(id);
   forwarding_.session_closed(id);
 }
 

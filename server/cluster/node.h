@@ -25,6 +25,7 @@
 #include "server/cluster/transport.h"
 #include "server/replica/replica.h"
 #include "server/session/command_sink.h"
+#include "server/session/hub.h"
 
 namespace cairn::server {
 
@@ -107,7 +108,7 @@ class Node final : public CommandSink,
   bool has_room() const override;
   bool has_memory() const override { return store_->has_memory(); }
   size_t forwarding_waiting() const { return forwarding_.waiting(); }
-  size_t session_count() const { return sessions_.size(); }
+  size_t session_count() const { return hub_.sessions().size(); }
   std::string node_hex(NodeId node) const;
 
   // TransportEvents of the data transport
@@ -126,9 +127,13 @@ class Node final : public CommandSink,
   Instant now() const override { return env_.clock->now(); }
   uint64_t wall_us() const override { return env_.clock->wall_ms() * 1000; }
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> info_sections() const override;
-  const std::map<std::string, std::string>& config_parameters() const override { return options_.parameters; }
+  SessionHub& hub() override { return hub_; }
+  const SessionHub& hub() const { return hub_; }
   std::string_view requirepass() const override { return options_.requirepass; }
-  std::vector<std::string> client_lines() const override;
+  // What may change while the node runs.
+  void set_requirepass(std::string password) { options_.requirepass = std::move(password); }
+  void set_redirect(RedirectMode mode) { options_.redirect = mode; }
+  void set_wait_for_leader(Duration wait);  // of commands that begin to wait from now on
   // Fields of INFO that only the shell knows (memory, cpu, connections); by section.
   std::function<void(std::map<std::string, std::vector<std::pair<std::string, std::string>>>&)> extend_info;
 
@@ -167,7 +172,7 @@ class Node final : public CommandSink,
 
   // KeyspaceWalkHost
   void ask_range(Argv argv, uint16_t slot, std::function<void(std::string_view)> done) override;
-  bool wanted(uint64_t walk) const override { return sessions_.contains(walk); }
+  bool wanted(uint64_t walk) const override { return hub_.sessions().contains(walk); }
 
   // LivenessView
   const consensus::PeerLiveness& peer(NodeId node) const override;
@@ -246,6 +251,7 @@ class Node final : public CommandSink,
   bool addresses_accepted_ = false;  // a member has answered that they are recorded
   std::string announce_to_;          // whom the last answer named; empty: none
   std::map<NodeId, PeerReport> liveness_;
+  std::map<NodeId, uint64_t> reachable_since_ms_;  // since 1970
 
   Forwarding forwarding_;
   RefusedStreams refused_;
@@ -266,7 +272,7 @@ class Node final : public CommandSink,
   TimerId deadline_timer_ = 0;
   Instant deadline_armed_ = kNever;
 
-  std::unordered_map<uint64_t, Session*> sessions_;
+  SessionHub hub_;
   uint64_t next_session_ = 1;
   std::map<uint64_t, std::function<void(std::string_view)>> callbacks_;
   uint64_t next_callback_ = 1;

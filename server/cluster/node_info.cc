@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "base/version.h"
 #include "server/cluster/node.h"
 #include "server/session/session.h"
 #include "sharding/slot.h"
@@ -47,6 +48,9 @@ Topology Node::topology() const {
     std::tie(node.host, node.port) = split_address(record.addresses.client);
     node.bus_port = split_address(record.addresses.peer).second;
     node.connected = id == identity_.node || peer(id).reachable;
+    if (const auto since = reachable_since_ms_.find(id); since != reachable_since_ms_.end()) {
+      node.connected_ms = since->second;
+    }
     topology.nodes.push_back(std::move(node));
   }
   if (topology.nodes.empty()) {  // not a member yet: at least this node answers
@@ -131,13 +135,6 @@ std::vector<PeerView> Node::peers() const {
   return peers;
 }
 
-std::vector<std::string> Node::client_lines() const {
-  std::map<uint64_t, const Session*> ordered(sessions_.begin(), sessions_.end());
-  std::vector<std::string> lines;
-  for (const auto& [id, session] : ordered) lines.push_back(session->client_line());
-  return lines;
-}
-
 std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> Node::info_sections() const {
   using Fields = std::vector<std::pair<std::string, std::string>>;
   std::map<std::string, Fields> extra;
@@ -157,22 +154,60 @@ std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::strin
       entries += replica->tablet().stats().entries_estimate;
     }
   }
+  uint64_t client_bytes = 0, client_in_max = 0, client_out_max = 0;
+  for (const auto& [id, session] : hub_.sessions()) {
+    client_bytes += session->memory_bytes();
+    client_in_max = std::max<uint64_t>(client_in_max, session->input_bytes());
+    client_out_max = std::max<uint64_t>(client_out_max, session->pending_bytes());
+  }
   const auto port = split_address(options_.addresses.client).second;
+  const auto& limits = hub_.limits;
   std::vector<std::pair<std::string, Fields>> sections;
-  sections.push_back(fields("server", {{"redis_version", "7.0.15"},
+  sections.push_back(fields("server", {{"redis_version", std::string(kRedisVersion)},
                                        {"redis_mode", whole() ? "standalone" : "cluster"},
                                        {"arch_bits", "64"},
+                                       {"multiplexing_api", "epoll"},
                                        {"run_id", node_hex(identity_.node)},
-                                       {"tcp_port", std::to_string(port)}}));
-  sections.push_back(
-      fields("clients", {{"connected_clients", std::to_string(sessions_.size())}, {"blocked_clients", "0"}}));
+                                       {"tcp_port", std::to_string(port)},
+                                       {"server_time_usec", std::to_string(wall_us())}}));
+  sections.push_back(fields("clients", {{"connected_clients", std::to_string(hub_.sessions().size())},
+                                        {"cluster_connections", std::to_string(peers().size() - 1)},
+                                        {"client_recent_max_input_buffer", std::to_string(client_in_max)},
+                                        {"client_recent_max_output_buffer", std::to_string(client_out_max)},
+                                        {"blocked_clients", std::to_string(hub_.postponed())},
+                                        {"tracking_clients", "0"},
+                                        {"clients_in_timeout_table", "0"}}));
   sections.push_back(fields("memory", {}));
-  sections.push_back(fields(
-      "persistence",
-      {{"loading", "0"}, {"rdb_bgsave_in_progress", "0"}, {"aof_enabled", "1"}, {"aof_rewrite_in_progress", "0"}}));
+  auto& memory = sections.back().second;
+  memory.emplace_back("mem_clients_normal", std::to_string(client_bytes));
+  memory.emplace_back("mem_memtables", std::to_string(memtable_bytes()));
+  sections.push_back(fields("persistence", {{"loading", "0"},
+                                            {"async_loading", "0"},
+                                            {"rdb_changes_since_last_save", "0"},
+                                            {"rdb_bgsave_in_progress", "0"},
+                                            {"rdb_last_save_time", "0"},
+                                            {"rdb_last_bgsave_status", "ok"},
+                                            {"aof_enabled", "1"},
+                                            {"aof_rewrite_in_progress", "0"},
+                                            {"aof_rewrite_scheduled", "0"},
+                                            {"aof_last_bgrewrite_status", "ok"},
+                                            {"aof_last_write_status", has_room() ? "ok" : "err"}}));
   sections.push_back(fields("stats", {}));
-  sections.push_back(fields(
-      "replication", {{"role", "master"}, {"connected_slaves", "0"}, {"master_repl_offset", std::to_string(offset)}}));
+  auto& counters = sections.back().second;
+  counters.emplace_back("client_query_buffer_limit_disconnections", std::to_string(limits.query_buffer.get()));
+  counters.emplace_back("client_output_buffer_limit_disconnections", std::to_string(limits.output_buffer.get()));
+  counters.emplace_back("client_idle_disconnections", std::to_string(limits.idle.get()));
+  counters.emplace_back("client_login_disconnections", std::to_string(limits.login.get()));
+  sections.push_back(fields("replication", {{"role", "master"},
+                                            {"connected_slaves", "0"},
+                                            {"master_failover_state", "no-failover"},
+                                            {"master_replid", node_hex(identity_.node)},
+                                            {"master_repl_offset", std::to_string(offset)},
+                                            {"second_repl_offset", "-1"},
+                                            {"repl_backlog_active", "0"},
+                                            {"repl_backlog_size", "0"},
+                                            {"repl_backlog_first_byte_offset", "0"},
+                                            {"repl_backlog_histlen", "0"}}));
   sections.push_back(fields("cpu", {}));
   sections.push_back(fields("modules", {}));
   sections.push_back(fields("cluster", {{"cluster_enabled", whole() ? "0" : "1"}}));

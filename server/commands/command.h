@@ -71,6 +71,7 @@ enum AclCategory : uint32_t {
 // Which of the session's own commands this is (CommandPlace::kConnection).
 enum class SessionCommand : uint8_t {
   kNone,
+  kAcl,
   kAsking,
   kAuth,
   kClient,
@@ -80,12 +81,17 @@ enum class SessionCommand : uint8_t {
   kEcho,
   kHello,
   kInfo,
+  kLatency,
+  kLolwut,
+  kMemory,
+  kModule,
   kPing,
   kQuit,
   kReadonly,
   kReadwrite,
   kReset,
   kSelect,
+  kSlowlog,
   kSwapdb,
   kTime,
   kUnwatch,
@@ -123,6 +129,8 @@ struct SubcommandSpec {
   uint32_t flags = 0;
   uint32_t categories = 0;
   std::string_view tips = {};
+  std::string_view syntax = {};  // its arguments, as docs/compatibility.md shows them
+  std::string_view summary = {};
 };
 
 std::span<const CommandSpec> command_table();        // sorted by name

@@ -42,6 +42,27 @@ constexpr auto kCategoryNames = std::to_array<Named>({
     {kAclTransaction, "@transaction"},
 });
 
+constexpr std::string_view kSlotsAreAssigned = "ERR slots are assigned by the cluster itself; see /v1/ranges";
+constexpr std::string_view kNoRoles =
+    "ERR every range elects its own leader; no node is a master or replica of another";
+// What Cairn has no counterpart of, and what to do instead.
+constexpr std::pair<std::string_view, std::string_view> kClusterRefusals[] = {
+    {"ADDSLOTS", kSlotsAreAssigned},
+    {"ADDSLOTSRANGE", kSlotsAreAssigned},
+    {"BUMPEPOCH", kSlotsAreAssigned},
+    {"DELSLOTS", kSlotsAreAssigned},
+    {"DELSLOTSRANGE", kSlotsAreAssigned},
+    {"FAILOVER", kNoRoles},
+    {"FLUSHSLOTS", kSlotsAreAssigned},
+    {"FORGET", "ERR nodes are members by agreement of the cluster; see /v1/nodes"},
+    {"MEET", "ERR a node joins when it is started with --join and the peer address of a member"},
+    {"REPLICATE", kNoRoles},
+    {"RESET", kSlotsAreAssigned},
+    {"SAVECONFIG", "ERR the cluster keeps its configuration itself"},
+    {"SET-CONFIG-EPOCH", kSlotsAreAssigned},
+    {"SETSLOT", kSlotsAreAssigned},
+};
+
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) {
@@ -165,16 +186,6 @@ void write_docs(RespWriter& reply, const CommandSpec& spec) {
   reply.bulk(spec.group);
 }
 
-// "name" or "container|subcommand".
-const CommandSpec* find_full(std::string_view name, const SubcommandSpec** subcommand) {
-  const size_t bar = name.find('|');
-  const CommandSpec* spec = find_command(name.substr(0, bar));
-  *subcommand = nullptr;
-  if (spec == nullptr || bar == std::string_view::npos) return spec;
-  *subcommand = find_subcommand(spec->name, name.substr(bar + 1));
-  return *subcommand == nullptr ? nullptr : spec;
-}
-
 void answer_info(Argv names, RespWriter& reply) {
   if (names.empty()) {
     reply.array(command_table().size());
@@ -237,7 +248,19 @@ void answer_list(Argv argv, RespWriter& reply) {
   for (const std::string& name : names) reply.bulk(name);
 }
 
-void answer_getkeys(Argv command, RespWriter& reply) {
+// Flags that depend on the arguments: whether SET reads the old value, whether BITFIELD writes.
+std::string_view resolve_flags(std::string_view flags, Argv command) {
+  if (flags.find("variable_flags") == std::string_view::npos) return flags;
+  const auto has = [&](std::string_view word) {
+    return std::any_of(command.begin() + 2, command.end(),
+                       [&](std::string_view argument) { return equals_ignoring_case(argument, word); });
+  };
+  if (equals_ignoring_case(command[0], "SET")) return has("GET") ? "RW access update" : "OW update";
+  return has("SET") || has("INCRBY") ? "RW access update" : "RO access";
+}
+
+// GETKEYS, and GETKEYSANDFLAGS `with_flags`.
+void answer_getkeys(Argv command, bool with_flags, RespWriter& reply) {
   const CommandSpec* spec = find_command(command[0]);
   if (spec == nullptr) return reply.error("ERR Invalid command specified");
   if (spec->first_key == 0) return reply.error("ERR The command has no key arguments");
@@ -248,15 +271,64 @@ void answer_getkeys(Argv command, RespWriter& reply) {
       spec->last_key < 0 ? command.size() - static_cast<size_t>(-spec->last_key) : static_cast<size_t>(spec->last_key);
   const auto first = static_cast<size_t>(spec->first_key);
   const auto step = static_cast<size_t>(spec->step);
+  const auto specs = split(spec->key_flags, '|');
   reply.array((last - first) / step + 1);
-  for (size_t i = first; i <= last; i += step) reply.bulk(command[i]);
+  for (size_t i = first; i <= last; i += step) {
+    if (with_flags) reply.array(2);
+    reply.bulk(command[i]);
+    if (!with_flags) continue;
+    const auto flags = split(resolve_flags(specs[std::min((i - first) / step, specs.size() - 1)], command), ' ');
+    reply.set(flags.size());
+    for (const std::string_view flag : flags) reply.status(flag);
+  }
 }
 
 }  // namespace
 
+// "name" or "container|subcommand".
+const CommandSpec* find_full(std::string_view name, const SubcommandSpec** subcommand) {
+  const size_t bar = name.find('|');
+  const CommandSpec* spec = find_command(name.substr(0, bar));
+  *subcommand = nullptr;
+  if (spec == nullptr || bar == std::string_view::npos) return spec;
+  *subcommand = find_subcommand(spec->name, name.substr(bar + 1));
+  return *subcommand == nullptr ? nullptr : spec;
+}
+
 bool has_subcommands(const CommandSpec& spec) {
-  return spec.session == SessionCommand::kClient || spec.session == SessionCommand::kCluster ||
-         spec.session == SessionCommand::kCommand || spec.session == SessionCommand::kConfig;
+  switch (spec.session) {
+    case SessionCommand::kAcl:
+    case SessionCommand::kClient:
+    case SessionCommand::kCluster:
+    case SessionCommand::kCommand:
+    case SessionCommand::kConfig:
+    case SessionCommand::kLatency:
+    case SessionCommand::kMemory:
+    case SessionCommand::kModule:
+    case SessionCommand::kSlowlog: return true;
+    default: return false;
+  }
+}
+
+std::vector<std::string_view> acl_categories() {
+  std::vector<std::string_view> out;
+  for (const auto& [bit, name] : kCategoryNames) out.push_back(name.substr(1));
+  return out;
+}
+
+std::optional<std::vector<std::string>> commands_of_category(std::string_view category) {
+  for (const auto& [bit, name] : kCategoryNames) {
+    if (lower(category) != name.substr(1)) continue;
+    std::vector<std::string> out;
+    for (const CommandSpec& spec : command_table()) {
+      if (spec.categories & bit) out.push_back(lower(spec.name));
+      for (const SubcommandSpec* sub : subcommands_of(spec)) {
+        if (sub->categories & bit) out.push_back(full_name(spec, sub));
+      }
+    }
+    return out;
+  }
+  return std::nullopt;
 }
 
 std::string full_name(const CommandSpec& spec, const SubcommandSpec* subcommand) {
@@ -267,11 +339,8 @@ std::string full_name(const CommandSpec& spec, const SubcommandSpec* subcommand)
 
 std::string unknown_subcommand_text(const CommandSpec& spec, std::string_view subcommand) {
   if (spec.session == SessionCommand::kCluster) {
-    for (const std::string_view name : {"ADDSLOTS", "ADDSLOTSRANGE", "BUMPEPOCH", "DELSLOTS", "DELSLOTSRANGE",
-                                        "FLUSHSLOTS", "RESET", "SET-CONFIG-EPOCH", "SETSLOT"}) {
-      if (equals_ignoring_case(subcommand, name)) {
-        return "ERR slots are assigned by the cluster itself; see /v1/ranges";
-      }
+    for (const auto& [name, text] : kClusterRefusals) {
+      if (equals_ignoring_case(subcommand, name)) return std::string(text);
     }
   }
   return "ERR unknown subcommand '" + std::string(until_zero(subcommand).substr(0, 128)) + "'. Try " +
@@ -284,14 +353,18 @@ void answer_command(std::string_view subcommand, Argv argv, RespWriter& reply) {
   if (subcommand == "INFO") return answer_info(argv.subspan(2), reply);
   if (subcommand == "DOCS") return answer_docs(argv.subspan(2), reply);
   if (subcommand == "LIST") return answer_list(argv, reply);
-  if (subcommand == "GETKEYS") return answer_getkeys(argv.subspan(2), reply);
+  answer_getkeys(argv.subspan(2), subcommand == "GETKEYSANDFLAGS", reply);
 }
 
 void answer_help(const CommandSpec& spec, RespWriter& reply) {
   const auto subs = subcommands_of(spec);
-  reply.array(subs.size() + 1);
+  reply.array(2 * subs.size() + 1);
   reply.status(std::string(spec.name) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
-  for (const SubcommandSpec* sub : subs) reply.status(sub->name);
+  for (const SubcommandSpec* sub : subs) {
+    reply.status(sub->syntax.empty() ? std::string(sub->name)
+                                     : std::string(sub->name) + " " + std::string(sub->syntax));
+    reply.status("    " + std::string(sub->summary));
+  }
 }
 
 }  // namespace cairn::server

@@ -39,6 +39,17 @@ void add_clients(MetricsText& page, const AdminSources& s) {
   page.gauge("cairn_resp_connections", "Client connections.", number(s.clients->connections()));
   page.counter("cairn_resp_accepted_connections_total", "Client connections accepted.", client.accepted);
   page.counter("cairn_resp_rejected_connections_total", "Client connections refused: client.max.", client.rejected);
+  const SessionHub& hub = std::as_const(*s.node).hub();
+  for (const auto& [reason, count] :
+       {std::pair("query_buffer", &hub.limits.query_buffer), std::pair("output_buffer", &hub.limits.output_buffer),
+        std::pair("idle", &hub.limits.idle), std::pair("login", &hub.limits.login),
+        std::pair("killed", &hub.limits.killed)}) {
+    page.counter("cairn_resp_closed_connections_total", "Client connections closed by this node, by reason.", *count,
+                 fmt::format("reason=\"{}\"", reason));
+  }
+  page.gauge("cairn_resp_postponed_connections", "Client connections that wait for the end of a CLIENT PAUSE.",
+             number(hub.postponed()));
+  page.gauge("cairn_resp_slow_commands", "Commands in the slow log.", number(hub.slow_log.entries().size()));
   page.counter("cairn_resp_received_bytes_total", "Bytes from clients.", client.bytes_in);
   page.counter("cairn_resp_sent_bytes_total", "Bytes to clients.", client.bytes_out);
   const NodeMetrics& node = std::as_const(*s.node).metrics();

@@ -1,6 +1,8 @@
 #include "server/net/client_server.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +17,19 @@ using asio::ip::tcp;
 using ErrorCodeT = boost::system::error_code;
 
 namespace {
+constexpr Duration kTick = 250 * kMillisecond;
+
+void set_keepalive(int socket, Duration silence) {
+  if (silence == 0) return;
+  // Three probes in the time of one silence, as Redis does.
+  const int on = 1, idle = std::max<int>(1, static_cast<int>(silence / kSecond)), interval = std::max(1, idle / 3),
+            probes = 3;
+  ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
 std::string endpoint_text(const tcp::endpoint& endpoint) {
   return endpoint.address().is_v6() ? fmt::format("[{}]:{}", endpoint.address().to_string(), endpoint.port())
                                     : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
@@ -42,6 +57,8 @@ struct ClientServer::Connection {
   bool writing = false;   // the kernel's buffer is full: waiting for room
   bool dirty = false;
   bool closed = false;
+  Instant soft_since = 0;   // above the soft output limit since then; 0: below
+  uint64_t soft_taken = 0;  // bytes that the client took in that time
 };
 
 ClientServer::ClientServer(EventLoop& loop, Node& node, CommandStats* stats, const Options& options)
@@ -59,6 +76,7 @@ Result<void> ClientServer::listen(const std::string& address) {
   CAIRN_TRY_VOID(listen_on(acceptor_, address));
   local_address_ = address;
   accept_next();
+  tick();
   return {};
 }
 
@@ -109,8 +127,7 @@ void ClientServer::add(tcp::socket socket) {
   }
   socket.set_option(tcp::no_delay(true), error);
   socket.non_blocking(true, error);
-  const int on = 1;
-  ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  set_keepalive(socket.native_handle(), options_.keepalive);
   SessionOptions session;
   session.limits = options_.limits;
   const tcp::endpoint remote = socket.remote_endpoint(error);
@@ -204,14 +221,70 @@ void ClientServer::end_turn() {
   }
 }
 
+void ClientServer::tick() {
+  if (closed_) return;
+  const Instant now = node_.now();
+  std::vector<std::shared_ptr<Connection>> all;
+  for (const auto& [id, connection] : connections_) all.push_back(connection);
+  for (const auto& connection : all) (void)enforce(connection, now);
+  loop_.run_after(kTick, [this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) tick();
+  });
+}
+
+bool ClientServer::enforce(const std::shared_ptr<Connection>& connection, Instant now) {
+  const Session& session = connection->session;
+  ClientLimitMetrics& limits = node_.hub().limits;
+  const auto over = [&](Duration limit, Instant since) { return limit != 0 && now > since && now - since >= limit; };
+  if (connection->closed) return true;
+  Counter* reason = nullptr;
+  if (over_output_limit(*connection, now)) {
+    reason = &limits.output_buffer;
+  } else if (!session.authenticated() && over(options_.login_timeout, session.created())) {
+    reason = &limits.login;
+  } else if (session.outstanding_commands() == 0 && !session.postponed() &&
+             over(options_.idle_timeout, session.last_input())) {
+    reason = &limits.idle;
+  }
+  if (reason == nullptr) return false;
+  reason->add_owned();
+  close(connection);
+  return true;
+}
+
+bool ClientServer::over_output_limit(Connection& connection, Instant now) {
+  const uint64_t held = connection.session.output().size();
+  if (!connection.session.authenticated() && held > options_.unauthenticated_output) return true;
+  if (options_.output_hard != 0 && held > options_.output_hard) return true;
+  if (options_.output_soft == 0 || held <= options_.output_soft) {
+    connection.soft_since = 0;
+    return false;
+  }
+  if (connection.soft_since == 0) {
+    connection.soft_since = now;
+    connection.soft_taken = 0;
+  }
+  if (now - connection.soft_since < options_.output_soft_time) return false;
+  if (connection.soft_taken < options_.output_soft) return true;
+  connection.soft_since = now;
+  connection.soft_taken = 0;
+  return false;
+}
+
 void ClientServer::flush(const std::shared_ptr<Connection>& connection) {
-  if (connection->closed || connection->writing) return;
+  if (!connection->closed && connection->session.killed()) return close(connection);
+  if (connection->closed) return;
+  if (connection->writing) {  // what cannot leave grows
+    if (connection->session.output().size() > options_.unauthenticated_output) (void)enforce(connection, node_.now());
+    return;
+  }
   std::string& output = connection->session.output();
   if (!output.empty()) {
     const ssize_t sent = ::send(connection->fd, output.data(), output.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return close(connection);
     if (sent > 0) {
       metrics_.bytes_out.add_owned(static_cast<uint64_t>(sent));
+      connection->soft_taken += static_cast<uint64_t>(sent);
       if (static_cast<size_t>(sent) == output.size()) {
         output.clear();
       } else {
@@ -219,6 +292,7 @@ void ClientServer::flush(const std::shared_ptr<Connection>& connection) {
       }
     }
     if (!output.empty()) {
+      if (output.size() > options_.unauthenticated_output && enforce(connection, node_.now())) return;
       connection->writing = true;  // room is reported
       return;
     }

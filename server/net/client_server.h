@@ -26,11 +26,22 @@ class ClientServer {
     size_t clients_max = 10'000;
     size_t read_bytes = 16 * 1024;  // asked for at once from one socket
     SessionLimits limits;
+    Duration idle_timeout = 0;              // 0: never
+    Duration login_timeout = 60 * kSecond;  // for a client that does not authenticate; 0: never
+    Duration keepalive = 300 * kSecond;     // silence before the host is probed; 0: never
+    // Unsent replies of one client, bytes; 0: no limit. Above `hard` it is closed; above `soft` if that lasts for
+    // `soft_time` and the client took less than `soft` meanwhile.
+    uint64_t output_hard = 256ull << 20;
+    uint64_t output_soft = 64ull << 20;
+    Duration output_soft_time = 60 * kSecond;
+    uint64_t unauthenticated_output = 16u << 10;
   };
   ClientServer(EventLoop& loop, Node& node, CommandStats* stats, const Options& options);
   ~ClientServer();
 
   Result<void> listen(const std::string& address);  // kInUse
+  // What is different from now on; connections that exist keep their parser limits and keepalive.
+  void set_options(const Options& options) { options_ = options; }
   void stop_accepting();
   void close_all();
 
@@ -52,11 +63,15 @@ class ClientServer {
   void flush(const std::shared_ptr<Connection>& connection);
   void close(const std::shared_ptr<Connection>& connection);
   void mark(const std::shared_ptr<Connection>& connection);
+  void tick();
+  // Closes a connection that has been too long in a state, or holds too much; true if it did.
+  bool enforce(const std::shared_ptr<Connection>& connection, Instant now);
+  bool over_output_limit(Connection& connection, Instant now);
 
   EventLoop& loop_;
   Node& node_;
   CommandStats* stats_;
-  const Options options_;
+  Options options_;
   boost::asio::ip::tcp::acceptor acceptor_;
   std::string local_address_;
   Readiness readiness_;

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/codec.h"
 #include "base/plant.h"
+#include "server/commands/inner_commands.h"
 #include "server/commands/row_format.h"
 #include "server/commands/scan.h"
 #include "server/commands/transaction.h"
@@ -545,7 +546,7 @@ const CommandSpec* find_internal_command(std::string_view name) {
                                   &kWatchCommand, &kExecCommand, &kExecDeletingCommand, &kExecReadingCommand}) {
     if (spec->name == name) return spec;
   }
-  return nullptr;
+  return find_inner_command(name);
 }
 
 const CommandSpec* find_any_command(std::string_view name) {

@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <thread>
 
-#include "base/version.h"
 #include "server/cluster/node.h"
 #include "server/http/admin_api.h"
 #include "server/http/http_server.h"
@@ -19,7 +18,9 @@
 #include "server/observe/process_facts.h"
 #include "server/runtime/background_pool.h"
 #include "server/runtime/event_loop.h"
+#include "server/runtime/live_config.h"
 #include "server/runtime/notify.h"
+#include "server/runtime/process_fields.h"
 #include "server/runtime/thread_writer.h"
 #include "server/runtime/uring_writer.h"
 #include "storage/io/real_file_system.h"
@@ -52,6 +53,22 @@ uint64_t entropy() {
   return seed;
 }
 
+RedirectMode redirect_mode(const config::NodeConfig& c) {
+  if (c.cluster_redirect == "always") return RedirectMode::kAlways;
+  return c.cluster_redirect == "never" ? RedirectMode::kNever : RedirectMode::kAuto;
+}
+
+SharedSettings shared_settings(const config::NodeConfig& c) {
+  SharedSettings s;
+  s.latency_tracking = c.latency_tracking;
+  const bool never = c.slowlog_slower_than == config::find_key("slowlog.slower_than")->high;
+  s.slowlog_slower_than = never ? kNever : c.slowlog_slower_than;
+  s.slowlog_max_len = c.slowlog_max_len;
+  s.latency_threshold_ms = c.latency_threshold / kMillisecond;
+  s.query_buffer_max = c.client_query_buffer_bytes;
+  return s;
+}
+
 NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   NodeOptions o;
   o.data_dir = c.data_dir;
@@ -63,39 +80,21 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.ranges = static_cast<uint32_t>(c.cluster_ranges);
   o.replication_factor = static_cast<uint32_t>(c.cluster_replication_factor);
   o.wait_for_leader = c.cluster_wait_for_leader;
-  o.redirect = c.cluster_redirect == "always"  ? RedirectMode::kAlways
-               : c.cluster_redirect == "never" ? RedirectMode::kNever
-                                               : RedirectMode::kAuto;
+  o.redirect = redirect_mode(c);
   o.requirepass = c.requirepass;
   o.log_budget_bytes = c.storage_log_budget_bytes;
   o.store.memtable_bytes = c.storage_memtable_bytes;
   o.store.memtable_budget_bytes = c.storage_memtable_budget_bytes;
   o.store.block_cache_bytes = c.storage_block_cache_bytes;
-  o.parameters = {{"save", ""},
-                  {"appendonly", "yes"},
-                  {"appendfsync", "always"},
-                  {"databases", "1"},
-                  {"maxmemory", "0"},
-                  {"maxmemory-policy", "noeviction"},
-                  {"maxclients", std::to_string(c.client_max)},
-                  {"timeout", "0"},
-                  {"tcp-keepalive", "300"},
-                  {"proto-max-bulk-len", "536870912"},
-                  {"cluster-enabled", o.whole ? "no" : "yes"},
-                  {"replica-read-only", "yes"},
-                  {"slave-read-only", "yes"},
-                  {"requirepass", c.requirepass.empty() ? "" : "(set)"},
-                  {"dir", c.data_dir},
-                  {"port", c.client_listen.substr(c.client_listen.rfind(':') + 1)},
-                  {"bind", c.client_listen.substr(0, c.client_listen.rfind(':'))}};
   return o;
 }
 
 // Everything of the process, in the order in which it has to go away again.
 class Daemon {
  public:
-  Daemon(const config::NodeConfig& config, const StartFlags& flags)
-      : config_(config),
+  Daemon(const config::NodeConfig& config, const config::LoadRequest& loaded_from, const StartFlags& flags)
+      : live_(config, loaded_from, [this](const config::NodeConfig& changed) { apply(changed); }),
+        config_(live_.current()),
         random_(entropy()),
         loop_(clock_),
         link_loop_(clock_),
@@ -115,11 +114,14 @@ class Daemon {
         http_(admin_loop_,
               [this](AdminRequest request, AdminDone done) { api_.handle(std::move(request), std::move(done)); }),
         api_(sources(), guard_options(config)),
-        signals_(loop_.context(), SIGTERM, SIGINT) {
-    loop_.set_spin(config.runtime_spin);
+        facts_({&node_, &clients_, &stats_, &live_, &clock_}),
+        signals_(loop_.context(), SIGTERM, SIGINT),
+        hang_up_(loop_.context(), SIGHUP) {
+    node_.hub().set_parameters(live_);
+    apply(config_);
     data_net_.set_events(&node_);
     node_.on_identity = [this](const Identity& identity) { named(identity); };
-    node_.extend_info = [this](auto& sections) { extend_info(sections); };
+    node_.extend_info = [this](auto& sections) { facts_.extend(sections); };
   }
 
   int run() {
@@ -140,8 +142,10 @@ class Daemon {
     signals_.async_wait([this](const boost::system::error_code& error, int) {
       if (!error) shut_down();
     });
+    wait_hang_up();
     loop_.post([this] { watch_ready(); });
     loop_.post([this] { feed_watchdog(); });
+    loop_.post([this] { sample(); });
     std::thread link_thread([this] {
       pthread_setname_np(pthread_self(), "cairn-link");
       setpriority(PRIO_PROCESS, 0, -5);  // where allowed: liveness goes before throughput
@@ -207,6 +211,12 @@ class Daemon {
     ClientServer::Options options;
     options.clients_max = config.client_max;
     options.limits.parser.command_bytes_max = config.limits_command_bytes;
+    options.idle_timeout = config.client_idle_timeout;
+    options.login_timeout = config.client_login_timeout;
+    options.keepalive = config.client_tcp_keepalive;
+    options.output_hard = config.client_output_hard_bytes;
+    options.output_soft = config.client_output_soft_bytes;
+    options.output_soft_time = config.client_output_soft_time;
     return options;
   }
 
@@ -222,6 +232,7 @@ class Daemon {
     s.admin_executor = &admin_loop_;
     s.stats = &stats_;
     s.config = &config_;
+    s.live_config = &live_;
     s.http = &http_.metrics();
     s.started = clock_.now();
     return s;
@@ -302,35 +313,46 @@ class Daemon {
     });
   }
 
-  void extend_info(std::map<std::string, std::vector<std::pair<std::string, std::string>>>& sections) {
-    const ProcessFacts process = process_facts();
-    const Instant up = clock_.now() - started_;
-    auto& server = sections["server"];
-    server.emplace_back("cairn_version", kVersion);
-    server.emplace_back("process_id", std::to_string(getpid()));
-    server.emplace_back("uptime_in_seconds", std::to_string(up / kSecond));
-    server.emplace_back("uptime_in_days", std::to_string(up / kSecond / 86400));
-    if (config_.insecure) server.emplace_back("insecure", "1");
-    sections["clients"].emplace_back("maxclients", std::to_string(config_.client_max));
-    auto& memory = sections["memory"];
-    memory.emplace_back("used_memory", std::to_string(process.rss_bytes));
-    memory.emplace_back("used_memory_human", fmt::format("{:.2f}M", static_cast<double>(process.rss_bytes) / 1048576));
-    memory.emplace_back("used_memory_rss", std::to_string(process.rss_bytes));
-    memory.emplace_back("maxmemory", "0");
-    memory.emplace_back("maxmemory_policy", "noeviction");
-    auto& stats = sections["stats"];
-    stats.emplace_back("total_connections_received", std::to_string(clients_.metrics().accepted.get()));
-    stats.emplace_back("rejected_connections", std::to_string(clients_.metrics().rejected.get()));
-    stats.emplace_back("total_net_input_bytes", std::to_string(clients_.metrics().bytes_in.get()));
-    stats.emplace_back("total_net_output_bytes", std::to_string(clients_.metrics().bytes_out.get()));
-    auto& cpu = sections["cpu"];
-    cpu.emplace_back("used_cpu_sys", fmt::format("{:.6f}", process.cpu_system_s));
-    cpu.emplace_back("used_cpu_user", fmt::format("{:.6f}", process.cpu_user_s));
+  // Makes a configuration effective; what needs a restart is the same in it.
+  void apply(const config::NodeConfig& c) {
+    node_.set_requirepass(c.requirepass);
+    node_.set_redirect(redirect_mode(c));
+    node_.set_wait_for_leader(c.cluster_wait_for_leader);
+    node_.hub().set_settings(shared_settings(c));
+    clients_.set_options(client_options(c));
+    loop_.set_spin(c.runtime_spin);
+    set_log_level(log_level_named(c.log_level).value_or(LogLevel::kInfo));
   }
 
-  const config::NodeConfig& config_;
+  void wait_hang_up() {
+    hang_up_.async_wait([this](const boost::system::error_code& error, int) {
+      if (error) return;
+      reload();
+      wait_hang_up();
+    });
+  }
+
+  void reload() {
+    const auto done = live_.reload();
+    if (!done) return log_line(LogLevel::kError, "configuration not reloaded: " + done.error().message);
+    for (const ConfigChange& change : done->applied) {
+      log_line(LogLevel::kInfo,
+               fmt::format("configuration: {} was '{}', is '{}'", change.key, change.before, change.after));
+    }
+    for (const std::string& key : done->waiting) {
+      log_line(LogLevel::kWarn, fmt::format("configuration: {} is another one in the file; it needs a restart", key));
+    }
+    log_line(LogLevel::kInfo, fmt::format("configuration reloaded, {} changes", done->applied.size()));
+  }
+
+  void sample() {
+    facts_.sample();
+    loop_.run_after(500 * kMillisecond, [this] { sample(); });
+  }
+
+  LiveConfig live_;
+  const config::NodeConfig& config_;  // of live_: as it is now
   RealClock clock_;
-  const Instant started_ = clock_.now();
   SeededRandom random_;
   EventLoop loop_, link_loop_, admin_loop_;
   BackgroundPool pool_;
@@ -343,12 +365,13 @@ class Daemon {
   PeerListener listener_;
   HttpServer http_;
   AdminApi api_;
-  boost::asio::signal_set signals_;
+  ProcessFields facts_;
+  boost::asio::signal_set signals_, hang_up_;
 };
 
 }  // namespace
 
-int run_daemon(const config::NodeConfig& config, const StartFlags& flags) {
+int run_daemon(const config::NodeConfig& config, const config::LoadRequest& loaded_from, const StartFlags& flags) {
   if (const auto logging = start_logging(config.log_file, config.log_level); !logging) {
     std::fprintf(stderr, "cairnd: %s\n", to_string(logging.error()).c_str());
     return kExitConfiguration;
@@ -358,7 +381,7 @@ int run_daemon(const config::NodeConfig& config, const StartFlags& flags) {
     files.rlim_cur = files.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &files);
   }
-  return Daemon(config, flags).run();
+  return Daemon(config, loaded_from, flags).run();
 }
 
 }  // namespace cairn::server

@@ -21,6 +21,6 @@ inline constexpr int kExitInUse = 3;
 
 // Runs in the foreground until SIGTERM or SIGINT; prints READY on standard output by the rule of /readyz. Returns the
 // exit code of the process.
-int run_daemon(const config::NodeConfig& config, const StartFlags& flags);
+int run_daemon(const config::NodeConfig& config, const config::LoadRequest& loaded_from, const StartFlags& flags);
 
 }  // namespace cairn::server

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/commands/key_access.h"
 #include "sharding/slot.h"
 
 namespace cairn::server {
@@ -113,6 +114,41 @@ void answer_info(const Topology& topology, RespWriter& reply) {
   reply.verbatim(text);
 }
 
+// One outgoing and one incoming connection to every node that can be reached.
+void answer_links(const Topology& topology, RespWriter& reply) {
+  std::vector<const TopologyNode*> reached;
+  for (const TopologyNode& node : topology.nodes) {
+    if (node.id != topology.self && node.connected) reached.push_back(&node);
+  }
+  reply.array(2 * reached.size());
+  for (const TopologyNode* node : reached) {
+    for (const std::string_view direction : {"to", "from"}) {
+      reply.map(6);
+      reply.bulk("direction");
+      reply.bulk(direction);
+      reply.bulk("node");
+      reply.bulk(node->hex_id);
+      reply.bulk("create-time");
+      reply.integer(static_cast<int64_t>(node->connected_ms));
+      reply.bulk("events");
+      reply.bulk("rw");
+      reply.bulk("send-buffer-allocated");
+      reply.integer(0);  // frames wait in a buffer that all of a node's groups share
+      reply.bulk("send-buffer-used");
+      reply.integer(0);
+    }
+  }
+}
+
+// The node named by a subcommand's argument; null: an error was written.
+const TopologyNode* named_node(const Topology& topology, std::string_view hex, RespWriter& reply) {
+  for (const TopologyNode& node : topology.nodes) {
+    if (node.hex_id == hex) return &node;
+  }
+  reply.error("ERR Unknown node " + std::string(until_zero(hex)));
+  return nullptr;
+}
+
 }  // namespace
 
 void answer_cluster(std::string_view subcommand, Argv argv, const Topology& topology, RespWriter& reply) {
@@ -121,6 +157,17 @@ void answer_cluster(std::string_view subcommand, Argv argv, const Topology& topo
   if (subcommand == "SHARDS") return answer_shards(topology, reply);
   if (subcommand == "NODES") return answer_nodes(topology, reply);
   if (subcommand == "INFO") return answer_info(topology, reply);
+  if (subcommand == "LINKS") return answer_links(topology, reply);
+  if (subcommand == "REPLICAS" || subcommand == "SLAVES") {
+    if (named_node(topology, argv[2], reply) != nullptr) reply.array(0);
+    return;
+  }
+  if (subcommand == "COUNT-FAILURE-REPORTS") {
+    if (const TopologyNode* node = named_node(topology, argv[2], reply)) {
+      reply.integer(node->id == topology.self || node->connected ? 0 : 1);
+    }
+    return;
+  }
   if (subcommand == "KEYSLOT") return reply.integer(sharding::key_slot(argv[2]));
   const TopologyNode* self = self_of(topology);  // MYID, MYSHARDID
   if (self == nullptr) return reply.error("CLUSTERDOWN this node is not a member of its cluster yet");

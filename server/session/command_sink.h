@@ -12,6 +12,8 @@
 
 namespace cairn::server {
 
+class SessionHub;
+
 // Where a reply that comes later belongs.
 struct ReplySlot {
   uint64_t session = 0;   // Session::id()
@@ -25,6 +27,7 @@ struct TopologyNode {
   uint16_t port = 0;
   uint16_t bus_port = 0;
   bool connected = true;
+  uint64_t connected_ms = 0;                         // since when, milliseconds since 1970; 0: not known
   std::vector<std::pair<uint16_t, uint16_t>> slots;  // advertised owner of these, both ends inside
 };
 struct Topology {
@@ -70,11 +73,9 @@ class CommandSink {
   virtual uint64_t wall_us() const = 0;
   // INFO's fields that the session does not know itself, in order, by section ("server", "memory", ...).
   virtual InfoSections info_sections() const = 0;
-  // CONFIG GET: every known parameter with its value.
-  virtual const std::map<std::string, std::string>& config_parameters() const = 0;
+  // What the connections of this node share.
+  virtual SessionHub& hub() = 0;
   virtual std::string_view requirepass() const = 0;  // empty: no password
-  // CLIENT LIST: one line per connection of this node.
-  virtual std::vector<std::string> client_lines() const = 0;
 };
 
 }  // namespace cairn::server

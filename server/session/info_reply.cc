@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
+
+#include "base/version.h"
+#include "server/commands/command_info.h"
 
 namespace cairn::server {
 namespace {
@@ -43,20 +47,39 @@ void fill_in(Fields& fields, std::string_view name, std::string_view value) {
   fields.emplace_back(name, value);
 }
 
-void add_command_stats(InfoSections& sections, const CommandStats& stats) {
-  Fields& fields = section_of(sections, "commandstats");
-  const auto table = command_table();
-  for (size_t i = 0; i < table.size(); ++i) {
-    const CommandStats::Entry& entry = stats.by_command[i];
-    if (entry.calls.get() == 0 && entry.rejected.get() == 0) continue;
-    std::string name = "cmdstat_" + std::string(table[i].name);
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    fields.emplace_back(std::move(name),
-                        "calls=" + std::to_string(entry.calls.get()) +
-                            ",usec=0,usec_per_call=0.00,rejected_calls=" + std::to_string(entry.rejected.get()) +
-                            ",failed_calls=" + std::to_string(entry.failed.get()));
+void add_stats(InfoSections& sections, const CommandStats& stats) {
+  Fields calls, times, errors;
+  const auto add = [&](const CommandSpec& spec, const SubcommandSpec* sub) {
+    const CommandStats::Entry& entry = stats.of(spec, sub);
+    const uint64_t count = entry.calls.get(), us = entry.us.get();
+    if (count == 0 && entry.rejected.get() == 0) return;
+    const std::string name = full_name(spec, sub);
+    char per_call[32];
+    std::snprintf(per_call, sizeof per_call, "%.2f",
+                  count == 0 ? 0.0 : static_cast<double>(us) / static_cast<double>(count));
+    calls.emplace_back("cmdstat_" + name, "calls=" + std::to_string(count) + ",usec=" + std::to_string(us) +
+                                              ",usec_per_call=" + per_call +
+                                              ",rejected_calls=" + std::to_string(entry.rejected.get()) +
+                                              ",failed_calls=" + std::to_string(entry.failed.get()));
+    if (!entry.times) return;
+    const auto quantile = [&](double fraction) { return std::to_string(entry.times->quantile_us(fraction)); };
+    times.emplace_back("latency_percentiles_usec_" + name,
+                       "p50=" + quantile(0.5) + ",p99=" + quantile(0.99) + ",p99.9=" + quantile(0.999));
+  };
+  for (const CommandSpec& spec : command_table()) {
+    add(spec, nullptr);
+    for (const SubcommandSpec& sub : subcommand_table()) {
+      if (sub.container == spec.name) add(spec, &sub);
+    }
   }
+  for (const auto& [kind, count] : stats.errors)
+    errors.emplace_back("errorstat_" + kind, "count=" + std::to_string(count));
+  section_of(sections, "commandstats") = std::move(calls);
+  section_of(sections, "latencystats") = std::move(times);
+  section_of(sections, "errorstats") = std::move(errors);
+  Fields& counters = section_of(sections, "stats");
+  fill_in(counters, "total_commands_processed", std::to_string(stats.commands.get()));
+  fill_in(counters, "total_error_replies", std::to_string(stats.error_replies.get()));
 }
 
 void append_section(std::string& text, std::string_view title, const Fields& fields) {
@@ -76,14 +99,14 @@ void append_section(std::string& text, std::string_view title, const Fields& fie
 
 std::string info_text(InfoSections sections, Argv wanted, bool whole, const CommandStats* stats) {
   Fields& server = section_of(sections, "server");
-  fill_in(server, "redis_version", "7.0.15");
+  fill_in(server, "redis_version", kRedisVersion);
   fill_in(server, "redis_mode", whole ? "standalone" : "cluster");
   fill_in(server, "arch_bits", "64");
   fill_in(section_of(sections, "persistence"), "loading", "0");
   fill_in(section_of(sections, "replication"), "role", "master");
   fill_in(section_of(sections, "cluster"), "cluster_enabled", whole ? "0" : "1");
   section_of(sections, "modules");
-  if (stats != nullptr) add_command_stats(sections, *stats);
+  if (stats != nullptr) add_stats(sections, *stats);
 
   const auto asked = [&](std::string_view name) {
     return std::any_of(wanted.begin(), wanted.end(), [&](std::string_view text) {

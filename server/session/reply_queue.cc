@@ -24,12 +24,15 @@ uint64_t ReplyQueue::open(size_t request_bytes) {
   const uint64_t sequence = head_ + count_++;
   Slot& slot = at(sequence);
   slot.done = false;
+  slot.muted = muted_;
+  slot.trace.spec = nullptr;
   slot.request_bytes = request_bytes;
   request_bytes_ += request_bytes;
   return sequence;
 }
 
 std::string& ReplyQueue::immediate() {
+  if (muted_) return unheard_;
   if (count_ == 0) return output_;
   const uint64_t last = head_ + count_ - 1;
   // Behind a reply that is waiting and complete there is room for more.
@@ -38,7 +41,8 @@ std::string& ReplyQueue::immediate() {
 }
 
 void ReplyQueue::settle() {
-  if (count_ == 0) return;
+  unheard_.clear();
+  if (muted_ || count_ == 0) return;
   Slot& slot = at(head_ + count_ - 1);
   reply_bytes_ += slot.bytes.size() - slot.counted;
   slot.counted = slot.bytes.size();
@@ -46,7 +50,7 @@ void ReplyQueue::settle() {
 
 std::string& ReplyQueue::target(uint64_t sequence) {
   Slot& slot = at(sequence);
-  return sequence == head_ && slot.parent == kNoParent ? output_ : slot.bytes;
+  return sequence == head_ && slot.parent == kNoParent && !slot.muted ? output_ : slot.bytes;
 }
 
 bool ReplyQueue::is_open(uint64_t sequence) const { return contains(sequence) && !at(sequence).done; }
@@ -58,14 +62,21 @@ void ReplyQueue::finish(uint64_t sequence) {
 
 bool ReplyQueue::deliver(uint64_t sequence, std::string_view bytes) {
   if (!is_open(sequence) || at(sequence).scatter != nullptr) return false;
+  if (at(sequence).parent == kNoParent) tell(at(sequence), bytes);
   target(sequence).append(bytes);
   complete(sequence);
   return true;
 }
 
+void ReplyQueue::tell(Slot& slot, std::string_view reply) {
+  if (slot.trace.spec != nullptr) observer_.late_reply(slot.trace, reply);
+  slot.trace.spec = nullptr;
+}
+
 void ReplyQueue::complete(uint64_t sequence) {
   Slot& slot = at(sequence);
   slot.done = true;
+  if (slot.muted && slot.parent == kNoParent) slot.bytes.clear();
   reply_bytes_ += slot.bytes.size() - slot.counted;
   slot.counted = slot.bytes.size();
   request_bytes_ -= slot.request_bytes;
@@ -85,6 +96,7 @@ void ReplyQueue::drain() {
     slot.counted = 0;
     slot.bytes.clear();
     if (slot.bytes.capacity() > kSlotBytesKept) slot.bytes.shrink_to_fit();
+    if (slot.trace.arguments.capacity() > kSlotBytesKept) slot.trace.arguments = {};
     slot.parent = kNoParent;
     ++head_;
     --count_;
@@ -164,6 +176,8 @@ void ReplyQueue::merge(uint64_t parent) {
   } else if (slot.bytes.empty()) {
     reply.error(kBadPart);
   }
+  tell(slot, slot.bytes);
+  if (slot.muted) slot.bytes.clear();
   for (uint32_t i = 0; i < scatter.parts; ++i) {
     Slot& part = at(parent + 1 + i);
     reply_bytes_ -= part.counted;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/types.h"
 #include "server/commands/command.h"
 
 namespace cairn::server {
@@ -20,13 +21,34 @@ struct Scatter {
   std::vector<size_t> places;  // scratch of the merge: what of each part was used
 };
 
+// What is to be known of a command when its reply has come: how long it took, and what it was.
+struct CommandTrace {
+  const CommandSpec* spec = nullptr;  // null: nobody asks
+  const SubcommandSpec* subcommand = nullptr;
+  Instant started = 0;
+  std::string arguments;  // packed (slow_log.h); empty where nothing is logged
+};
+
+class ReplyObserver {
+ public:
+  virtual ~ReplyObserver() = default;
+  // The reply of a command that was traced has come; not called for replies that were there at once.
+  virtual void late_reply(const CommandTrace& trace, std::string_view reply) = 0;
+};
+
 // A ring of slots, one for each command whose reply cannot leave yet and one for each part of a scattered
 // one. Slots keep their memory, so that a busy connection allocates nothing.
 //
 // Thread safety: none. Ownership: of the waiting replies; the output string is the session's.
 class ReplyQueue {
  public:
-  explicit ReplyQueue(std::string& output) : output_(output) {}
+  // `observer` outlives this.
+  ReplyQueue(std::string& output, ReplyObserver& observer) : output_(output), observer_(observer) {}
+
+  // Replies of commands opened from now on are not sent (CLIENT REPLY).
+  void set_muted(bool muted) { muted_ = muted; }
+  // The trace of an open reply, to be filled in. It keeps its memory. Requires: is_open().
+  CommandTrace& trace(uint64_t sequence) { return at(sequence).trace; }
 
   bool empty() const { return count_ == 0; }
   size_t size() const { return count_; }
@@ -64,7 +86,9 @@ class ReplyQueue {
     size_t request_bytes = 0;  // in request_bytes_
     uint64_t parent = kNoParent;
     std::unique_ptr<Scatter> scatter;
+    CommandTrace trace;
     bool done = false;
+    bool muted = false;
   };
   static constexpr uint64_t kNoParent = ~uint64_t{0};
 
@@ -75,8 +99,12 @@ class ReplyQueue {
   void complete(uint64_t sequence);
   void drain();
   void merge(uint64_t parent);
+  void tell(Slot& slot, std::string_view reply);
 
   std::string& output_;
+  ReplyObserver& observer_;
+  bool muted_ = false;
+  std::string unheard_;     // where a muted reply is written
   std::vector<Slot> ring_;  // a power of two, or empty
   uint64_t head_ = 0;       // sequence of the oldest slot
   size_t count_ = 0;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/commands/command_info.h"
+#include "server/commands/inner_commands.h"
 #include "server/commands/key_access.h"
 #include "server/commands/scan.h"
 #include "sharding/slot.h"
@@ -22,7 +23,7 @@ size_t Session::bytes_of(Argv argv) {
 }
 
 Session::Session(uint64_t id, CommandSink& sink, SessionOptions options)
-    : id_(id), sink_(sink), options_(std::move(options)), parser_(options_.limits.parser), replies_(output_) {
+    : id_(id), sink_(sink), options_(std::move(options)), parser_(options_.limits.parser), replies_(output_, *this) {
   set_authenticated(sink_.requirepass().empty());
   created_ = last_input_ = sink_.now();
 }
@@ -35,20 +36,32 @@ void Session::set_authenticated(bool authenticated) {
 void Session::on_input(std::string_view bytes) {
   if (closing_) return;
   input_.append(bytes);
-  last_input_ = sink_.now();
+  last_input_ = started_ = sink_.now();
   process();
 }
 
 void Session::input_filled(size_t bytes) {
   input_.filled(bytes);
   if (closing_) return input_.clear();
-  last_input_ = sink_.now();
+  last_input_ = started_ = sink_.now();
   process();
 }
 
 void Session::deliver(uint64_t sequence, std::string_view bytes) {
   const bool awaited = awaited_.kind != Awaited::Kind::kNone && awaited_.sequence == sequence;
   if (awaited ? replies_.deliver(sequence, take_awaited(bytes)) : replies_.deliver(sequence, bytes)) process();
+}
+
+void Session::kill() {
+  closing_ = killed_ = true;
+  on_close();
+  output_.clear();
+}
+
+void Session::resume() {
+  if (!std::exchange(postponed_, false)) return;
+  started_ = sink_.now();
+  process();
 }
 
 void Session::time_reply(const CommandSpec& spec, uint64_t sequence) {
@@ -78,7 +91,12 @@ void Session::process() {
     if (input_.empty()) break;
     const RequestParser::Step step = parser_.next(input_.view());
     if (step.status == ParseStatus::kCommand) {
-      execute(parser_.argv());
+      const CommandSpec* spec = find_command(parser_.argv()[0]);
+      if (spec != nullptr && pauses(*spec)) {
+        postponed_ = true;  // it stays in the input, and is parsed again
+        break;
+      }
+      execute(spec, parser_.argv());
     } else if (step.status == ParseStatus::kTooLarge) {
       transaction_.fail();
       answer_error("ERR command too large: the limit is " + std::to_string(options_.limits.parser.command_bytes_max) +
@@ -91,14 +109,26 @@ void Session::process() {
     if (step.status == ParseStatus::kNeedMore) break;
   }
   if (closing_) input_.clear();
+  if (input_.size() > sink_.hub().settings.query_buffer_max) {
+    sink_.hub().limits.query_buffer.add();
+    kill();
+  }
   processing_ = false;
+}
+
+bool Session::pauses(const CommandSpec& spec) const {
+  const SessionHub& hub = sink_.hub();
+  if (hub.pauses(spec) || spec.session != SessionCommand::kExec) return hub.pauses(spec);
+  return std::any_of(transaction_.commands().begin(), transaction_.commands().end(),
+                     [&](const QueuedCommand& command) { return hub.pauses(*command.spec); });
 }
 
 void Session::answer_error(std::string_view text) {
   RespWriter reply(replies_.immediate(), proto_);
+  const size_t start = reply.size();
   reply.error(text);
+  if (options_.stats != nullptr) options_.stats->count_error(std::string_view(reply.buffer()).substr(start));
   replies_.settle();
-  if (options_.stats != nullptr) options_.stats->error_replies.add();
 }
 
 void Session::answer_unknown(Argv argv) {
@@ -122,9 +152,9 @@ bool Session::looks_like_http(std::string_view name) const {
   return equals_ignoring_case(name, "POST") || equals_ignoring_case(name, "HOST:");
 }
 
-void Session::execute(Argv argv) {
-  const CommandSpec* spec = find_command(argv[0]);
+void Session::execute(const CommandSpec* spec, Argv argv) {
   ++commands_;
+  replies_.set_muted(replies_off_ || std::exchange(skip_next_, false));
   CommandStats* stats = options_.stats;
   if (stats != nullptr) stats->commands.add();
   if (spec == nullptr) {
@@ -136,11 +166,11 @@ void Session::execute(Argv argv) {
     transaction_.fail();
     return answer_unknown(argv);
   }
+  const SubcommandSpec* subcommand = nullptr;
   const auto rejected = [&] {
     transaction_.fail();
-    if (stats != nullptr) stats->of(*spec).rejected.add();
+    if (stats != nullptr) stats->of(*spec, subcommand).rejected.add();
   };
-  const SubcommandSpec* subcommand = nullptr;
   if (has_subcommands(*spec) && argv.size() > 1) {
     subcommand = find_subcommand(spec->name, argv[1]);
     if (subcommand == nullptr) {
@@ -168,8 +198,10 @@ void Session::execute(Argv argv) {
   if (transaction_.open() && !transactional && own != SessionCommand::kQuit && own != SessionCommand::kReset) {
     return queue_command(*spec, subcommand, argv);
   }
-  if (stats != nullptr) stats->of(*spec).calls.add();
+  if (stats != nullptr) stats->of(*spec, subcommand).calls.add();
   if (transactional) return execute_transaction(own, argv);
+  if (subcommand != nullptr && runs_in_range(*subcommand)) return execute_subcommand(*subcommand, argv);
+  if (subcommand != nullptr && own == SessionCommand::kClient) switch_replies(subcommand->name, argv);
   switch (spec->place) {
     case CommandPlace::kRange: return execute_in_range(*spec, argv);
     case CommandPlace::kScatter: return execute_scattered(*spec, argv);
@@ -181,10 +213,7 @@ void Session::execute(Argv argv) {
   const size_t start = target.size();
   RespWriter reply(target, proto_);
   answer(*spec, subcommand, argv, reply);
-  if (stats != nullptr && target.size() > start && target[start] == '-') {
-    stats->of(*spec).failed.add();
-    stats->error_replies.add();
-  }
+  answered(*spec, subcommand, argv, std::string_view(target).substr(std::min(start, target.size())));
   replies_.settle();
 }
 
@@ -196,18 +225,21 @@ bool Session::redirected(uint16_t slot) {
   return true;
 }
 
-void Session::hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence) {
+void Session::hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence, bool part) {
+  part = part || is_inner(spec);  // not in the table: accounted for where it comes from
   std::string& target = replies_.target(sequence);
   const size_t start = target.size();
   RespWriter reply(target, proto_);
   if (!sink_.execute(spec, argv, slot, {id_, sequence}, proto_, reply)) {
     // Nothing half-written may stay. (If the reply was delivered inside the call the slot is gone, and
     // `target` too.)
-    if (replies_.is_open(sequence)) target.resize(start);
+    if (replies_.is_open(sequence)) {
+      target.resize(start);
+      if (!part) answered_later(spec, argv, sequence);
+    }
     return;
   }
-  const bool failed = target.size() > start && target[start] == '-';
-  if (options_.stats != nullptr && failed && !is_exec(spec)) options_.stats->of(spec).failed.add();
+  if (!part) answered(spec, nullptr, argv, std::string_view(target).substr(start));
   replies_.finish(sequence);
 }
 
@@ -248,13 +280,14 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
   ++parts;
   const uint64_t parent = replies_.open_scatter(spec, part_of_key_, parts, bytes_of(argv));
   time_reply(spec, parent);
+  answered_later(spec, argv, parent);
   size_t next = 0;
   for (uint32_t part = 0; part < parts; ++part) {
     part_argv_.clear();
     part_argv_.push_back(argv[0]);
     const auto slot = static_cast<uint16_t>(order_[next] >> 32);
     while (next < keys && order_[next] >> 32 == slot) part_argv_.push_back(argv[1 + (order_[next++] & 0xFFFFFFFF)]);
-    hand_over(spec, part_argv_, slot, parent + 1 + part);
+    hand_over(spec, part_argv_, slot, parent + 1 + part, true);
   }
   if (keys > kScratchKeysKept) {
     order_ = {};
@@ -280,6 +313,7 @@ void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
   fence_ = true;
   const uint64_t sequence = replies_.open(bytes_of(argv));
   time_reply(spec, sequence);
+  answered_later(spec, argv, sequence);
   sink_.execute_everywhere(spec, argv, {id_, sequence}, proto_);
 }
 

@@ -15,6 +15,7 @@
 #include "server/session/command_latency.h"
 #include "server/session/command_sink.h"
 #include "server/session/command_stats.h"
+#include "server/session/hub.h"
 #include "server/session/input_buffer.h"
 #include "server/session/reply_queue.h"
 #include "server/session/transaction.h"
@@ -39,7 +40,7 @@ struct SessionOptions {
 // Thread safety: none; everything happens on the connection's loop, deliver() too. Lifetime: `sink` outlives
 // the session. Once the connection is gone call on_close() and forget the id: replies that still come for it
 // are dropped by the node.
-class Session {
+class Session : private ReplyObserver {
  public:
   Session(uint64_t id, CommandSink& sink, SessionOptions options);
   Session(const Session&) = delete;
@@ -65,20 +66,35 @@ class Session {
   // True: read nothing more from the client for now.
   bool paused() const {
     return replies_.size() >= options_.limits.outstanding_commands_max ||
-           pending_bytes() >= options_.limits.pending_bytes_max || fenced();
+           pending_bytes() >= options_.limits.pending_bytes_max || fenced() || postponed_;
   }
   // True: close the connection as soon as output() is sent. Nothing more will be read or answered.
-  bool wants_close() const { return closing_ && replies_.empty(); }
+  bool wants_close() const { return (closing_ && replies_.empty()) || killed_; }
+  // True: close it now, whatever of output() the client has not taken.
+  bool killed() const { return killed_; }
+  void kill();
   void on_close();
+
+  // A command waits for the end of a CLIENT PAUSE.
+  bool postponed() const { return postponed_; }
+  void resume();
 
   size_t pending_bytes() const { return output_.size() + replies_.held_bytes(); }
   size_t outstanding_commands() const { return replies_.size(); }
   size_t input_bytes() const { return input_.size(); }
+  // Buffers of this connection.
+  size_t memory_bytes() const {
+    return sizeof(Session) + input_.capacity() + output_.capacity() + replies_.held_bytes();
+  }
   uint64_t commands() const { return commands_; }
   int proto() const { return proto_; }
   bool authenticated() const { return authenticated_ || sink_.requirepass().empty(); }
   bool read_only() const { return read_only_; }  // READONLY was sent: reads of bounded staleness are welcome
   const std::string& name() const { return name_; }
+  const std::string& peer_address() const { return options_.peer_address; }
+  const std::string& local_address() const { return options_.local_address; }
+  Instant last_input() const { return last_input_; }
+  Instant created() const { return created_; }
   // One line of CLIENT LIST, without the line end.
   std::string client_line() const;
 
@@ -97,7 +113,7 @@ class Session {
   };
   static size_t bytes_of(Argv argv);  // about what they take in memory
   void process();
-  void execute(Argv argv);
+  void execute(const CommandSpec* spec, Argv argv);  // null: unknown
   void execute_in_range(const CommandSpec& spec, Argv argv);
   void execute_scattered(const CommandSpec& spec, Argv argv);
   void execute_everywhere(const CommandSpec& spec, Argv argv);
@@ -122,9 +138,14 @@ class Session {
   void answer_status(std::string_view text);
 
   void time_reply(const CommandSpec& spec, uint64_t sequence);  // how long its reply takes
-  // Hands one command to the sink under `sequence`, which was just opened.
-  void hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence);
-  bool redirected(uint16_t slot);  // answered with MOVED
+  // Hands one command to the sink under `sequence`, which was just opened. `part`: of a scattered command, which is
+  // accounted for as a whole.
+  void hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence, bool part = false);
+  // Subcommands that run on the leader of a range: MEMORY USAGE, CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT.
+  bool runs_in_range(const SubcommandSpec& subcommand) const;
+  void execute_subcommand(const SubcommandSpec& subcommand, Argv argv);
+  bool pauses(const CommandSpec& spec) const;  // a CLIENT PAUSE holds it back
+  bool redirected(uint16_t slot);              // answered with MOVED
   bool looks_like_http(std::string_view name) const;
 
   void answer_error(std::string_view text);
@@ -136,16 +157,33 @@ class Session {
   void answer_auth(Argv argv, RespWriter& reply);
   void answer_client(std::string_view subcommand, Argv argv, RespWriter& reply);
   void answer_client_list(Argv argv, RespWriter& reply);
+  void answer_client_kill(Argv argv, RespWriter& reply);
+  void answer_client_pause(Argv argv, RespWriter& reply);
+  void answer_client_reply(Argv argv, RespWriter& reply);
+  // CLIENT REPLY says whether its own answer is sent, too.
+  void switch_replies(std::string_view subcommand, Argv argv);
+  void answer_client_setinfo(Argv argv, RespWriter& reply);
+  void answer_client_tracking(Argv argv, RespWriter& reply);
+  void answer_client_unblock(Argv argv, RespWriter& reply);
   void answer_select(Argv argv, RespWriter& reply);
   void answer_swapdb(Argv argv, RespWriter& reply);
   void answer_reset(RespWriter& reply);
   void answer_time(RespWriter& reply);
   void answer_config(std::string_view subcommand, Argv argv, RespWriter& reply);
+  void answer_config_get(Argv argv, RespWriter& reply);
+  void answer_config_set(Argv argv, RespWriter& reply);
   // True if user and password are right; else an error was written.
   bool log_in(std::string_view user, std::string_view password, RespWriter& reply);
   bool set_name(std::string_view name, RespWriter& reply);
   void set_authenticated(bool authenticated);
   void note_cluster_client() { cluster_client_ = true; }
+
+  // The command that was begun at started_ has its reply, or will have it later as `sequence`.
+  void answered(const CommandSpec& spec, const SubcommandSpec* subcommand, Argv argv, std::string_view reply);
+  void answered_later(const CommandSpec& spec, Argv argv, uint64_t sequence);
+  void late_reply(const CommandTrace& trace, std::string_view reply) override;
+  void account(const CommandTrace& trace, std::string_view reply, Instant now);
+  void pack_for_log(const CommandSpec& spec, Argv argv, std::string& out);
 
   const uint64_t id_;
   CommandSink& sink_;
@@ -162,6 +200,12 @@ class Session {
   bool read_only_ = false;
   bool processing_ = false;
   bool closing_ = false;
+  bool killed_ = false;
+  bool postponed_ = false;
+  bool no_evict_ = false;
+  bool no_touch_ = false;
+  bool replies_off_ = false;           // CLIENT REPLY OFF
+  bool skip_next_ = false;             // CLIENT REPLY SKIP was the last command
   bool fence_ = false;                 // an everywhere-command was started: nothing more before its reply
   const CommandSpec* held_ = nullptr;  // an everywhere-command that waits for earlier replies
   std::vector<std::string> held_argv_;
@@ -175,6 +219,8 @@ class Session {
   uint64_t commands_ = 0;
   Instant created_ = 0;
   Instant last_input_ = 0;
+  Instant started_ = 0;  // of the command being executed; its end is the start of the next one of the pipeline
+  CommandTrace trace_;   // scratch
 
   // Scratch of execute_scattered.
   std::vector<uint64_t> order_;

@@ -6,18 +6,19 @@
 #include <array>
 #include <charconv>
 
+#include "base/version.h"
 #include "server/commands/command_info.h"
-#include "server/commands/glob.h"
 #include "server/commands/key_access.h"
 #include "server/resp/number.h"
 #include "server/session/cluster_reply.h"
 #include "server/session/info_reply.h"
+#include "server/session/node_commands.h"
 #include "server/session/session.h"
+#include "server/session/wording.h"
 
 namespace cairn::server {
 namespace {
 
-constexpr std::string_view kRedisVersion = "7.0.15";  // announced to clients
 constexpr std::string_view kDefaultUser = "default";
 
 // Takes the same time wherever the two differ, whatever their lengths.
@@ -28,12 +29,11 @@ bool same_secret(std::string_view a, std::string_view b) {
   return CRYPTO_memcmp(hash_a.data(), hash_b.data(), hash_a.size()) == 0;
 }
 
-bool printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c >= '!' && c <= '~'; });
-}
-
-std::string quoted_error(std::string_view before, std::string_view argument, std::string_view after = "'") {
-  return std::string(before) + std::string(until_zero(argument)) + std::string(after);
+std::string self_hex(const Topology& topology) {
+  for (const TopologyNode& node : topology.nodes) {
+    if (node.id == topology.self) return node.hex_id;
+  }
+  return {};
 }
 
 }  // namespace
@@ -63,6 +63,13 @@ void Session::answer(const CommandSpec& spec, const SubcommandSpec* subcommand, 
     case SessionCommand::kCommand: return answer_command(sub, argv, reply);
     case SessionCommand::kConfig: return answer_config(sub, argv, reply);
     case SessionCommand::kTime: return answer_time(reply);
+    case SessionCommand::kSlowlog: return answer_slowlog(sub, argv, sink_.hub(), reply);
+    case SessionCommand::kLatency:
+      return answer_latency(sub, argv, sink_.hub(), options_.stats, sink_.wall_us() / 1'000'000, reply);
+    case SessionCommand::kMemory: return answer_memory(sub, sink_.info_sections(), sink_.hub(), reply);
+    case SessionCommand::kModule: return reply.array(0);
+    case SessionCommand::kAcl: return answer_acl(sub, argv, !sink_.requirepass().empty(), reply);
+    case SessionCommand::kLolwut: return answer_lolwut(self_hex(sink_.topology()), kVersion, reply);
     case SessionCommand::kCluster:
       if (sub == "SLOTS" || sub == "SHARDS" || sub == "NODES") note_cluster_client();
       return answer_cluster(sub, argv, sink_.topology(), reply);
@@ -183,6 +190,7 @@ void Session::answer_reset(RespWriter& reply) {
   cluster_client_ = false;
   read_only_ = false;
   transaction_.end();
+  no_evict_ = no_touch_ = replies_off_ = skip_next_ = false;
   set_authenticated(sink_.requirepass().empty());
   reply.status("RESET");
 }
@@ -194,117 +202,6 @@ void Session::answer_time(RespWriter& reply) {
     char digits[24];
     const char* end = std::to_chars(digits, digits + sizeof digits, part).ptr;
     reply.bulk({digits, static_cast<size_t>(end - digits)});
-  }
-}
-
-std::string Session::client_line() const {
-  const Instant now = sink_.now();
-  const auto seconds = [&](Instant since) { return std::to_string((now - std::min(now, since)) / kSecond); };
-  const std::string output = std::to_string(output_.size());
-  std::string flags = transaction_.open() ? "x" : "";
-  if (read_only_) flags += 'r';
-  if (flags.empty()) flags = "N";
-  std::string line = "id=" + std::to_string(id_) + " addr=" + options_.peer_address +
-                     " laddr=" + options_.local_address + " fd=" + std::to_string(options_.fd) + " name=" + name_ +
-                     " age=" + seconds(created_) + " idle=" + seconds(last_input_) + " flags=" + flags +
-                     " db=0 sub=0 psub=0 ssub=0 multi=";
-  line += transaction_.open() ? std::to_string(transaction_.commands().size()) : "-1";
-  line += " watch=" + std::to_string(transaction_.watched().size());
-  line += " qbuf=" + std::to_string(input_.size());
-  line += " qbuf-free=" + std::to_string(input_.capacity() - input_.size());
-  line += " argv-mem=0 multi-mem=" + std::to_string(transaction_.bytes()) +
-          " rbs=" + std::to_string(output_.capacity()) + " rbp=0 obl=" + output;
-  line += " oll=" + std::to_string(replies_.size()) + " omem=" + std::to_string(replies_.held_bytes());
-  line += " tot-mem=" + std::to_string(input_.capacity() + output_.capacity() + replies_.held_bytes());
-  line += " events=r cmd=" + (last_command_ == nullptr ? "NULL" : full_name(*last_command_, last_subcommand_));
-  line += " user=default redir=-1 resp=" + std::to_string(proto_);
-  line += " lib-name=" + library_name_ + " lib-ver=" + library_version_;
-  return line;
-}
-
-void Session::answer_client(std::string_view subcommand, Argv argv, RespWriter& reply) {
-  if (subcommand == "ID") return reply.integer(static_cast<int64_t>(id_));
-  if (subcommand == "GETNAME") return name_.empty() ? reply.null() : reply.bulk(name_);
-  if (subcommand == "SETNAME") {
-    if (set_name(argv[2], reply)) reply.ok();
-    return;
-  }
-  if (subcommand == "SETINFO") {
-    const bool name = equals_ignoring_case(argv[2], "LIB-NAME");
-    if (!name && !equals_ignoring_case(argv[2], "LIB-VER")) {
-      return reply.error(quoted_error("ERR Unrecognized option '", argv[2]));
-    }
-    if (!printable(argv[3])) {
-      return reply.error(std::string("ERR ") + (name ? "lib-name" : "lib-ver") +
-                         " cannot contain spaces, newlines or special characters.");
-    }
-    (name ? library_name_ : library_version_) = argv[3];
-    return reply.ok();
-  }
-  if (subcommand == "INFO") return reply.verbatim(client_line() + "\n");
-  answer_client_list(argv, reply);
-}
-
-void Session::answer_client_list(Argv argv, RespWriter& reply) {
-  bool none = false;
-  std::vector<int64_t> ids;
-  if (argv.size() == 4 && equals_ignoring_case(argv[2], "TYPE")) {
-    const std::string_view type = argv[3];
-    none = equals_ignoring_case(type, "MASTER") || equals_ignoring_case(type, "REPLICA") ||
-           equals_ignoring_case(type, "SLAVE") || equals_ignoring_case(type, "PUBSUB");
-    if (!none && !equals_ignoring_case(type, "NORMAL")) {
-      return reply.error(quoted_error("ERR Unknown client type '", type));
-    }
-  } else if (argv.size() > 3 && equals_ignoring_case(argv[2], "ID")) {
-    for (size_t i = 3; i < argv.size(); ++i) {
-      int64_t id = 0;
-      if (!parse_integer(argv[i], id)) return reply.error("ERR Invalid client ID");
-      ids.push_back(id);
-    }
-  } else if (argv.size() != 2) {
-    return reply.error(kSyntaxError);
-  }
-  std::string text;
-  for (const std::string& line : none ? std::vector<std::string>{} : sink_.client_lines()) {
-    int64_t id = -1;  // every line begins with "id=N "
-    if (line.starts_with("id=")) parse_integer(std::string_view(line).substr(3, line.find(' ') - 3), id);
-    if (!ids.empty() && std::find(ids.begin(), ids.end(), id) == ids.end()) continue;
-    text += line;
-    text += '\n';
-  }
-  reply.verbatim(text);
-}
-
-void Session::answer_config(std::string_view subcommand, Argv argv, RespWriter& reply) {
-  const auto& parameters = sink_.config_parameters();
-  if (subcommand == "RESETSTAT") {
-    if (options_.stats != nullptr) options_.stats->reset();
-    return reply.ok();
-  }
-  if (subcommand == "SET") {
-    if (argv.size() % 2 != 0) return reply.error("ERR wrong number of arguments for 'config|set' command");
-    for (size_t i = 2; i < argv.size(); i += 2) {
-      if (!parameters.contains(std::string(argv[i]))) {
-        return reply.error(quoted_error("ERR Unknown option or number of arguments for CONFIG SET - '", argv[i]));
-      }
-    }
-    return reply.error(quoted_error("ERR CONFIG SET failed (possibly related to argument '", argv[2],
-                                    "') - can't set immutable config"));
-  }
-  // A name without wildcards is answered as it was asked for.
-  std::vector<std::pair<std::string_view, std::string_view>> found;
-  for (const auto& [name, value] : parameters) {
-    for (const std::string_view pattern : argv.subspan(2)) {
-      if (!glob_matches(pattern, name, true)) continue;
-      const bool exact = pattern.find_first_of("*?[\\") == std::string_view::npos;
-      found.emplace_back(exact ? pattern : std::string_view(name), value);
-      break;
-    }
-  }
-  reply.map(found.size());
-  for (const auto& [name, value] : found) {
-    reply.bulk(name);
-    reply.bulk(value);
   }
 }
 

@@ -65,6 +65,12 @@ void Session::queue_command(const CommandSpec& spec, const SubcommandSpec* subco
   if (spec.place == CommandPlace::kEverywhere || spec.place == CommandPlace::kWalk) {
     return refuse("ERR " + std::string(spec.name) + " concerns all ranges and cannot be part of a transaction");
   }
+  // They are answered elsewhere or later, or have no reply that EXEC could give.
+  const bool reply = subcommand != nullptr && spec.session == SessionCommand::kClient && subcommand->name == "REPLY";
+  if (reply || (subcommand != nullptr && runs_in_range(*subcommand))) {
+    return refuse("ERR " + std::string(spec.name) + " " + std::string(subcommand->name) +
+                  " cannot be part of a transaction");
+  }
   if (too_much(argv)) return transaction_.fail();
   if (spec.evaluate != nullptr) {
     uint16_t slot = 0;

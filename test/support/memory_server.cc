@@ -45,7 +45,6 @@ class Server {
       return false;
     getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length);
     sink_.port = ntohs(address.sin_port);
-    sink_.parameters["port"] = std::to_string(sink_.port);
     std::printf("READY port=%u\n", unsigned{sink_.port});
     std::fflush(stdout);
     return true;
@@ -86,12 +85,11 @@ class Server {
     options.fd = fd;
     options.stats = &stats_;
     sessions_[fd] = std::make_unique<server::Session>(++last_id_, sink_, std::move(options));
+    sink_.shared.add(*sessions_[fd]);
   }
 
   void serve(int fd) {
     server::Session& session = *sessions_.at(fd);
-    sink_.clients.clear();
-    for (const auto& [other, open] : sessions_) sink_.clients.push_back(open->client_line());
     bool gone = false;
     if (!session.paused() && !session.wants_close()) {
       const auto space = session.input_space(64 * 1024);
@@ -115,6 +113,7 @@ class Server {
     }
     if (gone || (session.wants_close() && session.output().empty())) {
       session.on_close();
+      sink_.shared.remove(session.id());
       sessions_.erase(fd);
       close(fd);
     }

@@ -10,6 +10,7 @@
 #include "server/cluster/keyspace_walk.h"
 #include "server/commands/command.h"
 #include "server/session/command_sink.h"
+#include "server/session/hub.h"
 #include "server/session/info_reply.h"
 #include "sharding/key_encoding.h"
 #include "test/support/memory_rows.h"
@@ -35,8 +36,7 @@ class MemorySink final : public server::CommandSink, private server::KeyspaceWal
   Instant clock = 0;
   uint64_t wall = 1'700'000'000'123'456;
   uint16_t foreign_from = 16384;  // slots from here on are advertised elsewhere
-  std::map<std::string, std::string> parameters = server::default_config_parameters();
-  std::vector<std::string> clients;
+  server::SessionHub shared{server::default_config_parameters()};
   uint64_t executed = 0;
   std::vector<std::function<void()>> pages;  // of a walk, to be read
 
@@ -113,14 +113,13 @@ class MemorySink final : public server::CommandSink, private server::KeyspaceWal
   uint64_t wall_us() const override { return wall; }
   server::InfoSections info_sections() const override {
     return {{"server", {{"redis_version", "7.0.15"}, {"process_id", "1"}, {"tcp_port", std::to_string(port)}}},
-            {"clients", {{"connected_clients", std::to_string(clients.size())}}},
+            {"clients", {{"connected_clients", std::to_string(shared.sessions().size())}}},
             {"memory", {{"used_memory", "1"}}},
             {"consensus", {{"groups", "1"}}},
             {"keyspace", {}}};
   }
-  const std::map<std::string, std::string>& config_parameters() const override { return parameters; }
+  server::SessionHub& hub() override { return shared; }
   std::string_view requirepass() const override { return password; }
-  std::vector<std::string> client_lines() const override { return clients; }
 
  private:
   uint64_t random() override { return rows.random(); }

@@ -34,6 +34,7 @@ struct SessionHarness {
     options.local_address = "127.0.0.1:6379";
     options.stats = &stats;
     session = std::make_unique<server::Session>(42, sink, options);
+    sink.shared.add(*session);
   }
   // What the client receives for these bytes. FLUSHALL and DBSIZE are answered too, unless sink.late.
   std::string bytes(std::string_view input) {

@@ -209,7 +209,7 @@ TEST_CASE("every key is in order, can be set by its environment variable, and ac
     const std::string value = key.kind == KeyKind::kAddress    ? "127.0.0.1:9"
                               : key.kind == KeyKind::kBool     ? "true"
                               : key.kind == KeyKind::kBytes    ? "32MiB"
-                              : key.kind == KeyKind::kDuration ? "1ms"
+                              : key.kind == KeyKind::kDuration ? (key.low > kMillisecond ? "1s" : "1ms")
                               : key.kind == KeyKind::kCount    ? "2"
                               : key.kind == KeyKind::kChoice   ? std::string(key.range.substr(0, key.range.find(' ')))
                                                                : std::string(16, 'x');
