@@ -21,8 +21,6 @@
 
 namespace cairn::server {
 
-class LiveConfig;
-
 // What the page of metrics and the API look at. All outlive the API; what is null is left out.
 struct AdminSources {
   Node* node = nullptr;
@@ -39,7 +37,6 @@ struct AdminSources {
   const HttpMetrics* http = nullptr;
   const GuardMetrics* guard = nullptr;
   Instant started = 0;
-  LiveConfig* live_config = nullptr;  // LiveConfig::apply_config() changes what runs; on the range loop
 };
 
 // Thread safety: handle() on `admin_executor`; its `done` is called once, on any thread.

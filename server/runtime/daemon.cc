@@ -96,11 +96,11 @@ class Daemon {
       : live_(config, loaded_from, [this](const config::NodeConfig& changed) { apply(changed); }),
         config_(live_.current()),
         random_(entropy()),
+        fs_(storage::make_real_file_system()),
         loop_(clock_),
         link_loop_(clock_),
         admin_loop_(clock_),
         pool_(config.runtime_background_threads),
-        fs_(storage::make_real_file_system()),
         data_net_(loop_, config.peer_secret, log_line),
         link_net_(link_loop_, config.peer_secret, log_line),
         node_(environment(), node_options(config, flags)),
@@ -232,10 +232,29 @@ class Daemon {
     s.admin_executor = &admin_loop_;
     s.stats = &stats_;
     s.config = &config_;
-    s.live_config = &live_;
+    s.live.apply_config = [this](const LiveSources::Changes& changes) { return apply_config(changes); };
+    s.live.slow_commands = [this] { return slow_commands(); };
     s.http = &http_.metrics();
     s.started = clock_.now();
     return s;
+  }
+
+  Result<std::vector<AppliedChange>> apply_config(const LiveSources::Changes& changes) {
+    CAIRN_TRY(const auto applied, live_.apply_config(changes));
+    std::vector<AppliedChange> out;
+    for (const ConfigChange& change : applied) out.push_back({change.key, change.before, change.after});
+    return out;
+  }
+
+  std::vector<SlowCommand> slow_commands() {
+    std::vector<SlowCommand> out;
+    for (const SlowLog::Entry& entry : node_.hub().slow_log.entries()) {
+      SlowCommand command{entry.id, entry.second, entry.us, {}, entry.client, entry.name};
+      for (const std::string_view argument : unpack_arguments(entry.arguments))
+        command.arguments.emplace_back(argument);
+      out.push_back(std::move(command));
+    }
+    return out;
   }
 
   static GuardOptions guard_options(const config::NodeConfig& config) {
@@ -354,9 +373,9 @@ class Daemon {
   const config::NodeConfig& config_;  // of live_: as it is now
   RealClock clock_;
   SeededRandom random_;
+  std::unique_ptr<storage::FileSystem> fs_;  // tasks that loops and pool forget at their end may still close files
   EventLoop loop_, link_loop_, admin_loop_;
   BackgroundPool pool_;
-  std::unique_ptr<storage::FileSystem> fs_;
   std::unique_ptr<storage::DurableWriter> writer_;
   PeerTransport data_net_, link_net_;
   CommandStats stats_;
