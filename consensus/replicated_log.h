@@ -215,6 +215,7 @@ struct RaftOptions {
   uint64_t inflight_bytes_max = 4u << 20;  // per follower, sent and not acknowledged; one entry may exceed it
   uint32_t inflight_messages_max = 256;
   uint64_t message_bytes_max = 256u << 10;     // entries of one append; one entry may exceed it
+  uint64_t held_bytes_max = 1u << 20;      // payloads in memory of applied entries that no known peer lacks
   uint64_t uncommitted_bytes_max = 64u << 20;  // leader refuses proposals above this
   uint32_t transfer_lag_max = 128;             // entries a transfer target may be behind
 };
@@ -252,6 +253,7 @@ class ReplicatedLog {
   virtual LogIndex commit_index() const = 0;
   virtual LogIndex last_index() const = 0;
   virtual LogIndex first_index() const = 0;
+  virtual LogIndex held_from() const = 0;  // entries before this one can no longer be sent to a peer
   virtual const Configuration& configuration() const = 0;
   // In force at `index`, which is in the log or its start.
   virtual Configuration configuration_at(LogIndex index) const = 0;

@@ -20,7 +20,7 @@ void LogView::append(Entry entry) {
 }
 
 void LogView::truncate_from(LogIndex from) {
-  CAIRN_ASSERT(from > start_index_);
+  CAIRN_ASSERT(from >= held_from_);
   while (last_index() >= from) {
     bytes_ -= entries_.back().payload.size();
     entries_.pop_back();
@@ -35,6 +35,7 @@ void LogView::compact_to(LogIndex index) {
     entries_.pop_front();
     start_index_ = start_index_.next();
   }
+  held_from_ = std::max(held_from_, first_index());
 }
 
 void LogView::reset(LogIndex index, Term term) {
@@ -42,6 +43,15 @@ void LogView::reset(LogIndex index, Term term) {
   bytes_ = 0;
   start_index_ = index;
   start_term_ = term;
+  held_from_ = index.next();
+}
+
+void LogView::release(LogIndex index, uint64_t bytes) {
+  for (; bytes_ > bytes && held_from_ <= index; held_from_ = held_from_.next()) {
+    SharedBytes& payload = entries_[held_from_.value - start_index_.value - 1].payload;
+    bytes_ -= payload.size();
+    payload = {};
+  }
 }
 
 LogIndex LogView::last_at_most(LogIndex index, Term term) const {

@@ -310,6 +310,18 @@ void Raft::finish_step() {
   if (out_->writes.size() > writes_begin_ && commit_.value >= hard_.commit.value + kCommitWriteEvery) {
     save_hard_state(false);
   }
+  release_log();
+}
+
+// The state machine has what is applied. Payloads are kept for peers only: all that one of them lacks, and some more
+// for those of a later leader. Who needs older ones gets a snapshot.
+void Raft::release_log() {
+  if (log_.bytes() <= options_.held_bytes_max) return;
+  LogIndex up_to = std::min({applied_, delivered_, durable_index_});
+  if (const Leader* lead = as_leader()) {
+    for (const Progress& peer : lead->peers) up_to = std::min(up_to, peer.match);
+  }
+  log_.release(up_to, options_.held_bytes_max);
 }
 
 void Raft::send(NodeId to, Message message) { out_->send_now.push_back({to, std::move(message)}); }

@@ -33,6 +33,7 @@ class Raft final : public ReplicatedLog {
   LogIndex commit_index() const override { return commit_; }
   LogIndex last_index() const override { return log_.last_index(); }
   LogIndex first_index() const override { return log_.first_index(); }
+  LogIndex held_from() const override { return log_.held_from(); }
   uint64_t log_bytes() const override { return log_.bytes(); }
   const Configuration& configuration() const override { return configurations_.back().second; }
   Configuration configuration_at(LogIndex index) const override;
@@ -42,6 +43,7 @@ class Raft final : public ReplicatedLog {
   template <class Op>
   void write(Op op);
   void save_hard_state(bool urgent);
+  void release_log();
   void append_to_log(Entry entry);
   void truncate_log(LogIndex from);
   void on_storage_done(WriteSeq up_to);

@@ -71,7 +71,7 @@ void Raft::replicate(Progress& peer) {
 }
 
 void Raft::send_entries(Progress& peer) {
-  if (peer.next < log_.first_index()) return ask_snapshot(peer);
+  if (peer.next < log_.held_from()) return ask_snapshot(peer);
   const bool pipelined = peer.state == Progress::State::kReplicate;
   AppendRequest request;
   request.term = hard_.term;
@@ -128,7 +128,7 @@ void Raft::ask_snapshot(Progress& peer) {
   if (peer.snapshot_asked) return;
   peer.snapshot_asked = true;
   out_->need_snapshot.push_back({peer.member.node, peer.member.replica});
-  event(Event::Kind::kSnapshotNeeded, peer.member.node, log_.first_index());
+  event(Event::Kind::kSnapshotNeeded, peer.member.node, log_.held_from());
 }
 
 void Raft::arm_retry(Progress& peer) {
@@ -176,7 +176,7 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
     peer->match = std::max(peer->match, reply.match);
     peer->next = std::max(peer->next, peer->match.next());
     peer->inflight.acknowledge(peer->match);
-    if (peer->state == Progress::State::kSnapshot && peer->match >= log_.start_index()) {
+    if (peer->state == Progress::State::kSnapshot && peer->match.next() >= log_.held_from()) {
       peer->to_probe(peer->match.next());
     }
     if (peer->state == Progress::State::kProbe && peer->match.next() >= peer->next) {
@@ -194,7 +194,7 @@ void Raft::on_append_reply(NodeId from, const AppendReply& reply) {
       next = std::min(next.prev(), reply.hint_index.next());  // before the log's start: only a snapshot helps
     }
     // The peer may have all that was sent, its answers lost, and the log begun behind that meanwhile.
-    const bool forgotten = next == peer->next && next < log_.first_index();
+    const bool forgotten = next == peer->next && next < log_.held_from();
     if ((next < peer->next || forgotten) && next > peer->match) {
       peer->to_probe(next);
       peer->probe_round = ++lead->round;

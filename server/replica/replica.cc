@@ -310,8 +310,8 @@ void Replica::compact_log(bool force) {
   if (!force) {
     if (core_->role() == consensus::Role::kLeader && core_->log_bytes() < options_.catchup_bytes) {
       for (const consensus::PeerStatus& peer : core_->status().peers) up_to = std::min(up_to, peer.match);
-    } else if (core_->role() != consensus::Role::kLeader && core_->log_bytes() < options_.catchup_bytes / 4) {
-      return;  // kept for the case that this replica leads next
+    } else if (core_->role() != consensus::Role::kLeader) {
+      up_to = std::min(up_to, core_->held_from().prev());  // the rest is kept for the case that this replica leads next
     }
   }
   if (up_to >= core_->first_index()) step(consensus::Compact{up_to});

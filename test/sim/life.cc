@@ -69,6 +69,7 @@ class Life {
     o.replica.catchup_bytes = r.chance(0.5) ? 8 << 10 : 1 << 20;  // laggards need snapshots
     if (r.chance(0.25)) o.raft.inflight_messages_max = 1;
     if (r.chance(0.25)) o.raft.message_bytes_max = 1;
+    if (r.chance(0.5)) o.raft.held_bytes_max = r.between(0, 4096);
     for (uint64_t i = 1; i <= nodes; ++i) {
       server::NodeOptions mine = o;
       mine.bootstrap = i == 1;

@@ -155,6 +155,20 @@ TEST_CASE("the log view finds the last position whose term is small enough") {
       if (log.at(i).term <= limit) expected = i;
     }
     REQUIRE(log.last_at_most(index, limit) == expected);
+    if (count > 3) {
+      // Of the two oldest entries one may go; places and terms stay.
+      raft::LogView released = log;
+      released.release({log.start_index().value + 1}, 0);
+      CHECK((released.held_from() == LogIndex{log.start_index().value + 2} && released.bytes() == 2 * (count - 1)));
+      released.release(log.last_index(), 4);
+      CHECK((released.held_from() == LogIndex{log.last_index().value - 1} && released.bytes() == 4));
+      CHECK((released.first_index() == log.first_index() && released.last_index() == log.last_index()));
+      CHECK(released.last_at_most(index, limit) == expected);
+      released.compact_to({log.start_index().value + 1});
+      CHECK((released.held_from() == LogIndex{log.last_index().value - 1} && released.bytes() == 4));
+      released.compact_to(log.last_index());
+      CHECK((released.held_from() == log.last_index().next() && released.bytes() == 0));
+    }
     if (count > 2) {
       const Term at = *log.term_at({log.start_index().value + 2});
       log.compact_to({log.start_index().value + 2});

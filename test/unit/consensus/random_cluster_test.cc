@@ -30,6 +30,7 @@ class World final : public Cluster {
     options.boot_silence = kPromise;
     options.inflight_messages_max = 1 + static_cast<uint32_t>(random_.below(8));
     options.message_bytes_max = 64 + random_.below(400);
+    if (random_.below(2) == 0) options.held_bytes_max = random_.below(200);
     loss_ = random_.below(3) == 0 ? 0.0 : 0.02 + 0.01 * static_cast<double>(random_.below(15));
     Configuration start;
     const uint64_t voters = random_.below(2) == 0 ? 3 : 5;

@@ -108,6 +108,7 @@ class Script final : public Cluster {
     options.boot_silence = number(option(w, "boot_silence", "0")) * kMillisecond;
     options.inflight_messages_max = static_cast<uint32_t>(number(option(w, "inflight", "256")));
     options.inflight_bytes_max = number(option(w, "inflight_bytes", "4194304"));
+    options.held_bytes_max = number(option(w, "held_bytes", "1048576"));
     options.message_bytes_max = number(option(w, "message_bytes", "262144"));
     options.uncommitted_bytes_max = number(option(w, "uncommitted", "67108864"));
     options.transfer_lag_max = static_cast<uint32_t>(number(option(w, "lag", "128")));
