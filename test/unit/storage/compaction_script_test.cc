@@ -44,7 +44,7 @@ std::string answer(const std::string& command, const std::string& input) {
 }  // namespace
 
 TEST_CASE("size-tiered picks are those of the script") {
-  const std::string path = std::string(CAIRN_TEST_DATA) + "/compaction/size_tiered.txt";
+  const std::string path = std::string(CAIRN_TEST_DATA) + "/compaction/stcs.txt";
   std::ifstream file(path);
   REQUIRE(file);
   std::string rewritten, line, command, input;
