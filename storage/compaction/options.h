@@ -28,7 +28,7 @@ struct SizeTieredOptions {
   uint64_t min_run_bytes = 1u << 20;  // smaller runs all count as similar
   uint64_t table_bytes_max = 64u << 20;
   bool incremental = false;  // inputs shrink while the output grows
-  double space_goal = 0;     // (largest run + second largest) / largest, above which both are merged; 0: no goal
+  double space_goal = 0;     // all runs / the largest, above which they are merged; 0: no goal
   Result<void> validate() const;
 };
 

@@ -77,7 +77,7 @@ bool overlaps_older(const std::vector<RunView>& runs, size_t run, const SstableI
 
 // A table with many tombstones: rewritten if nothing lies below, otherwise merged with what does in the next run.
 std::optional<CompactionPlan> dense_tombstones(const LsmView& view, const std::vector<RunView>& runs,
-                                               const TombstoneOptions& options, bool alone_only) {
+                                               const TombstoneOptions& options) {
   for (size_t i = runs.size(); i-- > 0;) {
     for (const SstableInfo& table : runs[i].tables) {
       const double ratio = droppable_ratio(table, view.now_ms);
@@ -88,7 +88,6 @@ std::optional<CompactionPlan> dense_tombstones(const LsmView& view, const std::v
         if (auto plan = rewrite(view, runs[i], table, why)) return plan;
         continue;
       }
-      if (alone_only) continue;
       TableSet set;
       set.upper = {&table};
       if (!close_over(view, runs[i].tables, runs[i + 1].tables, set)) continue;
@@ -129,7 +128,8 @@ class WithCommonRules final : public CompactionStrategy {
     if (auto plan = core_->pick(view)) return plan;
     const std::vector<RunView> runs = runs_of(view);
     auto plan = shrink_dead(view, runs);
-    if (!plan) plan = dense_tombstones(view, runs, tombstones_, kind_ == StrategyKind::kTwcs);
+    // A window goes as a whole.
+    if (!plan && kind_ != StrategyKind::kTwcs) plan = dense_tombstones(view, runs, tombstones_);
     if (plan) plan->output_table_bytes_max = table_bytes_max_;
     return plan;
   }

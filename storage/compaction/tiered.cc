@@ -73,28 +73,25 @@ class SizeTiered final : public CompactionStrategy {
                       std::to_string(runs.size()) + " runs are too many");
   }
 
-  // What the second largest run holds is at worst all obsolete in the largest.
+  // What lies beside the largest run is at worst all obsolete in it. Merged are the oldest of those, so that the rest
+  // is a quarter of what the goal allows: small runs would only be carried along.
   std::optional<CompactionPlan> toward_goal(const std::vector<RunView>& runs) const {
     if (options_.space_goal <= 0 || runs.size() < 2) return std::nullopt;
-    size_t first = 0, second = 1;
-    if (runs[second].bytes > runs[first].bytes) std::swap(first, second);
-    for (size_t i = 2; i < runs.size(); ++i) {
-      if (runs[i].bytes >= runs[first].bytes) {
-        second = std::exchange(first, i);
-      } else if (runs[i].bytes > runs[second].bytes) {
-        second = i;
-      }
-    }
-    const uint64_t largest = runs[first].bytes, both = largest + runs[second].bytes;
-    if (largest < options_.min_run_bytes ||
-        static_cast<double>(both) <= options_.space_goal * static_cast<double>(largest)) {
-      return std::nullopt;
-    }
-    const size_t begin = std::min(first, second), end = std::max(first, second) + 1;
-    for (size_t i = begin; i < end; ++i) {
+    const auto largest = std::ranges::max_element(runs, {}, &RunView::bytes);
+    const auto allowed = (options_.space_goal - 1) * static_cast<double>(largest->bytes);
+    uint64_t beside = 0;
+    for (const RunView& run : runs) beside += run.bytes;
+    beside -= largest->bytes;
+    if (largest->bytes < options_.min_run_bytes || static_cast<double>(beside) <= allowed) return std::nullopt;
+    auto begin = static_cast<size_t>(largest - runs.begin());
+    uint64_t newer = 0;
+    for (size_t i = 0; i < begin; ++i) newer += runs[i].bytes;
+    while (begin > 0 && static_cast<double>(newer) > allowed / 4) newer -= runs[--begin].bytes;
+    for (size_t i = begin; i < runs.size(); ++i) {
       if (runs[i].busy) return std::nullopt;
     }
-    return merge_runs(runs, begin, end - begin, options_.table_bytes_max, "the two largest runs exceed the space goal");
+    return merge_runs(runs, begin, runs.size() - begin, options_.table_bytes_max,
+                      "runs beside the largest exceed the space goal");
   }
 
   SizeTieredOptions options_;
