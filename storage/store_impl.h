@@ -120,6 +120,7 @@ class StoreImpl final : public TabletStore {
   uint64_t shard_ = 0;
   std::map<RangeId, std::shared_ptr<TabletImpl>> tablets_;
   std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);
+  Amplification dropped_;  // counts of tablets that are gone
   uint64_t memtable_bytes_ = 0;
   int64_t sealed_ = 0;
   bool sealing_posted_ = false;

@@ -208,7 +208,7 @@ class TabletStore {
   // opening.
   virtual void set_strategy(StrategyKind kind) = 0;
   virtual StrategyKind strategy() const = 0;
-  virtual Amplification amplification() const = 0;  // of all tablets together, dropped ones not
+  virtual Amplification amplification() const = 0;  // of all tablets together; counts never go down
   virtual const TabletStoreMetrics& metrics() const = 0;
 };
 

@@ -121,6 +121,9 @@ Result<void> StoreImpl::drop(RangeId range) {
   edit.life = it->second->life();
   edit.dropped = true;
   CAIRN_TRY_VOID(shared_->manifest->commit({edit}));
+  Amplification counts = it->second->stats().amplification;
+  counts.total_bytes = counts.live_bytes = 0;
+  dropped_.add(counts);
   it->second->retire();
   tablets_.erase(it);
   return {};
@@ -209,7 +212,7 @@ void StoreImpl::set_strategy(StrategyKind kind) {
 }
 
 Amplification StoreImpl::amplification() const {
-  Amplification all;
+  Amplification all = dropped_;
   for (const auto& [range, tablet] : tablets_) all.add(tablet->stats().amplification);
   return all;
 }

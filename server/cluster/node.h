@@ -104,6 +104,7 @@ class Node final : public CommandSink,
   const storage::SharedLogMetrics& log_metrics() const { return log_->metrics(); }
   const storage::TabletStoreMetrics& store_metrics() const { return store_->metrics(); }
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
+  storage::Amplification amplification() const { return store_->amplification(); }
   bool draining() const { return draining_; }
   bool has_room() const override;
   bool has_memory() const override { return store_->has_memory(); }

@@ -86,6 +86,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.store.memtable_bytes = c.storage_memtable_bytes;
   o.store.memtable_budget_bytes = c.storage_memtable_budget_bytes;
   o.store.block_cache_bytes = c.storage_block_cache_bytes;
+  o.store.strategy = *storage::parse_strategy_kind(c.storage_compaction_strategy);  // one of the allowed names
   return o;
 }
 

@@ -79,7 +79,7 @@ void CompactionSimulator::write(const SimulatedWrite& write, uint64_t now_ms) {
   now_ms_ = now_ms;
   expire();
   const Row row{write.key, write.deletes, write.expiry_ms, now_ms};
-  user_bytes_ += write.deletes ? options_.delete_bytes : options_.row_bytes;
+  user_bytes_ += write.deletes ? options_.delete_bytes : options_.put_bytes;
   memtable_.insert_or_assign(write.key, row);
   const auto [place, fresh] = live_.try_emplace(write.key, !write.deletes);
   if (fresh) {

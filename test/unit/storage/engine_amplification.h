@@ -14,7 +14,7 @@ inline SimulatorOptions simulator_options(StrategyKind kind, uint64_t keys, uint
   SimulatorOptions options;
   options.strategy = kind;
   options.memtable_rows = memtable_rows;
-  options.row_bytes = row_bytes;
+  options.row_bytes = options.put_bytes = row_bytes;
   options.compaction = scaled({}, memtable_rows * row_bytes, std::max<uint64_t>(keys / 16, 1));
   return options;
 }
@@ -39,7 +39,8 @@ inline EngineComparison compare_with_engine(StrategyKind kind, Workload workload
   const uint64_t keys = k_over_m * memtable_rows;
   SimulatorOptions options = simulator_options(kind, keys, memtable_rows, kKeyBytes + kValueBytes);
   options.table_bytes = 500;  // footer, properties, index
-  options.tombstone_bytes = 20;
+  options.row_bytes += 11;    // filter, offsets, sequence, time
+  options.tombstone_bytes = kKeyBytes + 11;
   options.delete_bytes = kKeyBytes;
   CompactionSimulator simulator(options);
   test::TabletFixture f;

@@ -91,7 +91,7 @@ TEST_CASE("deleted rows leave under every strategy") {
 TEST_CASE("the engine costs what the simulator says, within 10 %") {
   for (const Workload workload : kWorkloads) {
     for (const StrategyKind kind : kStrategyKinds) {
-      const EngineComparison c = compare_with_engine(kind, workload, 64, kRows);
+      const EngineComparison c = compare_with_engine(kind, workload, 64, 100);
       INFO(to_string(workload) << " " << to_string(kind) << ": write " << c.write_engine << " for " << c.write_simulator
                                << ", space " << c.space_engine << " for " << c.space_simulator);
       CHECK(std::abs(c.write_engine / c.write_simulator - 1) <= 0.1);
