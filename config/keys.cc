@@ -98,7 +98,7 @@ constexpr KeySpec kKeys[] = {
      NUMBER(storage_block_cache_bytes), 1u << 20, 1ull << 40},
     {"storage.compaction_strategy", KeyKind::kChoice, "stcs | lcs | twcs | ics",
      "how sorted runs are merged: size-tiered, leveled, by time windows, incremental",
-     TEXT(storage_compaction_strategy)},
+     TEXT(storage_compaction_strategy), 0, 0, kReload},
     {"storage.log_budget_bytes", KeyKind::kBytes, "[32MiB, 1TiB]",
      "log size above which tablets that keep old segments are flushed", NUMBER(storage_log_budget_bytes), 32u << 20,
      1ull << 40},
