@@ -21,6 +21,10 @@ struct Row {
   uint64_t time_ms = 0;
 };
 
+// When a row is dead by itself, ms since 1970 by the leaders' clock; 0: never. Its owner deletes it like any other row
+// or lets a compaction do it; to every reader it is absent from then on. Any thread.
+using RowExpiry = uint64_t (*)(std::string_view key, std::string_view value);
+
 enum class CursorState : uint8_t {
   kRow,  // row() is valid until the next call
   kEnd,

@@ -99,7 +99,8 @@ std::string encode_snapshot_manifest(const std::vector<SnapshotTable>& tables) {
   std::string out;
   put_u64(out, kMagic);
   put_u32(out, kVersion);
-  put_u32(out, 0);  // incompatible features
+  const bool trimmed = std::ranges::any_of(tables, [](const SnapshotTable& table) { return table.info.trimmed; });
+  put_u32(out, trimmed ? kFeatureTrimmed : 0);
   put_varint(out, tables.size());
   for (const auto& table : tables) {
     put_bytes(out, table.file.name);
@@ -121,7 +122,7 @@ Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view byt
   if (in.u64() != kMagic) return bad;
   const uint32_t version = in.u32();
   const uint32_t features = in.u32();
-  if (version != kVersion || features != 0) {
+  if (version != kVersion || (features & ~kFeatureTrimmed) != 0) {
     return Error{ErrorCode::kUnsupported, "snapshot manifest of version " + std::to_string(version)};
   }
   std::vector<SnapshotTable> tables;
@@ -243,7 +244,10 @@ Result<void> InstallJob::commit() {
     create.life = outcome_.life = shared_->manifest->new_life();
     create.created = range_;
     create.flushed = position_;
-    for (const auto& [info, table] : outcome_.tables) create.added.push_back(info);
+    for (const auto& [info, table] : outcome_.tables) {
+      create.added.push_back(info);
+      if (info.smallest > table->info().smallest) create.trimmed.emplace_back(info.id, info.smallest);
+    }
     auto done = shared_->manifest->commit(edits);
     committed_ = done ? *done : done.error().code != ErrorCode::kNoSpace;  // unknown: the files must stay
     if (!done) return std::move(done).error();

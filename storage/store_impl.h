@@ -1,6 +1,7 @@
 // The tablet store's working parts. Internal to storage/.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -24,6 +25,10 @@ struct StoreShared {
   std::atomic<uint64_t> last_number{0};  // of SSTable files; the shard is in the top 16 bits
   uint64_t new_number() { return last_number.fetch_add(1, std::memory_order_relaxed) + 1; }
 };
+
+// The information that goes into the manifest: what the files say, under their place in the tree.
+std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> with_infos(std::vector<std::shared_ptr<Sstable>> tables,
+                                                                         uint64_t run, uint32_t level);
 
 struct SnapshotTable {
   SnapshotFile file;
@@ -82,13 +87,19 @@ class StoreImpl final : public TabletStore {
     return sealed_ == 0 || memtable_bytes_ < kMemtableLimit * options_.memtable_budget_bytes;
   }
   uint64_t memtable_bytes() const override { return memtable_bytes_; }
+  void set_strategy(StrategyKind kind) override;
+  StrategyKind strategy() const override { return options_.strategy; }
+  Amplification amplification() const override;
   const TabletStoreMetrics& metrics() const override { return metrics_; }
 
   // For tablets.
   Environment& env() { return env_; }
   const TabletStoreOptions& options() const { return options_; }
   const std::shared_ptr<StoreShared>& shared() const { return shared_; }
-  const CompactionStrategy& strategy() const { return *strategy_; }
+  const CompactionStrategy& strategy(StrategyKind kind) const { return *strategies_[static_cast<size_t>(kind)]; }
+  SstableWriterOptions writer_options() const {
+    return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry};
+  }
   BlockCache& cache() { return cache_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }
   void memtable_changed(int64_t delta, int64_t sealed);  // bytes; memtables that wait for their flush
@@ -104,11 +115,12 @@ class StoreImpl final : public TabletStore {
   TabletStoreOptions options_;
   TabletStoreMetrics metrics_;
   std::shared_ptr<StoreShared> shared_;
-  std::unique_ptr<CompactionStrategy> strategy_;
+  std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;
   uint64_t shard_ = 0;
   std::map<RangeId, std::shared_ptr<TabletImpl>> tablets_;
   std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);
+  Amplification dropped_;  // counts of tablets that are gone
   uint64_t memtable_bytes_ = 0;
   int64_t sealed_ = 0;
   bool sealing_posted_ = false;

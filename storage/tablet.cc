@@ -16,7 +16,13 @@ constexpr size_t kHashesKept = 1 << 16;     // of an unusually large batch the s
 
 TabletImpl::TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shared_ptr<const Version> version,
                        const AppliedPosition& flushed)
-    : store_(store), range_(range), life_(life), version_(std::move(version)), applied_(flushed), flushed_(flushed) {
+    : store_(store),
+      range_(range),
+      life_(life),
+      version_(std::move(version)),
+      applied_(flushed),
+      flushed_(flushed),
+      strategy_(store.options().strategy) {
   mutable_ = new_memtable();
   account();
 }
@@ -27,14 +33,22 @@ Result<void> TabletImpl::apply(const AppliedPosition& position, std::string_view
   if (position.index <= applied_.index) return {};  // replay
   Op op;
   hashes_.clear();
+  uint64_t user_bytes = 0;
   BatchReader check(operations);
   while (check.next(op)) {
+    user_bytes += op.key.size() + op.value.size();
     hashes_.push_back(hash64(op.key));
     mutable_->prefetch_slot(hashes_.back());
   }
   if (!check.ok() || hashes_.size() >= uint64_t{1} << kOrdinalBits) {
     return Error{ErrorCode::kCorruption, "range " + std::to_string(range_.value) + " index " +
                                              std::to_string(position.index.value) + ": malformed operations"};
+  }
+  amplification_.user_bytes += user_bytes;
+  // A window's rows never share a memtable with those of the next.
+  if (const uint64_t window = strategy().window_ms();
+      window != 0 && position.time_ms / window != applied_.time_ms / window && !mutable_->empty()) {
+    flush();
   }
   uint64_t sequence = position.index.value << kOrdinalBits;
   BatchReader reader(operations);
@@ -93,12 +107,21 @@ Lookup TabletImpl::get(std::string_view row_key) {
   }
   if (version_->runs.empty()) return answer;
   CachedSource source(store_.cache(), store_.mutable_metrics());
-  FoundRow row = find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, &store_.mutable_metrics());
+  RunsProbed probed;
+  FoundRow row = find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, probed);
+  // What needs the disk is counted when it has been there.
+  if (row.state != Lookup::State::kNeedsDisk) count_reads(1, probed);
   if (row.error) report_corruption(*row.error);
   answer.state = row.state;
   answer.value = row.value;
   answer.pin = std::move(row.block);
   return answer;
+}
+
+void TabletImpl::count_reads(uint64_t reads, const RunsProbed& probed) {
+  amplification_.reads += reads;
+  amplification_.runs_probed += probed.runs;
+  store_.mutable_metrics().filter_negatives.add_owned(probed.filter_negatives);
 }
 
 ReadView TabletImpl::view() const {
@@ -185,6 +208,10 @@ TabletStats TabletImpl::stats() const {
       stats.entries_estimate += info.entries;
     }
   }
+  stats.strategy = strategy_;
+  stats.amplification = amplification_;
+  stats.amplification.total_bytes = stats.sstable_bytes;
+  stats.amplification.live_bytes = estimate_live();
   stats.corrupt = corruption_.has_value();
   if (corruption_) stats.corruption = corruption_->message;
   return stats;

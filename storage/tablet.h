@@ -19,6 +19,7 @@
 #include "base/types.h"
 #include "storage/compaction/strategy.h"
 #include "storage/io/file_system.h"
+#include "storage/row.h"
 #include "storage/write_batch.h"
 
 namespace cairn::storage {
@@ -88,6 +89,35 @@ struct Checkpoint {
   std::string manifest;
 };
 
+// What keeping rows in sorted runs costs, since the tablet was opened.
+struct Amplification {
+  uint64_t user_bytes = 0;           // keys and values of the operations applied; replayed ones too
+  uint64_t flushed_bytes = 0;        // written by flushes
+  uint64_t compacted_in_bytes = 0;   // read by compactions
+  uint64_t compacted_out_bytes = 0;  // written by compactions
+  uint64_t reads = 0;                // lookups of one row that went beyond the memtables
+  uint64_t runs_probed = 0;          // sorted runs that these had to search; a filter that says no saves it
+  uint64_t total_bytes = 0;          // of SSTables
+  uint64_t live_bytes = 0;           // estimate of what they would take without obsolete rows
+  // Bytes written per byte of the user's, sorted runs per lookup, bytes on disk per live byte; 0: nothing to go by yet.
+  double write() const { return ratio(flushed_bytes + compacted_out_bytes, user_bytes); }
+  double read() const { return ratio(runs_probed, reads); }
+  double space() const { return ratio(total_bytes, live_bytes); }
+  void add(const Amplification& other) {
+    user_bytes += other.user_bytes;
+    flushed_bytes += other.flushed_bytes;
+    compacted_in_bytes += other.compacted_in_bytes;
+    compacted_out_bytes += other.compacted_out_bytes;
+    reads += other.reads;
+    runs_probed += other.runs_probed;
+    total_bytes += other.total_bytes;
+    live_bytes += other.live_bytes;
+  }
+
+ private:
+  static double ratio(uint64_t a, uint64_t b) { return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b); }
+};
+
 struct TabletStats {
   AppliedPosition applied;
   AppliedPosition flushed;
@@ -96,8 +126,10 @@ struct TabletStats {
   uint64_t runs = 0;
   uint64_t sstable_bytes = 0;
   uint64_t entries_estimate = 0;  // rows in SSTables and memtables, duplicates counted
-  bool corrupt = false;           // checksums of its files show damage
-  std::string corruption;         // what and where
+  StrategyKind strategy = StrategyKind::kStcs;
+  Amplification amplification;
+  bool corrupt = false;    // checksums of its files show damage
+  std::string corruption;  // what and where
 };
 
 struct TabletStoreOptions {
@@ -106,8 +138,10 @@ struct TabletStoreOptions {
   uint64_t block_cache_bytes = 64u << 20;
   uint32_t block_bytes = 8u << 10;  // raw size at which a block is closed
   uint32_t filter_bits_per_key = 10;
-  bool compress = true;  // LZ4 where it saves at least an eighth
-  SizeTieredOptions size_tiered;
+  bool compress = true;                         // LZ4 where it saves at least an eighth
+  StrategyKind strategy = StrategyKind::kStcs;  // of tablets that are not told otherwise
+  CompactionOptions compaction;
+  RowExpiry expiry = nullptr;  // null: no row is ever dead by itself
 };
 
 // Of memtable_budget_bytes; see TabletStore::has_memory().
@@ -170,6 +204,11 @@ class TabletStore {
   // written. New writes wait until on_flushed finds it true again.
   virtual bool has_memory() const = 0;
   virtual uint64_t memtable_bytes() const = 0;
+  // For every tablet, present and future, from its next compaction on. Not stored: the owner says it again after
+  // opening.
+  virtual void set_strategy(StrategyKind kind) = 0;
+  virtual StrategyKind strategy() const = 0;
+  virtual Amplification amplification() const = 0;  // of all tablets together; counts never go down
   virtual const TabletStoreMetrics& metrics() const = 0;
 };
 
@@ -207,6 +246,9 @@ class Tablet {
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
 
   virtual TabletStats stats() const = 0;
+  // From the next compaction on; what the strategy before has left is taken up as it is. See
+  // TabletStore::set_strategy().
+  virtual void set_strategy(StrategyKind kind) = 0;
   // What strategies see, newest run first. For the admin API and tests.
   virtual std::vector<SstableInfo> tables() const = 0;
 };

@@ -58,6 +58,8 @@ class FetchJob {
   uint64_t life = 0;
   std::vector<std::optional<std::string>> rows;
   std::vector<PrefixState> prefixes;
+  uint64_t reads = 0;  // of rows, that went to the runs
+  RunsProbed probed;
   std::optional<Error> error;
   std::unique_ptr<DiskSource> source;
   size_t next_prefix = 0;
@@ -94,7 +96,8 @@ class FetchJob {
       if (answer == MemtableAnswer::kFound) rows[i] = std::string(value);
       return true;
     }
-    const FoundRow found = find_in_runs(*view.version, view.clear_sequence, key, hash, covered, *source, nullptr);
+    ++reads;
+    const FoundRow found = find_in_runs(*view.version, view.clear_sequence, key, hash, covered, *source, probed);
     if (found.error) return fail(*found.error);
     if (found.state == Lookup::State::kFound) rows[i] = std::string(found.value);
     return true;
@@ -179,6 +182,7 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
     if (job->life == life_) report_corruption(*job->error);
     return job->done(*job->error);
   }
+  count_reads(std::exchange(job->reads, 0), std::exchange(job->probed, {}));
   if (job->life == life_) {
     for (auto& loaded : job->source->take())
       store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block));

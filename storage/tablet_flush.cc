@@ -1,4 +1,4 @@
-// A tablet's way to disk: seal, build, wait for the log, commit, install; then compaction and checkpoints.
+// A tablet's way to disk: seal, build, wait for the log, commit, install.
 #include <algorithm>
 #include <utility>
 
@@ -13,21 +13,6 @@ namespace {
 constexpr int kAttempts = 3;                          // of writing one SSTable
 constexpr Duration kRetryDelay = 500 * kMillisecond;  // after a full disk or a failing one
 
-using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
-
-// The information that goes into the manifest: what the file says, under its place in the tree.
-Tables with_infos(std::vector<std::shared_ptr<Sstable>> tables, uint64_t run, uint32_t level) {
-  Tables out;
-  for (auto& table : tables) {
-    SstableInfo info = table->info();
-    info.id = table->number();
-    info.run = run;
-    info.level = level;
-    out.emplace_back(std::move(info), std::move(table));
-  }
-  return out;
-}
-
 // A memtable that its cursor keeps alive.
 class OwningMemtableCursor final : public RowCursor {
  public:
@@ -40,37 +25,6 @@ class OwningMemtableCursor final : public RowCursor {
   std::shared_ptr<const Memtable> table_;
   MemtableCursor cursor_;
 };
-
-// Some runs of a version merged, with all they need.
-class CompactionCursor final : public RowCursor {
- public:
-  CompactionCursor(std::shared_ptr<const Version> version, const std::vector<uint64_t>& inputs)
-      : version_(std::move(version)), source_(0) {
-    std::vector<std::unique_ptr<RowCursor>> children;
-    std::vector<const PrefixTombstones*> prefixes;
-    for (const Run& run : version_->runs) {
-      if (std::ranges::find(inputs, run.infos[0].id) == inputs.end()) continue;
-      children.push_back(run_cursor(run, source_));
-      for (const auto& table : run.tables) {
-        if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
-      }
-    }
-    merge_ = std::make_unique<MergeCursor>(std::move(children), std::move(prefixes));
-  }
-  CursorState seek(std::string_view lower) override { return merge_->seek(lower); }
-  CursorState next() override { return merge_->next(); }
-  const Row& row() const override { return merge_->row(); }
-  const Error& error() const override { return merge_->error(); }
-
- private:
-  std::shared_ptr<const Version> version_;
-  DiskSource source_;
-  std::unique_ptr<MergeCursor> merge_;
-};
-
-SstableWriterOptions writer_options(const TabletStoreOptions& options) {
-  return {options.block_bytes, options.filter_bits_per_key, options.compress};
-}
 
 }  // namespace
 
@@ -99,6 +53,12 @@ void TabletImpl::next_flush() {
   build(1);
 }
 
+// Numbers between two runs are for those that compactions put there.
+uint64_t TabletImpl::next_run() const {
+  constexpr uint64_t kStep = 1u << 16;
+  return version_->runs.empty() ? kStep : version_->runs.front().number + kStep;
+}
+
 void TabletImpl::build(int attempt) {
   const Sealed& front = sealed_.front();
   if (front.table->empty()) return wait_durable();
@@ -107,8 +67,8 @@ void TabletImpl::build(int attempt) {
   plan.fs = shared->fs;
   plan.dir = shared->sst_dir;
   plan.new_number = [shared] { return shared->new_number(); };
-  plan.writer = writer_options(store_.options());
-  plan.run = version_->runs.empty() ? 1 : version_->runs.front().number + 1;
+  plan.writer = store_.writer_options();
+  plan.run = next_run();
   plan.prefixes = front.table->prefixes().list();
   auto job = std::make_shared<OutputJob>(std::move(plan), std::make_unique<OwningMemtableCursor>(front.table));
   store_.env().background->submit(JobPriority::kHigh,
@@ -131,8 +91,8 @@ void TabletImpl::built(const std::shared_ptr<OutputJob>& job, int attempt) {
   TabletStoreMetrics& metrics = store_.mutable_metrics();
   metrics.flushes.add();
   metrics.bytes_flushed.add(job->bytes_written());
-  const uint64_t run = version_->runs.empty() ? 1 : version_->runs.front().number + 1;
-  sealed_.front().output = with_infos(job->take(), run, 0);
+  amplification_.flushed_bytes += job->bytes_written();
+  sealed_.front().output = with_infos(job->take(), next_run(), 0);
   wait_durable();
 }
 
@@ -182,7 +142,7 @@ void TabletImpl::flush_committed(Result<bool> result) {
     }
   }
   for (auto& entry : front.output) tables.push_back(std::move(entry));
-  version_ = make_version(std::move(tables));
+  set_version(make_version(std::move(tables)));
   flushed_ = front.position;
   sealed_.pop_front();
   flushing_ = false;
@@ -208,113 +168,6 @@ void TabletImpl::stall() {
   });
 }
 
-void TabletImpl::maybe_compact() {
-  if (compacting_ || corruption_ || dropped_ || store_.failed()) return;
-  const std::vector<SstableInfo> infos = tables();
-  const auto plan = store_.strategy().pick({infos, busy_, applied_.time_ms});
-  if (!plan) return;
-  uint64_t newest = 0, bytes_in = 0;
-  PrefixTombstones prefixes;
-  for (const Run& run : version_->runs) {
-    for (size_t i = 0; i < run.tables.size(); ++i) {
-      if (std::ranges::find(plan->inputs, run.infos[i].id) == plan->inputs.end()) continue;
-      newest = std::max(newest, run.number);
-      bytes_in += run.infos[i].bytes;
-      for (const auto& t : run.tables[i]->prefixes().list()) prefixes.add(t.prefix, t.sequence, t.time_ms);
-    }
-  }
-  const auto& shared = store_.shared();
-  OutputPlan output;
-  output.fs = shared->fs;
-  output.dir = shared->sst_dir;
-  output.new_number = [shared] { return shared->new_number(); };
-  output.writer = writer_options(store_.options());
-  output.table_bytes_max = plan->output_table_bytes_max;
-  output.run = newest;
-  output.level = plan->output_level;
-  const uint64_t oldest_id = version_->runs.back().infos[0].id;
-  output.drop_tombstones = std::ranges::find(plan->inputs, oldest_id) != plan->inputs.end();
-  output.prefixes = prefixes.list();
-  compacting_ = true;
-  busy_ = plan->inputs;
-  store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
-  auto job = std::make_shared<OutputJob>(std::move(output), std::make_unique<CompactionCursor>(version_, plan->inputs));
-  store_.env().background->submit(JobPriority::kLow, [job, inputs = plan->inputs, level = plan->output_level, newest,
-                                                      loop = store_.env().loop, weak = weak_from_this(), life = life_] {
-    if (weak.expired()) return false;
-    if (job->step()) return true;
-    loop->post([job, inputs, level, newest, weak, life] {
-      const auto self = weak.lock();
-      if (self && self->life_ == life && !self->dropped_) self->compaction_done(job, inputs, level, newest);
-    });
-    return false;
-  });
-}
-
-void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, const std::vector<uint64_t>& inputs,
-                                 uint32_t level, uint64_t run) {
-  if (job->error()) {
-    // Tried again after the next flush; damaged inputs are the end of it.
-    compacting_ = false;
-    busy_.clear();
-    if (job->source_failed()) report_corruption(*job->error());
-    return;
-  }
-  Tables output = with_infos(job->take(), run, level);
-  TabletEdit edit;
-  edit.life = life_;
-  edit.removed = inputs;
-  for (const auto& [info, table] : output) edit.added.push_back(info);
-  store_.mutable_metrics().compactions.add();
-  store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
-  store_.env().background->submit(
-      JobPriority::kLow, [shared = store_.shared(), edit = std::move(edit), inputs, output = std::move(output),
-                          life = life_, loop = store_.env().loop, weak = weak_from_this()]() mutable {
-        auto result = std::make_shared<Result<bool>>(shared->manifest->commit({edit}));
-        // After any other failure the edit may be in the file all the same: then the output must stay.
-        const bool unwritten = *result ? !**result : result->error().code == ErrorCode::kNoSpace;
-        if (unwritten) {
-          for (const auto& [info, table] : output) table->retire();
-        }
-        loop->post([result, inputs, output = std::move(output), weak, life]() mutable {
-          const auto self = weak.lock();
-          if (self && self->life_ == life && !self->dropped_) {
-            self->compaction_committed(std::move(*result), inputs, std::move(output));
-          }
-        });
-        return false;
-      });
-}
-
-void TabletImpl::compaction_committed(Result<bool> result, const std::vector<uint64_t>& inputs, Tables output) {
-  compacting_ = false;
-  busy_.clear();
-  if (!result) {
-    if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
-    return;
-  }
-  if (!*result) return maybe_compact();  // a clear was faster
-  Tables tables;
-  size_t found = 0;
-  Tables old = tables_of(*version_);
-  for (auto& [info, table] : old) {
-    if (std::ranges::find(inputs, info.id) == inputs.end()) continue;
-    ++found;
-    table->retire();
-  }
-  if (found < inputs.size()) {
-    // A clear that entered the manifest later was reported earlier: the output is as dead as its inputs.
-    for (const auto& [info, table] : output) table->retire();
-    return;
-  }
-  for (auto& entry : old) {
-    if (std::ranges::find(inputs, entry.first.id) == inputs.end()) tables.push_back(std::move(entry));
-  }
-  for (auto& entry : output) tables.push_back(std::move(entry));
-  version_ = make_version(std::move(tables));
-  maybe_compact();
-}
-
 void TabletImpl::retire() {
   dropped_ = true;
   end_pending({ErrorCode::kUnavailable, "the tablet was dropped"});
@@ -335,13 +188,12 @@ void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, 
   retire();
   dropped_ = false;
   life_ = life;
-  version_ = std::move(version);
+  set_version(std::move(version));
   sealed_.clear();
   mutable_ = new_memtable();
   mutable_clear_ = clear_sequence_ = 0;
   applied_ = flushed_ = position;
   flushing_ = compacting_ = false;
-  busy_.clear();
   corruption_.reset();
   account();
 }

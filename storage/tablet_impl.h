@@ -10,6 +10,7 @@
 
 #include "storage/memtable/memtable.h"
 #include "storage/store_impl.h"
+#include "storage/version/edit.h"
 
 namespace cairn::storage {
 
@@ -35,6 +36,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
   TabletStats stats() const override;
   std::vector<SstableInfo> tables() const override;
+  void set_strategy(StrategyKind kind) override;
 
   // For the store.
   uint64_t life() const { return life_; }
@@ -46,11 +48,12 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void maybe_compact();
 
  private:
+  using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
   struct Sealed {
     std::shared_ptr<Memtable> table;
     AppliedPosition position;
     uint64_t clear_sequence = 0;
-    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> output;
+    Tables output;
   };
   struct PendingCheckpoint {
     LogIndex target;
@@ -72,10 +75,17 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void commit_flush();
   void flush_committed(Result<bool> result);
   void stall();
-  void compaction_done(const std::shared_ptr<OutputJob>& job, const std::vector<uint64_t>& inputs, uint32_t level,
-                       uint64_t run);
-  void compaction_committed(Result<bool> result, const std::vector<uint64_t>& inputs,
-                            std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> output);
+  void start_compaction(CompactionPlan plan);
+  OutputPlan output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const;
+  void compaction_done(const std::shared_ptr<OutputJob>& job, CompactionPlan plan);
+  void commit_compaction(CompactionPlan plan, Tables output, std::optional<std::string> rest);
+  void compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output);
+  bool install_compaction(const CompactionPlan& plan, const TabletEdit& edit, Tables output);
+  uint64_t next_run() const;
+  void count_reads(uint64_t reads, const RunsProbed& probed);
+  const CompactionStrategy& strategy() const { return store_.strategy(strategy_); }
+  uint64_t estimate_live() const;
+  void set_version(std::shared_ptr<const Version> version);
   void serve_checkpoints();
   void end_pending(const Error& error);
 
@@ -100,8 +110,10 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool flushing_ = false;
   bool stalled_ = false;
   TimerId retry_timer_ = 0;
+  StrategyKind strategy_;
   bool compacting_ = false;
-  std::vector<uint64_t> busy_;
+  Amplification amplification_;                 // without what stats() counts
+  mutable std::optional<uint64_t> live_bytes_;  // estimate for the present version, once it was asked for
   std::deque<PendingCheckpoint> checkpoints_;
   std::optional<Error> corruption_;
 };

@@ -30,7 +30,7 @@ std::optional<uint64_t> parse_sstable_name(std::string_view name) {
 Result<std::unique_ptr<TabletStore>> TabletStore::open(Environment env, const std::string& manifest_dir,
                                                        const std::string& sst_dir, const std::string& snap_dir,
                                                        TabletStoreOptions options) {
-  CAIRN_TRY_VOID(options.size_tiered.validate());
+  CAIRN_TRY_VOID(options.compaction.validate());
   auto store = std::make_unique<StoreImpl>(std::move(env), options);
   CAIRN_TRY_VOID(store->start(manifest_dir, sst_dir, snap_dir));
   return std::unique_ptr<TabletStore>(std::move(store));
@@ -40,8 +40,11 @@ StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
     : env_(std::move(env)),
       options_(options),
       shared_(std::make_shared<StoreShared>()),
-      strategy_(make_size_tiered(options.size_tiered)),
-      cache_(options.block_cache_bytes) {}
+      cache_(options.block_cache_bytes) {
+  for (const StrategyKind kind : kStrategyKinds) {
+    strategies_[static_cast<size_t>(kind)] = make_strategy(kind, options.compaction);
+  }
+}
 
 StoreImpl::~StoreImpl() = default;
 
@@ -118,6 +121,9 @@ Result<void> StoreImpl::drop(RangeId range) {
   edit.life = it->second->life();
   edit.dropped = true;
   CAIRN_TRY_VOID(shared_->manifest->commit({edit}));
+  Amplification counts = it->second->stats().amplification;
+  counts.total_bytes = counts.live_bytes = 0;
+  dropped_.add(counts);
   it->second->retire();
   tablets_.erase(it);
   return {};
@@ -198,6 +204,17 @@ void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
     if ((*self)->memtable_bytes_ <= (*self)->options_.memtable_budget_bytes) return;
     if (Tablet* tablet = (*self)->find(range)) tablet->flush();
   });
+}
+
+void StoreImpl::set_strategy(StrategyKind kind) {
+  options_.strategy = kind;
+  for (const auto& [range, tablet] : tablets_) tablet->set_strategy(kind);
+}
+
+Amplification StoreImpl::amplification() const {
+  Amplification all = dropped_;
+  for (const auto& [range, tablet] : tablets_) all.add(tablet->stats().amplification);
+  return all;
 }
 
 void StoreImpl::fatal(const Error& error) {

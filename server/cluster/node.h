@@ -104,6 +104,7 @@ class Node final : public CommandSink,
   const storage::SharedLogMetrics& log_metrics() const { return log_->metrics(); }
   const storage::TabletStoreMetrics& store_metrics() const { return store_->metrics(); }
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
+  storage::Amplification amplification() const { return store_->amplification(); }
   bool draining() const { return draining_; }
   bool has_room() const override;
   bool has_memory() const override { return store_->has_memory(); }
@@ -132,6 +133,10 @@ class Node final : public CommandSink,
   std::string_view requirepass() const override { return options_.requirepass; }
   // What may change while the node runs.
   void set_requirepass(std::string password) { options_.requirepass = std::move(password); }
+  void set_compaction_strategy(storage::StrategyKind kind) {
+    options_.store.strategy = kind;
+    if (store_ && store_->strategy() != kind) store_->set_strategy(kind);
+  }
   void set_redirect(RedirectMode mode) { options_.redirect = mode; }
   void set_wait_for_leader(Duration wait);  // of commands that begin to wait from now on
   // Fields of INFO that only the shell knows (memory, cpu, connections); by section.

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "server/cluster/node.h"
+#include "server/commands/row_format.h"
 #include "sharding/slot.h"
 
 namespace cairn::server {
@@ -92,6 +93,7 @@ Result<void> Node::open_storage() {
     if (Replica* replica = find_replica(range)) replica_failed(*replica, error);
   };
   store_env.on_fatal = [this](const Error& error) { env_.fatal(error); };
+  options_.store.expiry = &row_expiry;
   CAIRN_TRY(store_, storage::TabletStore::open(store_env, join_path(options_.data_dir, "shard-0"),
                                                join_path(options_.data_dir, "sst"), snap_dir, options_.store));
   return recover_replicas(recovery);

@@ -1,6 +1,7 @@
 #include "server/commands/row_format.h"
 
 #include "base/codec.h"
+#include "sharding/key_encoding.h"
 
 namespace cairn::server {
 
@@ -36,6 +37,14 @@ void append_exploded_meta(std::string& out, uint64_t expire_ms, uint64_t version
   append_meta_header(out, RowType::kExplodedHash, expire_ms);
   put_u64(out, version);
   put_u64(out, count);
+}
+
+uint64_t row_expiry(std::string_view row_key, std::string_view value) {
+  MetaRow row;
+  if (value.size() < 10 || value[1] != static_cast<char>(kHasExpiry)) return 0;  // most rows
+  if (!decode_meta_row(value, row) || row.type == RowType::kExplodedHash) return 0;
+  const auto key = sharding::decode_row_key(row_key);  // an element's value may look like anything
+  return key && key->kind == sharding::RowKind::kMeta ? row.expire_ms : 0;
 }
 
 }  // namespace cairn::server

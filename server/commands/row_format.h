@@ -39,4 +39,8 @@ bool decode_meta_row(std::string_view value, MetaRow& row);
 void append_meta_header(std::string& out, RowType type, uint64_t expire_ms);
 void append_exploded_meta(std::string& out, uint64_t expire_ms, uint64_t version, uint64_t count);
 
+// When a row may go by itself, ms since 1970; 0: never. Strings and inline hashes: of an exploded one the element rows
+// would stay. Takes the bytes of any row.
+uint64_t row_expiry(std::string_view row_key, std::string_view value);
+
 }  // namespace cairn::server

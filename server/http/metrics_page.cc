@@ -188,6 +188,19 @@ void add_ranges(MetricsText& page, const Node& node) {
   }
 }
 
+void add_amplification(MetricsText& page, const storage::Amplification& a) {
+  page.counter("cairn_lsm_user_bytes_total", "Keys and values of the operations applied by this node's replicas.",
+               number(a.user_bytes));
+  page.counter("cairn_lsm_reads_total", "Lookups of rows that went beyond the memtables.", number(a.reads));
+  page.counter("cairn_lsm_runs_probed_total", "Sorted runs searched by these.", number(a.runs_probed));
+  page.gauge("cairn_lsm_sstable_bytes", "Bytes of SSTables.", number(a.total_bytes));
+  page.gauge("cairn_lsm_live_bytes", "Estimate of what they would take without obsolete rows.", number(a.live_bytes));
+  page.gauge("cairn_lsm_write_amplification", "Bytes written by flushes and compactions per byte of the users'.",
+             a.write());
+  page.gauge("cairn_lsm_read_amplification", "Sorted runs searched per lookup.", a.read());
+  page.gauge("cairn_lsm_space_amplification", "Bytes of SSTables per live byte.", a.space());
+}
+
 void add_storage(MetricsText& page, const Node& node) {
   const auto& store = node.store_metrics();
   page.gauge("cairn_memory_bytes", "Memory by subsystem.", number(node.memtable_bytes()), "subsystem=\"memtables\"");
@@ -197,6 +210,7 @@ void add_storage(MetricsText& page, const Node& node) {
   page.counter("cairn_lsm_compaction_bytes_total", "Bytes of compactions.", store.bytes_compacted_in,
                "direction=\"read\"");
   page.counter("cairn_lsm_compaction_bytes_total", "", store.bytes_compacted_out, "direction=\"written\"");
+  add_amplification(page, node.amplification());
   page.counter("cairn_block_cache_hits_total", "Blocks found in the cache.", store.cache_hits);
   page.counter("cairn_block_cache_misses_total", "Blocks not found in the cache.", store.cache_misses);
   page.counter("cairn_lsm_disk_fetches_total", "Row fetches that went to the background.", store.disk_fetches);

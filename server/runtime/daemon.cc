@@ -69,6 +69,10 @@ SharedSettings shared_settings(const config::NodeConfig& c) {
   return s;
 }
 
+storage::StrategyKind compaction_strategy(const config::NodeConfig& c) {
+  return storage::parse_strategy_kind(c.storage_compaction_strategy).value_or(storage::StrategyKind::kStcs);
+}
+
 NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   NodeOptions o;
   o.data_dir = c.data_dir;
@@ -86,6 +90,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.store.memtable_bytes = c.storage_memtable_bytes;
   o.store.memtable_budget_bytes = c.storage_memtable_budget_bytes;
   o.store.block_cache_bytes = c.storage_block_cache_bytes;
+  o.store.strategy = compaction_strategy(c);
   return o;
 }
 
@@ -337,6 +342,7 @@ class Daemon {
     node_.set_requirepass(c.requirepass);
     node_.set_redirect(redirect_mode(c));
     node_.set_wait_for_leader(c.cluster_wait_for_leader);
+    node_.set_compaction_strategy(compaction_strategy(c));
     node_.hub().set_settings(shared_settings(c));
     clients_.set_options(client_options(c));
     loop_.set_spin(c.runtime_spin);

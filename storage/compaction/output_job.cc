@@ -1,6 +1,9 @@
 #include "storage/compaction/output_job.h"
 
+#include <algorithm>
 #include <cstdio>
+
+#include "base/checksum.h"
 
 namespace cairn::storage {
 namespace {
@@ -11,6 +14,28 @@ std::string sstable_path(const std::string& dir, uint64_t number) {
   char name[32];
   std::snprintf(name, sizeof name, "%016llx.sst", static_cast<unsigned long long>(number));
   return join_path(dir, name);
+}
+
+OlderRuns::OlderRuns(std::shared_ptr<const Version> version, uint64_t run) : version_(std::move(version)) {
+  while (first_ < version_->runs.size() && version_->runs[first_].number >= run) ++first_;
+}
+
+bool OlderRuns::may_hold(std::string_view key) const {
+  const uint64_t hash = hash64(key);
+  for (size_t i = first_; i < version_->runs.size(); ++i) {
+    const Sstable* table = table_for(version_->runs[i], key);
+    if (table != nullptr && table->may_contain(hash)) return true;
+  }
+  return false;
+}
+
+bool OlderRuns::may_hold_prefix(std::string_view prefix) const {
+  for (size_t i = first_; i < version_->runs.size(); ++i) {
+    const auto& infos = version_->runs[i].infos;
+    const auto it = std::ranges::lower_bound(infos, prefix, {}, &SstableInfo::largest);
+    if (it != infos.end() && (it->smallest <= prefix || it->smallest.starts_with(prefix))) return true;
+  }
+  return false;
 }
 
 OutputJob::OutputJob(OutputPlan plan, std::unique_ptr<RowCursor> source)
@@ -45,23 +70,67 @@ Result<void> OutputJob::work() {
 }
 
 Result<void> OutputJob::write_rows() {
-  for (uint64_t bytes = 0; at_ == CursorState::kRow && bytes < kSliceBytes; at_ = source_->next()) {
-    const Row& row = source_->row();
-    bytes += row.key.size() + row.value.size() + 32;
-    if (plan_.drop_tombstones && row.kind == OpKind::kDelete) continue;
-    if (writer_ && writer_->bytes() >= plan_.table_bytes_max) CAIRN_TRY_VOID(close_writer());
-    if (!writer_) CAIRN_TRY_VOID(open_writer());
-    CAIRN_TRY_VOID(writer_->add(row));
+  for (uint64_t bytes = 0; at_ == CursorState::kRow && bytes < kSliceBytes && !rest_;) {
+    bytes += source_->row().key.size() + source_->row().value.size() + 32;
+    CAIRN_TRY_VOID(write_row(source_->row()));
+    if (!rest_) at_ = source_->next();
   }
+  if (rest_) return end_rows();
   if (at_ == CursorState::kRow) return {};
   if (at_ != CursorState::kEnd) {
     source_failed_ = true;
     return Error(source_->error());
   }
-  if (!plan_.drop_tombstones && !plan_.prefixes.empty()) {
-    if (!writer_) CAIRN_TRY_VOID(open_writer());
-    for (const auto& tombstone : plan_.prefixes) writer_->add_prefix_tombstone(tombstone);
+  CAIRN_TRY_VOID(put_prefixes({}));
+  return end_rows();
+}
+
+Result<void> OutputJob::write_row(Row row) {
+  if (writer_ && writer_->bytes() >= plan_.table_bytes_max) {
+    if (auto cut = cut_before(row.key)) {
+      CAIRN_TRY_VOID(put_prefixes(*cut));
+      CAIRN_TRY_VOID(close_writer());
+      if (plan_.one_table) {
+        rest_ = std::move(cut);
+        return {};
+      }
+    }
   }
+  if (plan_.now_ms > 0 && row.kind == OpKind::kPut && plan_.writer.expiry != nullptr) {
+    const uint64_t expiry = plan_.writer.expiry(row.key, row.value);
+    if (expiry != 0 && expiry <= plan_.now_ms) {
+      row.kind = OpKind::kDelete;
+      row.value = {};
+    }
+  }
+  if (row.kind == OpKind::kDelete && plan_.older && !plan_.older->may_hold(row.key)) return {};
+  if (!writer_) CAIRN_TRY_VOID(open_writer());
+  last_key_ = row.key;
+  return writer_->add(row);
+}
+
+// The outermost deleted prefix above the key, or the key itself, if it lies behind everything that was written.
+std::optional<std::string> OutputJob::cut_before(std::string_view key) const {
+  for (size_t i = next_prefix_; i < plan_.prefixes.size() && plan_.prefixes[i].prefix <= key; ++i) {
+    const std::string& prefix = plan_.prefixes[i].prefix;
+    if (key.starts_with(prefix)) return prefix > last_key_ ? std::optional(prefix) : std::nullopt;
+  }
+  return std::string(key);
+}
+
+// Those below a key, or all.
+Result<void> OutputJob::put_prefixes(std::string_view before) {
+  for (; next_prefix_ < plan_.prefixes.size(); ++next_prefix_) {
+    const PrefixTombstone& tombstone = plan_.prefixes[next_prefix_];
+    if (!before.empty() && tombstone.prefix >= before) break;
+    if (plan_.older && !plan_.older->may_hold_prefix(tombstone.prefix)) continue;
+    if (!writer_) CAIRN_TRY_VOID(open_writer());
+    writer_->add_prefix_tombstone(tombstone);
+  }
+  return {};
+}
+
+Result<void> OutputJob::end_rows() {
   if (writer_) CAIRN_TRY_VOID(close_writer());
   if (!numbers_.empty()) CAIRN_TRY_VOID(plan_.fs->sync_dir(plan_.dir));
   phase_ = numbers_.empty() ? Phase::kDone : Phase::kCheck;

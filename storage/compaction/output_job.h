@@ -10,8 +10,22 @@
 
 #include "storage/row.h"
 #include "storage/sstable/sstable.h"
+#include "storage/version/version.h"
 
 namespace cairn::storage {
+
+// The runs of a version below those that a compaction writes. Thread safety: any thread.
+class OlderRuns {
+ public:
+  // The runs below `run`.
+  OlderRuns(std::shared_ptr<const Version> version, uint64_t run);
+  bool may_hold(std::string_view key) const;            // a row of this key: ranges and filters tell
+  bool may_hold_prefix(std::string_view prefix) const;  // a row that starts with it: ranges tell
+
+ private:
+  std::shared_ptr<const Version> version_;
+  size_t first_ = 0;
+};
 
 struct OutputPlan {
   FileSystem* fs = nullptr;
@@ -19,13 +33,19 @@ struct OutputPlan {
   std::function<uint64_t()> new_number;  // thread safe
   SstableWriterOptions writer;
   uint64_t table_bytes_max = ~0ull;
+  bool one_table = false;  // end with the first full one; see rest()
   uint64_t run = 0;
   uint32_t level = 0;
-  bool drop_tombstones = false;  // nothing older is left for them to hide
-  std::vector<PrefixTombstone> prefixes;
+  // Deletions whose keys they cannot have are dropped; none: all are kept.
+  std::optional<OlderRuns> older;
+  uint64_t now_ms = 0;                    // rows that expired up to it become deletions; 0: none do
+  std::vector<PrefixTombstone> prefixes;  // sorted
 };
 
 // Thread safety: one thread at a time. Files of a job that failed or was not taken are removed.
+//
+// Tables are cut only between keys that no deleted prefix has in common, and every deleted prefix goes into the table
+// whose keys it covers: so any table can be compacted without its neighbours.
 class OutputJob {
  public:
   OutputJob(OutputPlan plan, std::unique_ptr<RowCursor> source);
@@ -37,11 +57,17 @@ class OutputJob {
   bool source_failed() const { return source_failed_; }  // the error is one of reading, not of writing
   std::vector<std::shared_ptr<Sstable>> take() { return std::move(tables_); }
   uint64_t bytes_written() const { return bytes_written_; }
+  // With `one_table`: the first key that was not worked on. None: all were.
+  const std::optional<std::string>& rest() const { return rest_; }
 
  private:
   enum class Phase : uint8_t { kStart, kRows, kCheck, kDone };
   Result<void> work();
   Result<void> write_rows();
+  Result<void> write_row(Row row);
+  std::optional<std::string> cut_before(std::string_view key) const;
+  Result<void> put_prefixes(std::string_view before);
+  Result<void> end_rows();
   Result<void> open_writer();
   Result<void> close_writer();
   Result<void> check_slice();
@@ -51,6 +77,9 @@ class OutputJob {
   Phase phase_ = Phase::kStart;
   CursorState at_ = CursorState::kEnd;
   std::unique_ptr<SstableWriter> writer_;
+  std::string last_key_;  // in the writer
+  size_t next_prefix_ = 0;
+  std::optional<std::string> rest_;
   uint64_t number_ = 0;
   std::vector<uint64_t> numbers_;  // files made
   std::vector<uint64_t> expected_rows_;

@@ -1,6 +1,7 @@
 // Compaction strategies are pure functions from a description of a tablet to a task, or nothing.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -10,15 +11,16 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "storage/compaction/options.h"
 
 namespace cairn::storage {
 
 struct SstableInfo {
   uint64_t id = 0;   // unique per node
-  uint64_t run = 0;  // tables of one sorted run share it; a higher run is newer
+  uint64_t run = 0;  // tables of one sorted run share it; of two versions of a key the one in the higher run is newer
   uint32_t level = 0;
-  std::string smallest;  // first and last row key, both inside
-  std::string largest;
+  std::string smallest;  // no row before it belongs to the tablet, even if the file has one (see `trimmed`)
+  std::string largest;   // last row key, inside
   uint64_t bytes = 0;
   uint64_t entries = 0;
   uint64_t tombstones = 0;  // point and prefix
@@ -26,7 +28,19 @@ struct SstableInfo {
   SequenceNumber max_sequence;
   uint64_t min_time_ms = 0;  // write times of the entries
   uint64_t max_time_ms = 0;
+
+  // Not in the manifest: found when the file is opened.
+  bool trimmed = false;        // rows below `smallest` have left the table
+  uint64_t expiring = 0;       // rows that are dead from a time of their own on
+  uint64_t min_expiry_ms = 0;  // of these
+  uint64_t max_expiry_ms = 0;
+  uint64_t dead_from_ms = ~0ull;  // from then on every row is dead or a tombstone; ~0: never
+  std::string span_begin;         // first key that a row or a deleted prefix of the table may concern
+  std::string span_end;           // first key behind them; empty: there is none
 };
+
+// May two tables say something about the same key?
+bool spans_overlap(const SstableInfo& a, const SstableInfo& b);
 
 struct LsmView {
   std::span<const SstableInfo> tables;  // newest run first; within a run by smallest key
@@ -35,10 +49,22 @@ struct LsmView {
 };
 
 struct CompactionPlan {
-  std::vector<uint64_t> inputs;  // whole runs, adjacent in age
+  enum class Kind : uint8_t {
+    kMerge,  // write the inputs anew
+    kMove,   // the inputs get another run and level; nothing is written
+    kDrop,   // the inputs go: all their rows are dead and hide nothing
+  };
+  Kind kind = Kind::kMerge;
+  // Requires: for every key, the versions in the inputs are neighbours in age, and newer than those in any run below
+  // `output_run`.
+  std::vector<uint64_t> inputs;
+  uint64_t output_run = 0;
   uint32_t output_level = 0;
   uint64_t output_table_bytes_max = 0;  // a new table of the same run starts above this size
-  std::string reason;                   // for logs, the admin API and golden files
+  // Every table is committed as soon as it is full, and what it holds leaves the inputs. Requires: whole runs.
+  bool incremental = false;
+  std::string_view strategy;  // whose pick it is
+  std::string reason;         // for logs, the admin API and golden files
 };
 
 // Thread safety: stateless.
@@ -46,18 +72,19 @@ class CompactionStrategy {
  public:
   virtual ~CompactionStrategy() = default;
   virtual std::string_view name() const = 0;
+  // Never names a busy table.
   virtual std::optional<CompactionPlan> pick(const LsmView& view) const = 0;
+  // The windows that memtables and flushes are to be split by; 0: they are not.
+  virtual uint64_t window_ms() const { return 0; }
 };
 
-struct SizeTieredOptions {
-  uint32_t min_threshold = 4;   // adjacent runs of similar size before they are compacted; [2, max_threshold]
-  uint32_t max_threshold = 32;  // most runs of one compaction; bounds its temporary disk use
-  double bucket_low = 0.5;      // a run is similar if its size is within [low, high] x the average of its bucket
-  double bucket_high = 1.5;
-  uint64_t min_run_bytes = 1u << 20;  // smaller runs all count as similar
-  uint64_t table_bytes_max = 64u << 20;
-  Result<void> validate() const;
-};
-std::unique_ptr<CompactionStrategy> make_size_tiered(const SizeTieredOptions& options);
+// The strategy alone.
+std::unique_ptr<CompactionStrategy> make_size_tiered(const SizeTieredOptions& options, std::string_view name = "stcs");
+std::unique_ptr<CompactionStrategy> make_leveled(const LeveledOptions& options);
+std::unique_ptr<CompactionStrategy> make_time_window(const TimeWindowOptions& options);
+
+// A strategy as tablets run it: first what is wholly dead goes, then the strategy picks, then tables with many
+// tombstones are taken. Any strategy takes up what any other has left. Requires: valid options.
+std::unique_ptr<CompactionStrategy> make_strategy(StrategyKind kind, const CompactionOptions& options);
 
 }  // namespace cairn::storage

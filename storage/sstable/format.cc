@@ -28,6 +28,10 @@ enum Property : uint64_t {
   kBlocks,
   kFilter,
   kPrefixTombstones,
+  kExpiring,
+  kMinExpiry,
+  kMaxExpiry,
+  kSketch,
 };
 
 void put_number(std::string& out, Property tag, uint64_t value) {
@@ -156,6 +160,12 @@ std::string encode_properties(const TableProperties& p) {
   put_number(out, kBlocks, p.blocks);
   put_handle(out, kFilter, p.filter);
   put_handle(out, kPrefixTombstones, p.prefix_tombstones);
+  if (p.info.expiring > 0) {
+    put_number(out, kExpiring, p.info.expiring);
+    put_number(out, kMinExpiry, p.info.min_expiry_ms);
+    put_number(out, kMaxExpiry, p.info.max_expiry_ms);
+  }
+  if (!p.sketch.empty()) put_text(out, kSketch, p.sketch);
   return out;
 }
 
@@ -189,6 +199,10 @@ Result<TableProperties> parse_properties(std::string_view bytes, const std::stri
         handle.size = static_cast<uint32_t>(value.varint());
         break;
       }
+      case kExpiring: p.info.expiring = value.varint(); break;
+      case kMinExpiry: p.info.min_expiry_ms = value.varint(); break;
+      case kMaxExpiry: p.info.max_expiry_ms = value.varint(); break;
+      case kSketch: p.sketch = field; break;
       default: break;
     }
     if (!value.ok()) return corrupt(path, "malformed property " + std::to_string(tag));

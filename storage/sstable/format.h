@@ -49,6 +49,7 @@ struct TableProperties {
   uint32_t blocks = 0;
   BlockHandle filter;
   BlockHandle prefix_tombstones;
+  std::string sketch;  // of the keys (key_sketch.h); empty: a small table, or one of an earlier writer
 };
 std::string encode_properties(const TableProperties& properties);
 Result<TableProperties> parse_properties(std::string_view bytes, const std::string& path);

@@ -67,6 +67,7 @@ struct SstableWriterOptions {
   uint32_t block_bytes = 8u << 10;
   uint32_t filter_bits_per_key = 10;
   bool compress = true;
+  RowExpiry expiry = nullptr;
 };
 
 // Writes one file, rows in key order. Thread safety: one thread at a time. After an error the file is

@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/codec.h"
 #include "storage/sstable/filter.h"
+#include "storage/sstable/key_sketch.h"
 #include "storage/sstable/sstable.h"
 
 namespace cairn::storage {
@@ -30,7 +31,14 @@ Result<void> SstableWriter::add(const Row& row) {
   if (info.entries == 0) info.smallest = row.key;
   cover(row.sequence, row.time_ms);
   ++info.entries;
-  if (row.kind == OpKind::kDelete) ++properties_.point_tombstones;
+  if (row.kind == OpKind::kDelete) {
+    ++properties_.point_tombstones;
+  } else if (const uint64_t expiry = options_.expiry != nullptr ? options_.expiry(row.key, row.value) : 0;
+             expiry != 0) {
+    info.min_expiry_ms = info.expiring == 0 ? expiry : std::min(info.min_expiry_ms, expiry);
+    info.max_expiry_ms = std::max(info.max_expiry_ms, expiry);
+    ++info.expiring;
+  }
   properties_.raw_bytes += row.key.size() + row.value.size();
   hashes_.push_back(hash64(row.key));
   block_.add(row);
@@ -82,6 +90,11 @@ Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
   const std::string filter = build_filter(hashes_, options_.filter_bits_per_key);
   if (!filter.empty()) {
     CAIRN_TRY(properties_.filter, write_block(filter, false));
+  }
+  if (info.entries >= KeySketch::kRowsMin) {
+    KeySketch sketch;
+    for (const uint64_t hash : hashes_) sketch.add(hash);
+    properties_.sketch = sketch.bytes();
   }
   std::string index;
   put_varint(index, properties_.blocks);

@@ -4,7 +4,16 @@
 
 namespace cairn::storage {
 namespace {
-enum Field : uint8_t { kEnd = 0, kCreated = 1, kDropped = 2, kRemoved = 3, kAdded = 4, kFlushed = 5, kClear = 6 };
+enum Field : uint8_t {
+  kEnd = 0,
+  kCreated = 1,
+  kDropped = 2,
+  kRemoved = 3,
+  kAdded = 4,
+  kFlushed = 5,
+  kClear = 6,
+  kTrimmed = 7
+};
 }
 
 bool ManifestState::fits(const std::vector<TabletEdit>& edits) const {
@@ -13,6 +22,10 @@ bool ManifestState::fits(const std::vector<TabletEdit>& edits) const {
     if (edit.created ? it != tablets.end() : it == tablets.end()) return false;
     for (const uint64_t id : edit.removed) {
       if (it == tablets.end() || !it->second.tables.contains(id)) return false;
+    }
+    for (const auto& [id, key] : edit.trimmed) {
+      const bool added = std::ranges::any_of(edit.added, [&, id = id](const auto& info) { return info.id == id; });
+      if (!added && (it == tablets.end() || !it->second.tables.contains(id))) return false;
     }
   }
   return true;
@@ -34,6 +47,12 @@ bool ManifestState::apply(const std::vector<TabletEdit>& edits) {
       tablet.tables[info.id] = info;
       last_table = std::max(last_table, info.id);
     }
+    for (const auto& [id, key] : edit.trimmed) {
+      const auto it = tablet.tables.find(id);
+      if (it == tablet.tables.end()) continue;
+      it->second.smallest = key;
+      it->second.trimmed = true;
+    }
     if (edit.flushed) tablet.flushed = *edit.flushed;
   }
   return true;
@@ -45,7 +64,10 @@ TabletEdit ManifestState::snapshot(uint64_t life) const {
   edit.life = life;
   edit.created = tablet.range;
   edit.flushed = tablet.flushed;
-  for (const auto& [id, info] : tablet.tables) edit.added.push_back(info);
+  for (const auto& [id, info] : tablet.tables) {
+    edit.added.push_back(info);
+    if (info.trimmed) edit.trimmed.emplace_back(id, info.smallest);
+  }
   return edit;
 }
 
@@ -115,6 +137,11 @@ std::string encode_edits(const std::vector<TabletEdit>& edits) {
       put_u8(out, kAdded);
       put_info(out, info);
     }
+    for (const auto& [id, key] : edit.trimmed) {
+      put_u8(out, kTrimmed);
+      put_varint(out, id);
+      put_bytes(out, key);
+    }
     if (edit.flushed) {
       put_u8(out, kFlushed);
       put_position(out, *edit.flushed);
@@ -142,6 +169,11 @@ std::optional<std::vector<TabletEdit>> decode_edits(std::string_view bytes) {
         case kAdded: edit.added.push_back(get_info(in)); break;
         case kFlushed: edit.flushed = get_position(in); break;
         case kClear: edit.clear_sequence = in.varint(); break;
+        case kTrimmed: {
+          const uint64_t id = in.varint();
+          edit.trimmed.emplace_back(id, in.bytes());
+          break;
+        }
         default: in.fail();
       }
     }
@@ -158,6 +190,9 @@ std::string describe(const TabletEdit& edit) {
   for (const auto& info : edit.added) {
     out += " +" + std::to_string(info.id) + " (run " + std::to_string(info.run) + ", " + std::to_string(info.entries) +
            " rows, " + std::to_string(info.bytes) + " bytes)";
+  }
+  for (const auto& [id, key] : edit.trimmed) {
+    out += " " + std::to_string(id) + " trimmed to " + std::to_string(key.size()) + " bytes of key";
   }
   if (edit.flushed) {
     out += " flushed index " + std::to_string(edit.flushed->index.value) + " term " +

@@ -22,6 +22,8 @@ struct TabletEdit {
   std::vector<uint64_t> removed;  // ids of tables
   std::vector<SstableInfo> added;
   std::optional<AppliedPosition> flushed;
+  // Tables whose rows below a key have moved elsewhere. Applied last: `added` may name them with another run or level.
+  std::vector<std::pair<uint64_t, std::string>> trimmed;
   uint64_t clear_sequence = 0;  // every table that is wholly older goes; 0 = none
 };
 
@@ -50,5 +52,8 @@ AppliedPosition get_position(Decoder& in);
 std::string encode_edits(const std::vector<TabletEdit>& edits);
 std::optional<std::vector<TabletEdit>> decode_edits(std::string_view bytes);  // nullopt: malformed
 std::string describe(const TabletEdit& edit);
+
+// Bits of the incompatible features of manifests and snapshot manifests.
+inline constexpr uint32_t kFeatureTrimmed = 1;  // tables may be trimmed: their files hold rows that do not count
 
 }  // namespace cairn::storage

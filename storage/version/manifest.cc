@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kMagic = 0x4E414D4E52494143ull;  // "CAIRNMAN"
 constexpr uint32_t kVersion = 1;
-constexpr uint32_t kIncompatibleKnown = 0;
+constexpr uint32_t kIncompatibleKnown = kFeatureTrimmed;
 constexpr size_t kRecordHeader = 16;
 constexpr uint64_t kRollBytes = 4u << 20;  // and ten times the last snapshot
 
@@ -36,11 +36,11 @@ std::optional<std::string_view> record_at(std::string_view bytes, size_t at, uin
   return bytes.substr(at + kRecordHeader, length);
 }
 
-std::string header_payload() {
+std::string header_payload(uint32_t features) {
   std::string out;
   put_u64(out, kMagic);
   put_u32(out, kVersion);
-  put_u32(out, 0);  // incompatible features
+  put_u32(out, features);
   put_u32(out, 0);  // compatible features
   return out;
 }
@@ -118,13 +118,17 @@ Result<void> Manifest::load() {
   return {};
 }
 
-// A fresh file with the whole state in it; then CURRENT; then the old file goes.
-Result<void> Manifest::roll() {
+// A fresh file with the whole state in it; then CURRENT; then the old file goes. Features are declared only where they
+// are used, so that earlier binaries open what they can.
+Result<void> Manifest::roll(uint32_t features) {
+  for (const auto& [life, tablet] : state_.tablets) {
+    for (const auto& [id, info] : tablet.tables) features |= info.trimmed ? kFeatureTrimmed : 0;
+  }
   const uint64_t number = ++file_number_;
   char name[40];
   std::snprintf(name, sizeof name, "MANIFEST-%010llu", static_cast<unsigned long long>(number));
   const std::string path = join_path(dir_, name);
-  std::string bytes = encode_record(0, header_payload());
+  std::string bytes = encode_record(0, header_payload(features));
   next_record_ = 1;
   for (const auto& [life, tablet] : state_.tablets) {
     bytes += encode_record(next_record_++, encode_edits({state_.snapshot(life)}));
@@ -138,6 +142,7 @@ Result<void> Manifest::roll() {
   file_ = std::move(file);
   file_name_ = name;
   file_bytes_ = snapshot_bytes_ = bytes.size();
+  features_ = features;
   return {};
 }
 
@@ -145,6 +150,13 @@ Result<bool> Manifest::commit(const std::vector<TabletEdit>& edits) {
   const std::lock_guard lock(mutex_);
   if (broken_) return *broken_;
   if (!state_.fits(edits)) return false;
+  const bool trims = std::ranges::any_of(edits, [](const TabletEdit& edit) { return !edit.trimmed.empty(); });
+  if (trims && (features_ & kFeatureTrimmed) == 0) {
+    if (auto rolled = roll(kFeatureTrimmed); !rolled) {
+      if (rolled.error().code != ErrorCode::kNoSpace) broken_ = rolled.error();
+      return with_context(std::move(rolled).error(), "rolling the manifest");
+    }
+  }
   const std::string record = encode_record(next_record_, encode_edits(edits));
   auto written = file_->write_at(file_bytes_, record);
   if (!written && written.error().code == ErrorCode::kNoSpace && file_->truncate(file_bytes_)) {

@@ -27,7 +27,7 @@ class Manifest {
  private:
   Manifest(FileSystem& fs, std::string dir) : fs_(fs), dir_(std::move(dir)) {}
   Result<void> load();
-  Result<void> roll();
+  Result<void> roll(uint32_t features = 0);
 
   FileSystem& fs_;
   std::string dir_;
@@ -36,6 +36,7 @@ class Manifest {
   std::unique_ptr<File> file_;
   uint64_t file_number_ = 0;
   std::string file_name_;
+  uint32_t features_ = 0;  // of the present file
   uint64_t file_bytes_ = 0;
   uint64_t snapshot_bytes_ = 0;
   uint64_t next_record_ = 0;

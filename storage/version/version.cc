@@ -7,6 +7,37 @@
 
 namespace cairn::storage {
 
+namespace {
+
+// What the manifest does not say about a table.
+void complete(SstableInfo& info, const Sstable& table) {
+  const SstableInfo& whole = table.info();
+  info.trimmed = info.smallest > whole.smallest;
+  info.largest = std::max(info.largest, info.smallest);  // all that is left are deleted prefixes
+  info.expiring = whole.expiring;
+  info.min_expiry_ms = whole.min_expiry_ms;
+  info.max_expiry_ms = whole.max_expiry_ms;
+  const uint64_t rows_dead = table.properties().point_tombstones + whole.expiring;
+  info.dead_from_ms = rows_dead == whole.entries ? whole.max_expiry_ms : ~0ull;
+  info.span_begin = info.smallest;
+  info.span_end = info.largest + '\0';
+  for (const auto& tombstone : table.prefixes().list()) {
+    if (info.trimmed && tombstone.prefix < info.smallest) continue;
+    info.span_begin = std::min(info.span_begin, tombstone.prefix);
+    const std::string end = behind_prefix(tombstone.prefix);
+    if (!info.span_end.empty()) info.span_end = end.empty() ? end : std::max(info.span_end, end);
+  }
+}
+
+}  // namespace
+
+std::string behind_prefix(std::string_view prefix) {
+  std::string end(prefix);
+  while (!end.empty() && end.back() == '\xff') end.pop_back();
+  if (!end.empty()) end.back() = static_cast<char>(static_cast<uint8_t>(end.back()) + 1);
+  return end;
+}
+
 std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables) {
   std::ranges::sort(tables, [](const auto& a, const auto& b) {
     if (a.first.run != b.first.run) return a.first.run > b.first.run;
@@ -19,7 +50,8 @@ std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, s
     Run& run = version->runs.back();
     CAIRN_ASSERT_MSG(run.infos.empty() || run.infos.back().largest < info.smallest, "tables of one run overlap");
     run.max_sequence = std::max(run.max_sequence, info.max_sequence.value);
-    run.has_prefixes = run.has_prefixes || !table->prefixes().empty();
+    if (!table->prefixes().empty()) run.with_prefixes.push_back(table.get());
+    complete(info, *table);
     run.infos.push_back(std::move(info));
     run.tables.push_back(std::move(table));
   }
@@ -64,9 +96,6 @@ MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uin
   return covered != 0 ? MemtableAnswer::kGone : MemtableAnswer::kNothing;
 }
 
-namespace {
-
-// The only table of a run that may hold the key.
 const Sstable* table_for(const Run& run, std::string_view key) {
   if (run.tables.size() == 1)
     return key >= run.infos[0].smallest && key <= run.infos[0].largest ? run.tables[0].get() : nullptr;
@@ -75,22 +104,20 @@ const Sstable* table_for(const Run& run, std::string_view key) {
   return run.tables[static_cast<size_t>(std::prev(it) - run.infos.begin())].get();
 }
 
-}  // namespace
-
 FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
-                      uint64_t covered, BlockSource& source, TabletStoreMetrics* metrics) {
+                      uint64_t covered, BlockSource& source, RunsProbed& probed) {
   FoundRow found;
   for (const Run& run : version.runs) {
-    if (covered != 0 || run.max_sequence < clear_sequence) break;
-    if (run.has_prefixes) {
-      for (const auto& table : run.tables) covered = std::max(covered, table->prefixes().covering(key));
-    }
+    if (covered != 0) break;
+    if (run.max_sequence < clear_sequence) continue;
+    for (const Sstable* table : run.with_prefixes) covered = std::max(covered, table->prefixes().covering(key));
     const Sstable* table = table_for(run, key);
     if (table == nullptr) continue;
     if (!table->may_contain(hash)) {
-      if (metrics != nullptr) metrics->filter_negatives.add_owned();
+      ++probed.filter_negatives;
       continue;
     }
+    ++probed.runs;
     const uint32_t ordinal = table->block_for(key);
     if (ordinal == table->blocks()) continue;
     auto block = source.load(*table, ordinal);
@@ -121,6 +148,7 @@ class RunCursor final : public RowCursor {
     const auto it = std::ranges::lower_bound(run_.infos, lower, {}, &SstableInfo::largest);
     table_ = static_cast<size_t>(it - run_.infos.begin());
     while (table_ < run_.tables.size()) {
+      lower = std::max<std::string_view>(lower, run_.infos[table_].smallest);
       ordinal_ = run_.tables[table_]->block_for(lower);
       if (ordinal_ < run_.tables[table_]->blocks()) {
         const CursorState state = open();
@@ -142,11 +170,11 @@ class RunCursor final : public RowCursor {
  private:
   CursorState step_block() {
     ++ordinal_;
-    while (table_ < run_.tables.size() && ordinal_ >= run_.tables[table_]->blocks()) {
-      ++table_;
+    while (ordinal_ >= run_.tables[table_]->blocks()) {
       ordinal_ = 0;
+      if (++table_ == run_.tables.size()) return CursorState::kEnd;
+      if (run_.infos[table_].trimmed) return seek(run_.infos[table_].smallest);
     }
-    if (table_ == run_.tables.size()) return CursorState::kEnd;
     const CursorState state = open();
     if (state != CursorState::kRow) return state;
     slot_ = 0;
@@ -251,7 +279,7 @@ std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& sourc
     if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
   }
   for (const Run& run : view.version->runs) {
-    if (run.max_sequence < view.clear_sequence) break;
+    if (run.max_sequence < view.clear_sequence) continue;
     children.push_back(run_cursor(run, source));
     for (const auto& table : run.tables) {
       if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());

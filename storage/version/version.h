@@ -18,9 +18,9 @@ namespace cairn::storage {
 struct Run {
   uint64_t number = 0;
   uint64_t max_sequence = 0;
-  bool has_prefixes = false;
   std::vector<std::shared_ptr<Sstable>> tables;
   std::vector<SstableInfo> infos;
+  std::vector<const Sstable*> with_prefixes;  // those that have deleted prefixes
 };
 
 // Immutable. Thread safety: any thread.
@@ -30,6 +30,8 @@ struct Version {
 
 std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables);
 std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Version& version);
+// The first string behind all that start with `prefix`; empty: there is none.
+std::string behind_prefix(std::string_view prefix);
 
 // Where blocks come from.
 class BlockSource {
@@ -82,10 +84,17 @@ struct FoundRow {
   std::shared_ptr<const Block> block;  // holds the value
   std::optional<Error> error;          // damage or a failed read
 };
+// The only table of a run that may hold the key; null: none.
+const Sstable* table_for(const Run& run, std::string_view key);
+// What a lookup did.
+struct RunsProbed {
+  uint64_t runs = 0;              // whose blocks were searched
+  uint64_t filter_negatives = 0;  // that a filter ruled out
+};
 // Looks through the runs only. `covered` = sequence of the newest deleted prefix above the key found in
 // memtables, or 0.
 FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
-                      uint64_t covered, BlockSource& source, TabletStoreMetrics* metrics);
+                      uint64_t covered, BlockSource& source, RunsProbed& probed);
 enum class MemtableAnswer : uint8_t { kNothing, kFound, kGone };
 // `covered` is raised to the newest deleted prefix above the key.
 MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uint64_t hash, uint64_t& covered,

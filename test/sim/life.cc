@@ -64,6 +64,7 @@ class Life {
     o.store.memtable_bytes = r.chance(0.5) ? 4 << 10 : 64 << 10;
     o.store.memtable_budget_bytes = 4 * o.store.memtable_bytes;  // flushes lag now and then: writes have to wait
     o.store.block_bytes = 512;
+    o.store.strategy = storage::kStrategyKinds[r.below(std::size(storage::kStrategyKinds))];
     o.store.block_cache_bytes = r.chance(0.3) ? 8 << 10 : 1 << 20;
     o.log_budget_bytes = 256 << 10;
     o.replica.catchup_bytes = r.chance(0.5) ? 8 << 10 : 1 << 20;  // laggards need snapshots

@@ -375,6 +375,20 @@ TEST_CASE("rows of an unknown format are reported and left alone") {
   CHECK(rows_of(h) == 1);
 }
 
+TEST_CASE("only strings and inline hashes may go by themselves") {
+  std::string meta, element, string_row, exploded;
+  sharding::append_meta_key(meta, {0}, 7, "key");
+  sharding::append_element_key(element, {0}, 7, "key", 5, "fieldM");
+  append_meta_header(string_row, RowType::kString, 1234);
+  append_exploded_meta(exploded, 1234, 5, 1);
+  CHECK(row_expiry(meta, string_row) == 1234);
+  CHECK(row_expiry(meta, string_row + "payload") == 1234);
+  CHECK(row_expiry(meta, exploded) == 0);
+  CHECK(row_expiry(element, string_row + "payload") == 0);  // a field's value that looks like a meta row
+  CHECK(row_expiry("anything", string_row) == 0);
+  CHECK(row_expiry(meta, "") == 0);
+}
+
 TEST_CASE("meta rows have the documented bytes") {
   const auto hex = [](std::string_view bytes) {
     std::string out;

@@ -123,6 +123,49 @@ TEST_CASE("the golden manifest is what the writer makes, and reads as it did") {
   check_golden("manifest-v1.txt", *dump_manifest(fs, "/m/MANIFEST-0000000001"));
 }
 
+TEST_CASE("the golden SSTable of rows that expire is what the writer makes") {
+  MemoryFileSystem fs;
+  const RowExpiry expiry = [](std::string_view, std::string_view value) -> uint64_t {
+    return value.starts_with("dies") ? 1'700'000'000'000 + value.size() : 0;
+  };
+  auto writer = SstableWriter::create(fs, "/1.sst", 1, {.block_bytes = 8 << 10, .expiry = expiry});
+  REQUIRE(writer);
+  std::vector<std::string> keys;
+  for (int i = 1000; i < 2100; ++i) keys.push_back(std::to_string(i));
+  for (size_t i = 0; i < keys.size(); ++i) {
+    REQUIRE((*writer)->add({keys[i], i % 2 == 0 ? "dies" : "stays for ever", OpKind::kPut, i << kOrdinalBits, 1000}));
+  }
+  REQUIRE((*writer)->finish(5, 0));
+  check_golden("sstable-v1-expiry.sst", *read_file(fs, "/1.sst"));
+  auto table = Sstable::open(fs, "/1.sst", 1);
+  REQUIRE(table);
+  CHECK((*table)->info().expiring == 550);
+  CHECK((*table)->info().max_expiry_ms == 1'700'000'000'004);
+  CHECK((*table)->properties().sketch.size() == 2048);
+}
+
+TEST_CASE("the golden manifest with a trimmed table is what the writer makes") {
+  MemoryFileSystem fs;
+  auto manifest = Manifest::open(fs, "/m");
+  REQUIRE(manifest);
+  TabletEdit edit;
+  edit.life = (*manifest)->new_life();
+  edit.created = RangeId{12};
+  SstableInfo info;
+  info.id = 77;
+  info.run = 1 << 16;
+  info.smallest = "a";
+  info.largest = "z";
+  edit.added = {info};
+  REQUIRE((*manifest)->commit({edit}));
+  TabletEdit trim;
+  trim.life = edit.life;
+  trim.trimmed = {{77, "m"}};
+  REQUIRE((*manifest)->commit({trim}));
+  check_golden("manifest-v1-trimmed.bin", *read_file(fs, "/m/MANIFEST-0000000002"));
+  check_golden("manifest-v1-trimmed.txt", *dump_manifest(fs, "/m/MANIFEST-0000000002"));
+}
+
 TEST_CASE("a written batch has the bytes of its page") {
   WriteBatch batch;
   batch.put("k", "v1");

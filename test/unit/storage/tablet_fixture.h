@@ -14,6 +14,18 @@
 
 namespace cairn::storage::test {
 
+inline CompactionOptions small_compactions() {
+  CompactionOptions options;
+  options.stcs = {.min_threshold = 3, .min_run_bytes = 16 << 10, .table_bytes_max = 64 << 10};
+  options.lcs = {.level0_runs = 2, .fan_out = 3, .base_bytes = 64 << 10, .table_bytes_max = 64 << 10};
+  options.twcs = {.window_ms = 500, .grace_ms = 20, .open_runs_max = 4, .table_bytes_max = 64 << 10};
+  options.ics.min_threshold = 3;
+  options.ics.min_run_bytes = 8 << 10;
+  options.ics.table_bytes_max = 64 << 10;
+  options.tombstones = {.threshold = 0.3, .interval_ms = 1000};
+  return options;
+}
+
 struct TabletFixture {
   explicit TabletFixture(uint64_t seed = 1) : machine(seed), faulty(fs) {}
   ~TabletFixture() { store.reset(); }
@@ -21,12 +33,11 @@ struct TabletFixture {
   Machine machine;
   MemoryFileSystem fs;
   FaultyFileSystem faulty;
-  TabletStoreOptions options{
-      .memtable_bytes = 32 << 10,
-      .memtable_budget_bytes = 256 << 10,
-      .block_cache_bytes = 64 << 10,
-      .block_bytes = 1 << 10,
-      .size_tiered = {.min_threshold = 3, .min_run_bytes = 16 << 10, .table_bytes_max = 64 << 10}};
+  TabletStoreOptions options{.memtable_bytes = 32 << 10,
+                             .memtable_budget_bytes = 256 << 10,
+                             .block_cache_bytes = 64 << 10,
+                             .block_bytes = 1 << 10,
+                             .compaction = small_compactions()};
   std::unique_ptr<TabletStore> store;
   std::optional<Error> fatal;
   std::vector<std::pair<RangeId, Error>> corruptions;

@@ -107,9 +107,29 @@ void check_page(TabletFixture& f, Tablet* tablet, const Model& model, RowPage pa
   REQUIRE(fetched->prefixes[0] == expected);
 }
 
+StrategyKind some_strategy(Random& random) { return kStrategyKinds[random.below(std::size(kStrategyKinds))]; }
+
+// Tables and thresholds so small that every rule of every strategy gets its turn.
+CompactionOptions some_compactions(Random& random) {
+  CompactionOptions options = test::small_compactions();
+  const uint64_t table_bytes = random.between(1 << 10, 8 << 10);
+  for (SizeTieredOptions* tiered : {&options.stcs, static_cast<SizeTieredOptions*>(&options.ics)}) {
+    tiered->min_threshold = static_cast<uint32_t>(random.between(2, 4));
+    tiered->min_run_bytes = random.between(1, 16 << 10);
+    tiered->table_bytes_max = table_bytes;
+  }
+  options.lcs.table_bytes_max = options.twcs.table_bytes_max = table_bytes;
+  options.lcs.base_bytes = random.between(table_bytes, 4 * table_bytes);
+  options.lcs.fan_out = static_cast<uint32_t>(random.between(2, 4));
+  options.twcs.window_ms = random.between(50, 2000);
+  options.tombstones.interval_ms = random.below(2000);
+  return options;
+}
+
 void one_history(uint64_t seed) {
   TabletFixture f(seed);
   Random& random = f.machine.random;
+  f.options.compaction = some_compactions(random);
   f.fs.set_cold(random.chance(0.5));  // half of the time the kernel holds nothing
   f.log_always_durable = random.chance(0.3);
   f.options.compress = random.chance(0.5);
@@ -119,6 +139,7 @@ void one_history(uint64_t seed) {
   std::vector<Model> states{{}};     // after each index
   uint64_t known_flushed = 0;
   for (int life = 0; life < 4; ++life) {
+    f.options.strategy = some_strategy(random);
     REQUIRE(f.open());
     Tablet* tablet = f.tablet();
     REQUIRE(tablet != nullptr);
@@ -152,6 +173,7 @@ void one_history(uint64_t seed) {
         }
       } else if (dice < 64) {
         tablet->flush();
+        if (random.chance(0.3)) tablet->set_strategy(some_strategy(random));
       } else if (dice < 72) {
         f.log_reaches({random.between(f.log_durable.value, log.size() - 1)});
       } else if (dice < 90) {

@@ -1,0 +1,123 @@
+#include "storage/compaction/runs.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace cairn::storage {
+namespace {
+
+// Where a span ends, or whether it does at all.
+bool ends_before(const std::string& end, const std::string& begin) { return !end.empty() && end <= begin; }
+
+struct Hull {
+  std::string begin, end;
+  bool any = false;
+  void add(const SstableInfo& table) {
+    if (!any) {
+      begin = table.span_begin;
+      end = table.span_end;
+      any = true;
+      return;
+    }
+    begin = std::min(begin, table.span_begin);
+    if (!end.empty()) end = table.span_end.empty() ? std::string() : std::max(end, table.span_end);
+  }
+  bool touches(const SstableInfo& table) const {
+    return any && !ends_before(table.span_end, begin) && !ends_before(end, table.span_begin);
+  }
+};
+
+bool add_touched(const LsmView& view, std::span<const SstableInfo> run, const Hull& hull,
+                 std::vector<const SstableInfo*>& chosen, uint64_t& bytes, bool& busy) {
+  bool grown = false;
+  for (const SstableInfo& table : run) {
+    if (!hull.touches(table) || std::ranges::find(chosen, &table) != chosen.end()) continue;
+    busy = busy || is_busy(view, table.id);
+    chosen.push_back(&table);
+    bytes += table.bytes;
+    grown = true;
+  }
+  return grown;
+}
+
+}  // namespace
+
+bool spans_overlap(const SstableInfo& a, const SstableInfo& b) {
+  return !ends_before(a.span_end, b.span_begin) && !ends_before(b.span_end, a.span_begin);
+}
+
+std::vector<RunView> runs_of(const LsmView& view) {
+  std::vector<RunView> runs;
+  for (size_t i = 0; i < view.tables.size(); ++i) {
+    const SstableInfo& table = view.tables[i];
+    if (runs.empty() || runs.back().number != table.run) {
+      RunView& fresh = runs.emplace_back();
+      fresh.number = table.run;
+      fresh.level = table.level;
+      fresh.tables = view.tables.subspan(i, 0);
+    }
+    RunView& run = runs.back();
+    run.tables = {run.tables.data(), run.tables.size() + 1};
+    run.level = std::min(run.level, table.level);
+    run.bytes += table.bytes;
+    run.entries += table.entries;
+    run.busy = run.busy || is_busy(view, table.id);
+    run.min_time_ms = std::min(run.min_time_ms, table.min_time_ms);
+    run.max_time_ms = std::max(run.max_time_ms, table.max_time_ms);
+  }
+  return runs;
+}
+
+void add_ids(const RunView& run, std::vector<uint64_t>& ids) {
+  for (const SstableInfo& table : run.tables) ids.push_back(table.id);
+}
+
+bool is_busy(const LsmView& view, uint64_t id) { return std::ranges::find(view.busy, id) != view.busy.end(); }
+
+std::string megabytes(uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
+  return text;
+}
+
+double droppable_ratio(const SstableInfo& table, uint64_t now_ms) {
+  if (table.entries == 0) return table.tombstones > 0 ? 1 : 0;
+  auto droppable = static_cast<double>(table.tombstones);
+  if (table.expiring > 0 && now_ms > table.min_expiry_ms) {
+    const auto span = static_cast<double>(table.max_expiry_ms - table.min_expiry_ms + 1);
+    const double share = std::min(1.0, static_cast<double>(now_ms - table.min_expiry_ms) / span);
+    droppable += share * static_cast<double>(table.expiring);
+  }
+  return std::min(1.0, droppable / static_cast<double>(table.entries));
+}
+
+CompactionPlan merge_runs(const std::vector<RunView>& runs, size_t begin, size_t count, uint64_t table_bytes_max,
+                          const std::string& why) {
+  CompactionPlan plan;
+  uint64_t bytes = 0;
+  for (size_t i = begin; i < begin + count; ++i) {
+    bytes += runs[i].bytes;
+    add_ids(runs[i], plan.inputs);
+  }
+  plan.output_run = runs[begin].number;
+  plan.output_table_bytes_max = table_bytes_max;
+  plan.reason = why + ", " + megabytes(bytes);
+  return plan;
+}
+
+bool close_over(const LsmView& view, std::span<const SstableInfo> upper_run, std::span<const SstableInfo> lower_run,
+                TableSet& set) {
+  bool busy = false;
+  for (bool grown = true; grown;) {
+    grown = false;
+    Hull upper, both;
+    for (const auto* table : set.upper) upper.add(*table);
+    grown = add_touched(view, upper_run, upper, set.upper, set.upper_bytes, busy);
+    for (const auto* table : set.upper) both.add(*table);
+    for (const auto* table : set.lower) both.add(*table);
+    grown = add_touched(view, lower_run, both, set.lower, set.lower_bytes, busy) || grown;
+  }
+  return !busy;
+}
+
+}  // namespace cairn::storage

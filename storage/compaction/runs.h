@@ -1,0 +1,43 @@
+// A view of a tablet by runs, and what strategies ask about it. Internal to storage/compaction/.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "storage/compaction/strategy.h"
+
+namespace cairn::storage {
+
+struct RunView {
+  uint64_t number = 0;
+  uint32_t level = 0;  // the lowest of its tables
+  uint64_t bytes = 0;
+  uint64_t entries = 0;
+  bool busy = false;
+  uint64_t min_time_ms = ~0ull;
+  uint64_t max_time_ms = 0;
+  std::span<const SstableInfo> tables;
+};
+
+std::vector<RunView> runs_of(const LsmView& view);  // newest first
+void add_ids(const RunView& run, std::vector<uint64_t>& ids);
+bool is_busy(const LsmView& view, uint64_t id);
+std::string megabytes(uint64_t bytes);
+
+// Rows that a compaction at `now_ms` may drop if nothing older lies below, as a share of all.
+double droppable_ratio(const SstableInfo& table, uint64_t now_ms);
+
+// A merge of adjacent runs [begin, begin + count) into one of level 0.
+CompactionPlan merge_runs(const std::vector<RunView>& runs, size_t begin, size_t count, uint64_t table_bytes_max,
+                          const std::string& why);
+
+// Tables of two neighbouring runs that may be merged without anything between them, or left out on either side:
+// adds to `upper` and `lower` what overlaps. False: one of them is busy.
+struct TableSet {
+  std::vector<const SstableInfo*> upper, lower;
+  uint64_t upper_bytes = 0, lower_bytes = 0;
+};
+bool close_over(const LsmView& view, std::span<const SstableInfo> upper_run, std::span<const SstableInfo> lower_run,
+                TableSet& set);
+
+}  // namespace cairn::storage

@@ -1,0 +1,266 @@
+// A tablet's compactions: one at a time, as its strategy picks them. A job reads and writes in the background, its
+// result is one manifest edit, and the loop installs the new version. An incremental compaction is a chain of such
+// jobs: each writes one table and takes what is in it out of the inputs, so it can end between any two of them, by a
+// crash too.
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+#include "storage/sstable/key_sketch.h"
+#include "storage/tablet_impl.h"
+
+namespace cairn::storage {
+namespace {
+
+using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
+
+bool contains(const std::vector<uint64_t>& ids, uint64_t id) { return std::ranges::find(ids, id) != ids.end(); }
+
+// Some tables of a version merged, with all they need.
+class CompactionCursor final : public RowCursor {
+ public:
+  CompactionCursor(std::shared_ptr<const Version> version, const std::vector<uint64_t>& inputs)
+      : version_(std::move(version)), source_(0) {
+    for (const Run& run : version_->runs) {
+      Run part;
+      for (size_t i = 0; i < run.tables.size(); ++i) {
+        if (!contains(inputs, run.infos[i].id)) continue;
+        part.infos.push_back(run.infos[i]);
+        part.tables.push_back(run.tables[i]);
+      }
+      if (!part.tables.empty()) runs_.push_back(std::move(part));
+    }
+    std::vector<std::unique_ptr<RowCursor>> children;
+    std::vector<const PrefixTombstones*> prefixes;
+    for (const Run& run : runs_) {
+      children.push_back(run_cursor(run, source_));
+      for (const auto& table : run.tables) {
+        if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
+      }
+    }
+    merge_ = std::make_unique<MergeCursor>(std::move(children), std::move(prefixes));
+    version_.reset();  // inputs may go as soon as nobody else reads them
+  }
+  CursorState seek(std::string_view lower) override { return merge_->seek(lower); }
+  CursorState next() override { return merge_->next(); }
+  const Row& row() const override { return merge_->row(); }
+  const Error& error() const override { return merge_->error(); }
+
+ private:
+  std::shared_ptr<const Version> version_;
+  std::vector<Run> runs_;
+  DiskSource source_;
+  std::unique_ptr<MergeCursor> merge_;
+};
+
+// How the inputs of a compaction change. `rest`: the first key that stays in them.
+TabletEdit edit_of(uint64_t life, const Version& version, const CompactionPlan& plan,
+                   const std::optional<std::string>& rest) {
+  TabletEdit edit;
+  edit.life = life;
+  for (const Run& run : version.runs) {
+    for (const SstableInfo& info : run.infos) {
+      if (!contains(plan.inputs, info.id)) continue;
+      const bool stays = rest && (info.span_end.empty() || info.span_end > *rest);
+      if (stays) {
+        if (info.span_begin < *rest) edit.trimmed.emplace_back(info.id, *rest);
+        continue;
+      }
+      edit.removed.push_back(info.id);
+      if (plan.kind != CompactionPlan::Kind::kMove) continue;
+      edit.added.push_back(info);
+      edit.added.back().run = plan.output_run;
+      edit.added.back().level = plan.output_level;
+      if (info.trimmed) edit.trimmed.emplace_back(info.id, info.smallest);
+    }
+  }
+  return edit;
+}
+
+}  // namespace
+
+Tables with_infos(std::vector<std::shared_ptr<Sstable>> tables, uint64_t run, uint32_t level) {
+  Tables out;
+  for (auto& table : tables) {
+    SstableInfo info = table->info();
+    info.id = table->number();
+    info.run = run;
+    info.level = level;
+    out.emplace_back(std::move(info), std::move(table));
+  }
+  return out;
+}
+
+void TabletImpl::set_strategy(StrategyKind kind) {
+  strategy_ = kind;
+  maybe_compact();
+}
+
+void TabletImpl::maybe_compact() {
+  if (compacting_ || corruption_ || dropped_ || store_.failed()) return;
+  const std::vector<SstableInfo> infos = tables();
+  auto plan = strategy().pick({infos, {}, applied_.time_ms});
+  if (plan) start_compaction(std::move(*plan));
+}
+
+void TabletImpl::start_compaction(CompactionPlan plan) {
+  compacting_ = true;
+  if (plan.kind != CompactionPlan::Kind::kMerge) return commit_compaction(std::move(plan), {}, std::nullopt);
+  uint64_t bytes_in = 0;
+  OutputPlan output = output_plan(plan, bytes_in);
+  store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
+  amplification_.compacted_in_bytes += bytes_in;
+  auto job = std::make_shared<OutputJob>(std::move(output), std::make_unique<CompactionCursor>(version_, plan.inputs));
+  store_.env().background->submit(JobPriority::kLow, [job, plan = std::move(plan), loop = store_.env().loop,
+                                                      weak = weak_from_this(), life = life_] {
+    if (weak.expired()) return false;
+    if (job->step()) return true;
+    loop->post([job, plan, weak, life] {
+      const auto self = weak.lock();
+      if (self && self->life_ == life && !self->dropped_) self->compaction_done(job, plan);
+    });
+    return false;
+  });
+}
+
+OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const {
+  uint64_t oldest = ~0ull;
+  PrefixTombstones prefixes;
+  for (const Run& run : version_->runs) {
+    for (size_t i = 0; i < run.tables.size(); ++i) {
+      const SstableInfo& info = run.infos[i];
+      if (!contains(plan.inputs, info.id)) continue;
+      oldest = std::min(oldest, run.number);
+      bytes_in += info.bytes;
+      for (const auto& t : run.tables[i]->prefixes().list()) {
+        if (!info.trimmed || t.prefix >= info.smallest) prefixes.add(t.prefix, t.sequence, t.time_ms);
+      }
+    }
+  }
+  const auto& shared = store_.shared();
+  OutputPlan output;
+  output.fs = shared->fs;
+  output.dir = shared->sst_dir;
+  output.new_number = [shared] { return shared->new_number(); };
+  output.writer = store_.writer_options();
+  output.table_bytes_max = plan.output_table_bytes_max;
+  output.one_table = plan.incremental;
+  output.run = plan.output_run;
+  output.level = plan.output_level;
+  output.older.emplace(version_, oldest);
+  output.now_ms = applied_.time_ms;
+  output.prefixes = prefixes.list();
+  return output;
+}
+
+void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, CompactionPlan plan) {
+  if (job->error()) {
+    // Tried again after the next flush; damaged inputs are the end of it.
+    compacting_ = false;
+    if (job->source_failed()) report_corruption(*job->error());
+    return;
+  }
+  store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
+  amplification_.compacted_out_bytes += job->bytes_written();
+  Tables output = with_infos(job->take(), plan.output_run, plan.output_level);
+  commit_compaction(std::move(plan), std::move(output), job->rest());
+}
+
+void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::optional<std::string> rest) {
+  // Inputs that a clear has taken meanwhile make the edit unfit, as they should.
+  TabletEdit edit = edit_of(life_, *version_, plan, rest);
+  for (const uint64_t id : plan.inputs) {
+    const bool there = std::ranges::any_of(version_->runs, [&](const Run& run) {
+      return std::ranges::find(run.infos, id, &SstableInfo::id) != run.infos.end();
+    });
+    if (!there) edit.removed.push_back(id);
+  }
+  for (const auto& [info, table] : output) edit.added.push_back(info);
+  store_.env().background->submit(JobPriority::kLow, [shared = store_.shared(), edit = std::move(edit),
+                                                      plan = std::move(plan), output = std::move(output), life = life_,
+                                                      loop = store_.env().loop, weak = weak_from_this()]() mutable {
+    auto result = std::make_shared<Result<bool>>(shared->manifest->commit({edit}));
+    // After any other failure the edit may be in the file all the same: then the output must stay.
+    const bool unwritten = *result ? !**result : result->error().code == ErrorCode::kNoSpace;
+    if (unwritten) {
+      for (const auto& [info, table] : output) table->retire();
+    }
+    loop->post(
+        [result, edit = std::move(edit), plan = std::move(plan), output = std::move(output), weak, life]() mutable {
+          const auto self = weak.lock();
+          if (self && self->life_ == life && !self->dropped_) {
+            self->compaction_committed(std::move(*result), std::move(plan), edit, std::move(output));
+          }
+        });
+    return false;
+  });
+}
+
+void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output) {
+  compacting_ = false;
+  if (!result) {
+    if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
+    return;
+  }
+  if (!*result) return maybe_compact();  // a clear was faster
+  if (!install_compaction(plan, edit, std::move(output))) return;
+  std::erase_if(plan.inputs, [&](uint64_t id) { return contains(edit.removed, id); });
+  if (plan.incremental && !plan.inputs.empty() && strategy().name() == plan.strategy && !corruption_) {
+    return start_compaction(std::move(plan));
+  }
+  store_.mutable_metrics().compactions.add();
+  maybe_compact();
+}
+
+bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit& edit, Tables output) {
+  Tables old = tables_of(*version_), tables;
+  const auto inputs = std::ranges::count_if(old, [&](const auto& t) { return contains(plan.inputs, t.first.id); });
+  if (static_cast<size_t>(inputs) < plan.inputs.size()) {
+    // A clear that entered the manifest later was reported earlier: the output is as dead as its inputs.
+    for (const auto& [info, table] : output) table->retire();
+    return false;
+  }
+  for (auto& [info, table] : old) {
+    if (contains(edit.removed, info.id)) {
+      const auto moved = std::ranges::find(edit.added, info.id, &SstableInfo::id);
+      if (moved == edit.added.end()) {
+        table->retire();
+        continue;
+      }
+      info = *moved;
+    }
+    const auto trim = std::ranges::find(edit.trimmed, info.id, &std::pair<uint64_t, std::string>::first);
+    if (trim != edit.trimmed.end()) info.smallest = trim->second;
+    tables.emplace_back(std::move(info), std::move(table));
+  }
+  for (auto& entry : output) tables.push_back(std::move(entry));
+  set_version(make_version(std::move(tables)));
+  return true;
+}
+
+void TabletImpl::set_version(std::shared_ptr<const Version> version) {
+  version_ = std::move(version);
+  live_bytes_.reset();
+}
+
+// Rows that would be left if everything were merged into one run, times what a row takes.
+uint64_t TabletImpl::estimate_live() const {
+  if (live_bytes_) return *live_bytes_;
+  KeySketch sketch;
+  uint64_t entries = 0, tombstones = 0, bytes = 0, unsketched = 0;
+  for (const Run& run : version_->runs) {
+    for (size_t i = 0; i < run.tables.size(); ++i) {
+      entries += run.infos[i].entries;
+      tombstones += run.infos[i].tombstones;
+      bytes += run.infos[i].bytes;
+      if (!sketch.join(run.tables[i]->properties().sketch)) unsketched += run.infos[i].entries;
+    }
+  }
+  if (entries == 0 || tombstones >= entries) return *(live_bytes_ = 0);
+  const double keys = std::min(sketch.estimate() + static_cast<double>(unsketched), static_cast<double>(entries));
+  const double rows = std::max(0.0, keys - static_cast<double>(tombstones));
+  live_bytes_ = static_cast<uint64_t>(rows * static_cast<double>(bytes) / static_cast<double>(entries - tombstones));
+  return *live_bytes_;
+}
+
+}  // namespace cairn::storage

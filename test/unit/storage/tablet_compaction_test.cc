@@ -1,0 +1,203 @@
+// What strategies do to a tablet's files: expired windows, trimmed inputs, switching.
+#include <catch2/catch.hpp>
+
+#include "engine_amplification.h"
+#include "storage/version/edit.h"
+#include "storage/version/manifest.h"
+
+namespace cairn::storage {
+namespace {
+
+using test::at;
+using test::TabletFixture;
+
+std::string dies_at(uint64_t ms, const std::string& rest = "") {
+  std::string digits = std::to_string(ms);
+  return std::string(20 - digits.size(), '0') + digits + rest;
+}
+
+void put(Tablet* tablet, uint64_t index, const std::string& key, const std::string& value) {
+  test::put(tablet, index, key, value);
+}
+
+uint64_t current_features(TabletFixture& f) {
+  std::string name = *read_file(f.fs, "/data/shard-1/CURRENT");
+  name.pop_back();
+  // length, checksum, number, magic, version
+  return get_fixed<uint32_t>(read_file(f.fs, join_path("/data/shard-1", name))->data() + 28);
+}
+
+// Writes many rows under ics and stops once a compaction is half done.
+void half_a_compaction(TabletFixture& f) {
+  f.options.strategy = StrategyKind::kIcs;
+  f.options.compaction.ics.table_bytes_max = 8 << 10;
+  f.options.compress = false;
+  REQUIRE(f.open());
+  Tablet* tablet = f.tablet();
+  for (uint64_t i = 1; i <= 300; ++i) {
+    put(tablet, i, "key" + std::to_string(1000 + i % 100), std::string(400, 'x') + std::to_string(i));
+    if (i % 100 == 0) {
+      tablet->flush();
+      if (i < 300) f.machine.settle();
+    }
+  }
+  const auto trimmed = [&] {
+    return std::ranges::any_of(tablet->tables(), [](const SstableInfo& info) { return info.trimmed; });
+  };
+  while (!trimmed()) REQUIRE(f.machine.step());
+}
+
+}  // namespace
+
+TEST_CASE("windows whose rows have all expired go without being read") {
+  TabletFixture f;
+  f.options.strategy = StrategyKind::kTwcs;
+  f.options.expiry = &expiry_of_value;
+  REQUIRE(f.open());
+  Tablet* tablet = f.tablet();
+  // 10 ms per write, windows of 500 ms; every row lives for a second.
+  for (uint64_t i = 1; i <= 400; ++i) {
+    put(tablet, i, "key" + std::to_string(i * 7919 % 1000), dies_at(i * 10 + 1000, std::string(100, 'x')));
+    f.machine.settle();
+  }
+  tablet->flush();
+  f.machine.settle();
+  const auto tables = tablet->tables();
+  CHECK(tables.size() <= 5);
+  for (const auto& table : tables) {
+    CHECK(table.max_expiry_ms > 4000);
+    CHECK(table.min_time_ms / 500 == table.max_time_ms / 500);
+  }
+  // Written once by a flush; nothing is ever read again to be deleted.
+  CHECK(f.store->metrics().bytes_compacted_in.get() == 0);
+  CHECK(f.fs.list("/data/sst")->size() == tables.size());
+}
+
+TEST_CASE("an expired row keeps hiding the older version below it") {
+  for (const StrategyKind kind : kStrategyKinds) {
+    INFO(to_string(kind));
+    TabletFixture f;
+    f.options.strategy = kind;
+    f.options.expiry = &expiry_of_value;
+    REQUIRE(f.open());
+    Tablet* tablet = f.tablet();
+    put(tablet, 1, "a", dies_at(0, "for ever"));
+    put(tablet, 2, "z", dies_at(0, "for ever"));
+    tablet->flush();
+    f.machine.settle();
+    put(tablet, 100, "a", dies_at(1500));
+    tablet->flush();
+    f.machine.settle();
+    put(tablet, 400, "other", dies_at(0));
+    tablet->flush();
+    f.machine.settle();
+    const auto a = f.read(tablet, "a");
+    CHECK((a == std::nullopt || a == dies_at(1500)));
+    if (kind == StrategyKind::kTwcs) CHECK(a == std::nullopt);
+    CHECK(f.read(tablet, "z") == dies_at(0, "for ever"));
+    // The same once everything has become one.
+    tablet->set_strategy(StrategyKind::kIcs);
+    put(tablet, 401, "more", dies_at(0));
+    tablet->flush();
+    f.machine.settle();
+    const auto again = f.read(tablet, "a");
+    CHECK((again == std::nullopt || again == dies_at(1500)));
+  }
+}
+
+TEST_CASE("an incremental compaction gives space back while it runs, and can end after any table") {
+  TabletFixture f;
+  half_a_compaction(f);
+  CHECK(current_features(f) == kFeatureTrimmed);
+  const auto rows = f.everything(f.tablet());
+  CHECK(rows.size() == 100);
+  CHECK(rows.at("key1000") == std::string(400, 'x') + "300");
+  // A crash in the middle leaves what is there, and the rest is done later.
+  f.store.reset();
+  f.machine.settle();
+  REQUIRE(f.open());
+  REQUIRE(f.tablet()->stats().corrupt == false);
+  CHECK(f.everything(f.tablet()) == rows);
+  REQUIRE(f.store->collect_garbage());
+  f.machine.settle();
+  CHECK(f.everything(f.tablet()) == rows);
+}
+
+TEST_CASE("a checkpoint of trimmed tables installs as what they show") {
+  TabletFixture f;
+  half_a_compaction(f);
+  std::optional<Result<Checkpoint>> made;
+  f.tablet()->checkpoint([&](Result<Checkpoint> c) { made = std::move(c); });
+  while (!made) REQUIRE(f.machine.background.run_one() | f.machine.loop.run_one());
+  REQUIRE(*made);
+  const auto rows = f.everything(f.tablet());
+  REQUIRE(f.store->install_now({2}, (*made)->dir, (*made)->manifest, (*made)->position));
+  CHECK(f.everything(f.tablet(2)) == rows);
+  REQUIRE(f.open());
+  CHECK(f.everything(f.tablet(2)) == rows);
+}
+
+TEST_CASE("a manifest declares trimmed tables only once it has some, and keeps them") {
+  MemoryFileSystem fs;
+  TabletEdit create;
+  {
+    auto manifest = Manifest::open(fs, "/m");
+    REQUIRE(manifest);
+    create.life = (*manifest)->new_life();
+    create.created = RangeId{12};
+    SstableInfo info;
+    info.id = 77;
+    info.run = 1 << 16;
+    info.smallest = "a";
+    info.largest = "z";
+    create.added = {info};
+    REQUIRE(*(*manifest)->commit({create}));
+    TabletEdit trim;
+    trim.life = create.life;
+    trim.trimmed = {{77, "m"}};
+    REQUIRE(*(*manifest)->commit({trim}));
+    trim.trimmed = {{78, "m"}};
+    CHECK(!*(*manifest)->commit({trim}));
+  }
+  CHECK(fs.list("/m")->size() == 2);
+  const std::string path = "/m/MANIFEST-0000000002";
+  CHECK(dump_manifest(fs, path)->find("77 trimmed") != std::string::npos);
+  auto again = Manifest::open(fs, "/m");
+  REQUIRE(again);
+  const SstableInfo info = (*again)->state().tablets.at(create.life).tables.at(77);
+  CHECK(info.smallest == "m");
+  CHECK(info.trimmed);
+}
+
+TEST_CASE("the strategy of every tablet changes while writes go on, and no row is lost") {
+  TabletFixture f;
+  f.options.compress = false;
+  REQUIRE(f.open());
+  uint64_t index = 0;
+  std::map<std::string, std::string> model;
+  SeededRandom random(5);
+  for (const StrategyKind from : kStrategyKinds) {
+    for (const StrategyKind to : kStrategyKinds) {
+      f.store->set_strategy(from);
+      for (int i = 0; i < 800; ++i) {
+        if (i == 400) f.store->set_strategy(to);
+        const std::string key = "key" + std::to_string(random.below(900));
+        const std::string value = std::to_string(++index) + std::string(150, 'v');
+        put(f.tablet(), index, key, value);
+        model[key] = value;
+        while (random.chance(0.7) && f.machine.step()) {
+        }
+      }
+      CHECK(f.tablet()->stats().strategy == to);
+      CHECK(f.everything(f.tablet()) == model);
+    }
+  }
+  f.machine.settle();
+  CHECK(f.everything(f.tablet()) == model);
+  const Amplification a = f.store->amplification();
+  CHECK(a.write() > 1);
+  CHECK(a.space() > 0.9);
+  CHECK(f.fs.list("/data/sst")->size() == f.tablet()->stats().sstables);
+}
+
+}  // namespace cairn::storage
