@@ -37,6 +37,8 @@ struct NodeConfig {
   std::string requirepass;
   bool insecure = false;
   std::string cluster_redirect = "auto";
+  std::string cluster_follower_reads = "linearizable";
+  Duration cluster_follower_staleness = kSecond;
   Duration cluster_wait_for_leader = 5 * kSecond;
   std::string cluster_sharding = "hash";
   uint64_t cluster_ranges = 16;

@@ -16,6 +16,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "server/cluster/directory.h"
+#include "server/cluster/follower_reads.h"
 #include "server/cluster/forwarding.h"
 #include "server/cluster/identity.h"
 #include "server/cluster/keyspace_walk.h"
@@ -51,6 +52,7 @@ class Node final : public CommandSink,
                    public TransportEvents,
                    private ReplicaHost,
                    private ForwardingHost,
+                   private FollowerReadsHost,
                    private SnapshotHost,
                    private KeyspaceWalkHost,
                    private consensus::LivenessView {
@@ -63,7 +65,7 @@ class Node final : public CommandSink,
   Result<void> start();
   // Proposes, sends, syncs and answers what the turn has brought. Call after each batch of events; cheap if idle.
   void end_turn();
-  bool turn_pending() const { return !touched_.empty() || transport_dirty_; }
+  bool turn_pending() const { return !touched_.empty() || transport_dirty_ || follower_reads_.gathering(); }
 
   // Hands leadership over; `done` when nothing is led here any more or `limit` has passed.
   void drain(Duration limit, Task done);
@@ -99,6 +101,7 @@ class Node final : public CommandSink,
   void probe(std::function<void(std::string)> done);
   const NodeMetrics& metrics() const { return metrics_; }
   const ForwardingMetrics& forwarding_metrics() const { return forwarding_.metrics(); }
+  const FollowerReadMetrics& follower_read_metrics() const { return follower_reads_.metrics(); }
   const SnapshotMetrics& snapshot_metrics() const { return snapshots_->metrics(); }
   std::vector<SnapshotTransfer> snapshot_transfers() const { return snapshots_->transfers(); }
   const storage::SharedLogMetrics& log_metrics() const { return log_->metrics(); }
@@ -123,6 +126,7 @@ class Node final : public CommandSink,
   bool whole() const override { return directory_.cluster() && directory_.cluster()->whole; }
   RedirectMode redirect_mode() const override { return options_.redirect; }
   bool advertised_here(uint16_t slot, std::string* moved_to) const override;
+  bool has_replica(uint16_t slot) const override { return !by_slot_.empty() && by_slot_[slot] != nullptr; }
   Topology topology() const override;
   Instant now() const override { return env_.clock->now(); }
   uint64_t wall_us() const override { return env_.clock->wall_ms() * 1000; }
@@ -162,7 +166,13 @@ class Node final : public CommandSink,
   bool route(const CommandCall& call, Instant deadline) override;
   void pump_later(Duration delay) override;
 
-  // SnapshotHost
+  // FollowerReadsHost
+  bool read_only(uint64_t session) const override;
+  void ask_read_index(RangeId range, std::function<void(std::string_view)> done) override;
+  bool forwarding_busy(uint64_t session, RangeId range) const override { return forwarding_.busy(session, range); }
+  void forward(const CommandCall& call, RangeId range) override { forwarding_.add(call.target.id, range, call); }
+
+  // SnapshotHost and FollowerReadsHost
   Replica* find_replica(RangeId range) override;
   void send_bulk(NodeId to, std::string frame) override;
   storage::TabletStore& store() override { return *store_; }
@@ -184,6 +194,7 @@ class Node final : public CommandSink,
   void on_forward(const PeerIdentity& from, const SharedBytes& frame);
   // Runs a command of connection `session` for one range: here, or by forwarding.
   bool dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply, Instant deadline = kNever);
+  void ask_leader(const CommandSpec& spec, RangeId range, std::function<void(std::string_view)> done);
   RangeId range_of_slot(uint16_t slot) const;  // 0: not known yet
   bool ranges_known() const { return directory_loaded_ && !by_slot_.empty(); }
   void run_everywhere(const CommandCall& call, Instant deadline);
@@ -254,6 +265,7 @@ class Node final : public CommandSink,
   std::map<NodeId, uint64_t> reachable_since_ms_;  // since 1970
 
   Forwarding forwarding_;
+  FollowerReads follower_reads_;
   RefusedStreams refused_;
   std::map<RangeId, NodeId> leader_hints_;
   bool pump_armed_ = false;

@@ -28,6 +28,7 @@ struct NodeOptions {
   std::vector<std::string> join;           // peer addresses of members
   Duration wait_for_leader = 5 * kSecond;  // how long a command that was certainly not applied waits for a leader
   RedirectMode redirect = RedirectMode::kAuto;
+  Duration follower_staleness = 0;  // reads on followers may be as old as this; 0: linearizable
   std::string requirepass;
   std::map<std::string, std::string> parameters;  // CONFIG GET
   uint64_t log_budget_bytes = 512u << 20;         // above it the tablets that pin the oldest segment are flushed

@@ -34,6 +34,7 @@ Replica::Replica(ReplicaHost& host, RangeId range, ReplicaId id, NodeId self, st
       tablet_(tablet),
       options_(options),
       applied_reported_(tablet.applied().index),
+      committed_(tablet),
       alive_(std::make_shared<bool>(true)) {
   newest_ms_ = tablet.applied().time_ms;
 }
@@ -349,6 +350,22 @@ std::string Replica::waiting_text() const {
       "range {}: leads {} batch {} done {} pending {} rounds {} (asked {}, done {}) rows {} (fetching {})",
       range_.value, leads(), batch_number_, done_batch_, pending_.size(), rounds_.size(), last_round_, done_round_,
       waiting_.size(), fetching);
+}
+
+std::string ReadIndex::encode() const {
+  std::string out;
+  put_varint(out, index.value);
+  put_varint(out, time_ms);
+  return out;
+}
+
+std::optional<ReadIndex> ReadIndex::decode(std::string_view bytes) {
+  Decoder in(bytes);
+  ReadIndex read;
+  read.index = in.number<LogIndexTag>();
+  read.time_ms = in.varint();
+  if (!in.ok() || !in.at_end()) return std::nullopt;
+  return read;
 }
 
 std::string RangeStatus::encode() const {

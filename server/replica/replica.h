@@ -18,6 +18,7 @@
 #include "consensus/replicated_log.h"
 #include "server/commands/row_view.h"
 #include "server/replica/command_call.h"
+#include "server/replica/committed_rows.h"
 #include "server/replica/overlay.h"
 #include "server/replica/watch_table.h"
 #include "storage/log/shared_log.h"
@@ -35,6 +36,7 @@ struct ReplicaMetrics {
   Counter entries_applied;
   Counter reads_by_lease;
   Counter reads_by_index;
+  Counter read_indexes;  // given to followers
   Counter row_fetches;
   Counter writes_held;  // had to wait because flushes lagged
   Counter leader_changes;
@@ -73,6 +75,7 @@ const CommandSpec* find_internal_command(std::string_view name);
 extern const CommandSpec kCountKeysCommand;    // reply: integer, keys of the range
 extern const CommandSpec kRangeStatusCommand;  // reply: bulk, encoded RangeStatus, from the confirmed leader
 extern const CommandSpec kProbeCommand;        // writes one row outside the users' keys
+extern const CommandSpec kReadIndexCommand;    // reply: bulk, encoded ReadIndex, from the confirmed leader
 // Any command or none of Redis' by name, then the internal ones.
 const CommandSpec* find_any_command(std::string_view name);
 
@@ -82,6 +85,15 @@ struct RangeStatus {
   bool leading = false;        // accepts commands
   std::string encode() const;  // the parts that /v1/ranges shows
   static std::optional<RangeStatus> decode(std::string_view bytes);
+};
+
+// What a follower needs for a linearizable read: everything acknowledged before it was given is in the log up to
+// `index`.
+struct ReadIndex {
+  LogIndex index;
+  uint64_t time_ms = 0;  // by which the leader judges expiry
+  std::string encode() const;
+  static std::optional<ReadIndex> decode(std::string_view bytes);
 };
 
 // Thread safety: on the range loop.
@@ -104,6 +116,10 @@ class Replica final : private RowView {
   storage::Tablet& tablet() { return tablet_; }
   // Accepts commands: leader, own term durable, own-term no-op applied, no transfer under way.
   bool leads() const { return core_->may_propose() && !installing_; }
+  // What the tablet holds is a prefix of what is committed, and whole: it may be shown to whoever knows that it is new
+  // enough.
+  bool may_follow() const { return !installing_ && !core_->suspect(); }
+  LogIndex applied() const { return tablet_.applied().index; }
   RangeStatus status() const;
   // What replies wait for, for people who look for one that does not come.
   std::string waiting_text() const;
@@ -156,7 +172,6 @@ class Replica final : private RowView {
     Instant proposed_at = 0;
     std::vector<ParkedReply> replies;
   };
-  using PageRows = std::vector<std::pair<std::string, std::string>>;
   // A command whose rows are being fetched, or that waits for one that shares a key, or a write that waits for memory.
   struct Waiting {
     uint64_t id = 0;
@@ -166,8 +181,7 @@ class Replica final : private RowView {
     bool fetching = false;
     bool held = false;  // in held_
     uint64_t data_epoch = 0;
-    std::map<std::string, std::optional<std::string>, std::less<>> rows;
-    std::map<std::string, PageRows, std::less<>> pages;  // by page_name()
+    FetchedRows fetched;
   };
 
   // RowView
@@ -203,7 +217,7 @@ class Replica final : private RowView {
   Waiting* enqueue(const CommandCall& call);
   void start_fetch(Waiting& waiting);
   void fetch_done(uint64_t id, uint64_t leadership, std::vector<std::string> row_keys,
-                  std::vector<std::string> page_names, Result<storage::FetchResult> result);
+                  const std::vector<storage::RowPage>& pages, Result<storage::FetchResult> result);
   void run_waiting(uint64_t id);
   void hold(Waiting& waiting);
   // A write that takes memory, and there is none.
@@ -270,10 +284,8 @@ class Replica final : private RowView {
   std::map<uint64_t, std::vector<ParkedReply>> rounds_;  // replies that wait for a read round only
 
   // Evaluation in progress
-  uint64_t seen_batch_ = 0;     // newest pending batch whose effects it saw
-  Waiting* current_ = nullptr;  // whose fetched rows it may use
-  storage::FetchRequest need_;
-  std::vector<std::shared_ptr<const void>> pins_;
+  uint64_t seen_batch_ = 0;  // newest pending batch whose effects it saw
+  CommittedRows committed_;
 
   WatchTable watched_;
   uint64_t evaluation_ = 0;  // number of the present one

@@ -81,6 +81,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.replication_factor = static_cast<uint32_t>(c.cluster_replication_factor);
   o.wait_for_leader = c.cluster_wait_for_leader;
   o.redirect = redirect_mode(c);
+  o.follower_staleness = c.cluster_follower_reads == "bounded" ? c.cluster_follower_staleness : 0;
   o.requirepass = c.requirepass;
   o.log_budget_bytes = c.storage_log_budget_bytes;
   o.store.memtable_bytes = c.storage_memtable_bytes;

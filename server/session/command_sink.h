@@ -67,6 +67,8 @@ class CommandSink {
   virtual RedirectMode redirect_mode() const = 0;
   // Advertised owner of a slot; `moved_to` = "host:port". True if that is this node.
   virtual bool advertised_here(uint16_t slot, std::string* moved_to) const = 0;
+  // A replica of the slot is on this node: it may answer connections that sent READONLY.
+  virtual bool has_replica(uint16_t /*slot*/) const { return false; }
   virtual Topology topology() const = 0;
 
   virtual Instant now() const = 0;

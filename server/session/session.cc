@@ -217,10 +217,12 @@ void Session::execute(const CommandSpec* spec, Argv argv) {
   replies_.settle();
 }
 
-bool Session::redirected(uint16_t slot) {
+bool Session::redirected(const CommandSpec& spec, uint16_t slot) {
   const RedirectMode mode = sink_.redirect_mode();
   if (mode == RedirectMode::kNever || (mode == RedirectMode::kAuto && !cluster_client_) || sink_.whole()) return false;
   if (sink_.advertised_here(slot, &moved_to_)) return false;
+  const bool reads = (spec.flags & kReadOnly) != 0 && &spec != &kWatchCommand;
+  if (read_only_ && reads && sink_.has_replica(slot)) return false;
   answer_error("MOVED " + std::to_string(slot) + " " + moved_to_);
   return true;
 }
@@ -246,7 +248,7 @@ void Session::hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint6
 void Session::execute_in_range(const CommandSpec& spec, Argv argv) {
   const std::optional<uint16_t> slot = slot_of_keys(spec, argv);
   if (!slot) return answer_error(kSeveralSlots);
-  if (redirected(*slot)) return;
+  if (redirected(spec, *slot)) return;
   const uint64_t sequence = replies_.open(bytes_of(argv));
   time_reply(spec, sequence);
   hand_over(spec, argv, *slot, sequence);
@@ -265,7 +267,7 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
     }
   }
   if (one_slot) {
-    if (redirected(first_slot)) return;
+    if (redirected(spec, first_slot)) return;
     const uint64_t sequence = replies_.open(bytes_of(argv));
     time_reply(spec, sequence);
     return hand_over(spec, argv, first_slot, sequence);

@@ -89,7 +89,7 @@ class Session : private ReplyObserver {
   uint64_t commands() const { return commands_; }
   int proto() const { return proto_; }
   bool authenticated() const { return authenticated_ || sink_.requirepass().empty(); }
-  bool read_only() const { return read_only_; }  // READONLY was sent: reads of bounded staleness are welcome
+  bool read_only() const { return read_only_; }  // READONLY was sent: reads may be served by followers
   const std::string& name() const { return name_; }
   const std::string& peer_address() const { return options_.peer_address; }
   const std::string& local_address() const { return options_.local_address; }
@@ -144,8 +144,8 @@ class Session : private ReplyObserver {
   // Subcommands that run on the leader of a range: MEMORY USAGE, CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT.
   bool runs_in_range(const SubcommandSpec& subcommand) const;
   void execute_subcommand(const SubcommandSpec& subcommand, Argv argv);
-  bool pauses(const CommandSpec& spec) const;  // a CLIENT PAUSE holds it back
-  bool redirected(uint16_t slot);              // answered with MOVED
+  bool pauses(const CommandSpec& spec) const;               // a CLIENT PAUSE holds it back
+  bool redirected(const CommandSpec& spec, uint16_t slot);  // answered with MOVED
   bool looks_like_http(std::string_view name) const;
 
   void answer_error(std::string_view text);

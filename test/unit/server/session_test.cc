@@ -252,6 +252,20 @@ TEST_CASE("MOVED is told only to whom it concerns") {
     h({"RESET"});
     CHECK(h.bytes(get) == "$-1\r\n");
   }
+  // Who sent READONLY reads here, if there is a replica.
+  SessionHarness reader;
+  reader.sink.foreign_from = 8000;
+  reader.sink.replicas = true;
+  reader({"CLUSTER", "SLOTS"});
+  CHECK(reader.bytes(get) == "-MOVED 12182 10.0.0.2:6380\r\n");
+  reader({"READONLY"});
+  CHECK(reader.bytes(get) == "$-1\r\n");
+  CHECK(reader({"MGET", "foo", "{foo}2"}) == "*2\r\n$-1\r\n$-1\r\n");
+  CHECK(reader({"SET", "foo", "x"}) == "-MOVED 12182 10.0.0.2:6380\r\n");
+  CHECK(reader({"WATCH", "foo"}) == "-MOVED 12182 10.0.0.2:6380\r\n");
+  reader({"READWRITE"});
+  CHECK(reader.bytes(get) == "-MOVED 12182 10.0.0.2:6380\r\n");
+
   SessionHarness h;
   h.sink.foreign_from = 8000;
   h({"CLUSTER", "INFO"});
