@@ -50,11 +50,12 @@ struct NodeConfig {
   uint64_t storage_memtable_budget_bytes = 256ull << 20;
   uint64_t storage_block_cache_bytes = 64ull << 20;
   uint64_t storage_log_budget_bytes = 512ull << 20;
-  uint64_t limits_command_bytes = 8ull << 20;
   Duration latency_threshold = 0;
   bool latency_tracking = true;
   uint64_t slowlog_max_len = 128;
   Duration slowlog_slower_than = 10 * kMillisecond;
+  uint64_t limits_command_bytes = 40ull << 20;
+  uint64_t limits_value_max = 32ull << 20;
   Duration runtime_spin = 50 * kMicrosecond;
   uint64_t runtime_background_threads = 2;
 

@@ -12,6 +12,9 @@
 namespace cairn::server {
 namespace {
 constexpr Duration kTick = 50 * kMillisecond;
+// Of frames that a peer has not taken: above it the next command of that peer waits.
+constexpr uint64_t kReplyQueueMax = 32u << 20;
+constexpr Duration kReplyQueueLook = kMillisecond;
 constexpr uint64_t kSystemSessions = uint64_t{1} << 63;  // stream ids of the node's own commands
 }  // namespace
 
@@ -21,6 +24,8 @@ Node::Node(NodeEnvironment env, NodeOptions options)
       forwarding_(static_cast<ForwardingHost&>(*this), options_.wait_for_leader),
       follower_reads_(static_cast<FollowerReadsHost&>(*this), options_.follower_staleness),
       hub_(options_.parameters),
+      large_commands_(options_.large_commands_bytes,
+                      [this](uint64_t session, size_t bytes) { room_granted(session, bytes); }),
       alive_(std::make_shared<bool>(true)) {
   hub_.output_ready = env_.session_output;
   hub_.run_after = [this](Duration delay, Task task) {
@@ -141,6 +146,7 @@ void Node::tick() {
   snapshots_->tick(now);
   if (forwarding_.waiting() > 0) forwarding_.pump_all();
   follower_reads_.expire();
+  large_commands_.tick(now);
   if (log_) {
     for (RangeId range : log_->pinning_groups(options_.log_budget_bytes)) {
       if (Replica* replica = find_replica(range)) {
@@ -165,6 +171,12 @@ void Node::tick() {
 Replica* Node::find_replica(RangeId range) {
   const auto found = replicas_.find(range);
   return found == replicas_.end() ? nullptr : found->second.get();
+}
+
+bool Node::has_memory_for_large() const {
+  uint64_t pending = 0;
+  for (const auto& [range, replica] : replicas_) pending += replica->pending_bytes();
+  return pending < options_.large_pending_bytes && memtable_bytes() < options_.store.memtable_budget_bytes;
 }
 
 bool Node::has_room() const { return log_->has_room() && store_->has_room(); }
@@ -365,7 +377,29 @@ void Node::on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame
   }
 }
 
+// Large replies must not pile up for a peer faster than it takes them.
 void Node::on_forward(const PeerIdentity& from, const SharedBytes& bytes) {
+  const auto deferred = deferred_forwards_.find(from.node);
+  if (deferred == deferred_forwards_.end() && env_.data->queued_bytes(from.node, Channel::kData) <= kReplyQueueMax) {
+    return run_forward(from, bytes);
+  }
+  deferred_forwards_[from.node].emplace_back(from, bytes);
+  if (std::exchange(deferred_armed_, true)) return;
+  env_.loop->run_after(kReplyQueueLook, [this, alive = alive_] {
+    if (*alive && !stopped_) run_deferred_forwards();
+  });
+}
+
+void Node::run_deferred_forwards() {
+  deferred_armed_ = false;
+  auto waiting = std::exchange(deferred_forwards_, {});
+  for (auto& [node, frames] : waiting) {
+    for (auto& [from, bytes] : frames) on_forward(from, bytes);
+  }
+  end_turn();
+}
+
+void Node::run_forward(const PeerIdentity& from, const SharedBytes& bytes) {
   const auto frame = ForwardFrame::decode(bytes.view());
   if (!frame) return;
   const CommandSpec* spec = find_any_command(frame->argv.front());
@@ -396,6 +430,7 @@ void Node::on_disconnected(NodeId peer, Channel channel, bool refused) {
   if (stopped_) return;
   if (channel == Channel::kData) {
     refused_.forget(peer);
+    deferred_forwards_.erase(peer);
     forwarding_.peer_lost(peer);
   } else if (channel == Channel::kBulk) {
     snapshots_->peer_lost(peer);
@@ -661,6 +696,14 @@ void Node::remove_session(uint64_t id) {
   hub_.remove(id);
   forwarding_.session_closed(id);
   follower_reads_.session_closed(id);
+  large_commands_.release(id);
+}
+
+void Node::room_granted(uint64_t session, size_t bytes) {
+  Session* found = hub_.find(session);
+  if (found == nullptr) return;
+  found->room_granted(bytes);
+  env_.session_output(session);  // its owner reads on
 }
 
 void Node::write_system(const std::function<void(RowView&)>& effects, std::function<void(bool)> done) {

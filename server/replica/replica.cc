@@ -150,6 +150,7 @@ void Replica::apply(const consensus::Entry& entry) {
 void Replica::batch_committed(PendingBatch batch, std::string_view operations) {
   done_batch_ = batch.number;
   host_.metrics().commit_duration.record_owned(host_.now() - batch.proposed_at);
+  pending_bytes_ -= batch.bytes;
   if (!overlay_.empty()) {
     storage::BatchReader reader(operations);
     storage::Op op;
@@ -233,6 +234,7 @@ void Replica::lose_leadership() {
   }
   for (auto& [id, waiting] : waiting_) again.emplace_back(waiting->order, std::move(waiting->command));
   pending_.clear();
+  pending_bytes_ = 0;
   batch_replies_.clear();
   rounds_.clear();
   waiting_.clear();
@@ -268,6 +270,7 @@ void Replica::propose_batch() {
   PendingBatch pending;
   pending.number = batch_number_++;
   pending.proposed_at = host_.now();
+  pending.bytes = propose.proposal.payload.size();
   pending.replies = std::move(batch_replies_);
   batch_replies_.clear();
   out_.proposed.reset();
@@ -289,6 +292,7 @@ void Replica::propose_batch() {
     return;
   }
   pending.index = result->index;
+  pending_bytes_ += pending.bytes;
   for (ParkedReply& parked : pending.replies) {
     if (parked.effects) parked.retry.reset();
   }
@@ -298,6 +302,7 @@ void Replica::propose_batch() {
 }
 
 void Replica::end_turn(bool gather) {
+  if (!held_.empty() && host_.has_memory() && host_.has_memory_for_large()) resume_held();
   if (leading_ && !gather) propose_batch();
   if (round_ != 0 && leading_) {
     const uint64_t round = std::exchange(round_, 0);

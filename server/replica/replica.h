@@ -65,8 +65,9 @@ class ReplicaHost {
   virtual void applied(Replica& replica, std::string_view operations) = 0;  // after the tablet, in log order
   virtual void event(Replica& replica, const consensus::Event& event) = 0;
   virtual void replica_failed(Replica& replica, const Error& error) = 0;
-  virtual bool has_room() const = 0;    // false: disk full, new writes are refused
-  virtual bool has_memory() const = 0;  // false: flushes lag, new writes wait for resume_held()
+  virtual bool has_room() const = 0;              // false: disk full, new writes are refused
+  virtual bool has_memory_for_large() const = 0;  // false sooner: writes above batch_bytes_max wait, others go on
+  virtual bool has_memory() const = 0;            // false: flushes lag, new writes wait for resume_held()
   virtual ReplicaMetrics& metrics() = 0;
 };
 
@@ -100,9 +101,9 @@ struct ReadIndex {
 class Replica final : private RowView {
  public:
   struct Options {
-    uint64_t batch_bytes_max = 1u << 20;     // a fuller batch is proposed at once
-    uint64_t waiting_bytes_max = 64u << 20;  // commands that wait for rows; above it they are refused
-    uint64_t catchup_bytes = 16u << 20;      // log kept in memory for followers that are behind
+    uint64_t batch_bytes_max = 1u << 20;      // a fuller batch is proposed at once
+    uint64_t waiting_bytes_max = 192u << 20;  // commands that wait for rows or memory; above it they are refused
+    uint64_t catchup_bytes = 16u << 20;       // log kept in memory for followers that are behind
   };
 
   Replica(ReplicaHost& host, RangeId range, ReplicaId id, NodeId self, std::string descriptor,
@@ -140,6 +141,7 @@ class Replica final : private RowView {
   bool has_unproposed() const { return leading_ && !batch_.empty(); }
   // Everything below `position` of the shared log is durable.
   void log_durable(LogPosition position);
+  uint64_t pending_bytes() const { return pending_bytes_; }  // of effects proposed and not committed
   bool awaits_log() const { return !handed_out_.empty(); }
 
   // Runs the writes that waited for memory. Cheap if there are none.
@@ -170,6 +172,7 @@ class Replica final : private RowView {
     uint64_t number = 0;
     LogIndex index;
     Instant proposed_at = 0;
+    size_t bytes = 0;
     std::vector<ParkedReply> replies;
   };
   // A command whose rows are being fetched, or that waits for one that shares a key, or a write that waits for memory.
@@ -220,8 +223,8 @@ class Replica final : private RowView {
                   const std::vector<storage::RowPage>& pages, Result<storage::FetchResult> result);
   void run_waiting(uint64_t id);
   void hold(Waiting& waiting);
-  // A write that takes memory, and there is none.
-  bool must_hold(const CommandSpec& spec) const { return (spec.flags & kDenyOom) != 0 && !host_.has_memory(); }
+  // A write that takes memory, and there is none; or a large one while others are on their way.
+  bool must_hold(const CommandCall& call) const;
   void finish_waiting(uint64_t id);
   bool at_front(const Waiting& waiting) const;
   void after_batch(uint64_t batch, Task task);
@@ -275,6 +278,7 @@ class Replica final : private RowView {
   uint64_t turn_ms_ = 0;    // evaluation time of this turn; 0 = no evaluation yet
   uint64_t newest_ms_ = 0;  // newest entry time known
   std::deque<PendingBatch> pending_;
+  size_t pending_bytes_ = 0;
   std::vector<ParkedReply> batch_replies_;     // wait for batch_
   std::multimap<uint64_t, Task> after_batch_;  // run once that batch is committed
   uint64_t next_order_ = 1;

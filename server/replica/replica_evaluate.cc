@@ -59,14 +59,17 @@ bool Replica::execute(const CommandCall& call, RespWriter& reply) {
     reply.error(kMisconf);
     return true;
   }
-  const bool hold_back = must_hold(*call.spec);
+  const bool hold_back = must_hold(call);
   if (hold_back || (!waiting_.empty() && conflicts(call))) {
     Waiting* waiting = enqueue(call);
     if (waiting == nullptr) {
       reply.error(kBusy);
       return true;
     }
-    if (hold_back) hold(*waiting);
+    if (hold_back) {
+      hold(*waiting);
+      host_.metrics().writes_held.add_owned();
+    }
     return false;
   }
   return evaluate(call, reply, nullptr);
@@ -361,7 +364,6 @@ void Replica::run_waiting(uint64_t id) {
     host_.redispatch(command.call(argv), range_);
     return;
   }
-  if (must_hold(*waiting.command.spec())) return hold(waiting);
   begin_turn();
   if (waiting.data_epoch != data_epoch_ && !CAIRN_PLANTED("fetched-row-survives-clear")) {
     waiting.fetched.clear();
@@ -369,6 +371,7 @@ void Replica::run_waiting(uint64_t id) {
   }
   std::vector<std::string_view> argv;
   const CommandCall call = waiting.command.call(argv);
+  if (must_hold(call)) return hold(waiting);
   std::string bytes;
   RespWriter reply(bytes, call.proto);
   const uint64_t leadership = leadership_;
@@ -382,7 +385,14 @@ void Replica::run_waiting(uint64_t id) {
 void Replica::hold(Waiting& waiting) {
   waiting.held = true;
   held_.push_back(waiting.id);
-  host_.metrics().writes_held.add_owned();
+}
+
+bool Replica::must_hold(const CommandCall& call) const {
+  if ((call.spec->flags & kDenyOom) == 0) return false;
+  if (!host_.has_memory()) return true;
+  size_t bytes = 0;
+  for (const std::string_view argument : call.argv) bytes += argument.size();
+  return bytes > options_.batch_bytes_max && !host_.has_memory_for_large();
 }
 
 void Replica::resume_held() {

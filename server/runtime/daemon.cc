@@ -218,6 +218,7 @@ class Daemon {
     options.output_hard = config.client_output_hard_bytes;
     options.output_soft = config.client_output_soft_bytes;
     options.output_soft_time = config.client_output_soft_time;
+    options.limits.parser.value_bytes_max = config.limits_value_max;
     return options;
   }
 

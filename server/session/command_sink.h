@@ -71,6 +71,11 @@ class CommandSink {
   virtual bool has_replica(uint16_t /*slot*/) const { return false; }
   virtual Topology topology() const = 0;
 
+  // Memory for a large command whose size a session has announced (large_commands.h). False: it comes later, by
+  // Session::room_granted().
+  virtual bool reserve_room(uint64_t /*session*/, size_t /*bytes*/) { return true; }
+  virtual void release_room(uint64_t /*session*/) {}
+
   virtual Instant now() const = 0;
   virtual uint64_t wall_us() const = 0;
   // INFO's fields that the session does not know itself, in order, by section ("server", "memory", ...).

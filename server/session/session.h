@@ -17,6 +17,7 @@
 #include "server/session/command_stats.h"
 #include "server/session/hub.h"
 #include "server/session/input_buffer.h"
+#include "server/session/large_commands.h"
 #include "server/session/reply_queue.h"
 #include "server/session/transaction.h"
 
@@ -66,8 +67,10 @@ class Session : private ReplyObserver {
   // True: read nothing more from the client for now.
   bool paused() const {
     return replies_.size() >= options_.limits.outstanding_commands_max ||
-           pending_bytes() >= options_.limits.pending_bytes_max || fenced() || postponed_;
+           pending_bytes() >= options_.limits.pending_bytes_max || fenced() || postponed_ || wants_room();
   }
+  // The memory that reserve_room() refused is there: read on.
+  void room_granted(size_t bytes);
   // True: close the connection as soon as output() is sent. Nothing more will be read or answered.
   bool wants_close() const { return (closing_ && replies_.empty()) || killed_; }
   // True: close it now, whatever of output() the client has not taken.
@@ -111,6 +114,13 @@ class Session : private ReplyObserver {
     std::vector<std::string> keys;        // kWatch
     std::vector<QueuedCommand> commands;  // kExec
   };
+  // Memory for a large command: one of a session at a time, until it has its reply.
+  enum class Room : uint8_t { kNone, kWanted, kFilling, kAnswering };
+  bool wants_room() const {
+    return room_ == Room::kWanted || (room_ == Room::kAnswering && parser_.announced() > kLargeCommandBytes);
+  }
+  void leave_room();
+  void seek_room();
   static size_t bytes_of(Argv argv);  // about what they take in memory
   void process();
   void execute(const CommandSpec* spec, Argv argv);  // null: unknown
@@ -204,8 +214,9 @@ class Session : private ReplyObserver {
   bool postponed_ = false;
   bool no_evict_ = false;
   bool no_touch_ = false;
-  bool replies_off_ = false;           // CLIENT REPLY OFF
-  bool skip_next_ = false;             // CLIENT REPLY SKIP was the last command
+  bool replies_off_ = false;  // CLIENT REPLY OFF
+  bool skip_next_ = false;    // CLIENT REPLY SKIP was the last command
+  Room room_ = Room::kNone;
   bool fence_ = false;                 // an everywhere-command was started: nothing more before its reply
   const CommandSpec* held_ = nullptr;  // an everywhere-command that waits for earlier replies
   std::vector<std::string> held_argv_;
