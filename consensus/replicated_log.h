@@ -215,7 +215,7 @@ struct RaftOptions {
   uint64_t inflight_bytes_max = 4u << 20;  // per follower, sent and not acknowledged; one entry may exceed it
   uint32_t inflight_messages_max = 256;
   uint64_t message_bytes_max = 256u << 10;     // entries of one append; one entry may exceed it
-  uint64_t held_bytes_max = 1u << 20;      // payloads in memory of applied entries that no known peer lacks
+  uint64_t held_bytes_max = 1u << 20;          // payloads in memory of applied entries that no known peer lacks
   uint64_t uncommitted_bytes_max = 64u << 20;  // leader refuses proposals above this
   uint32_t transfer_lag_max = 128;             // entries a transfer target may be behind
 };
