@@ -37,6 +37,8 @@ struct NodeConfig {
   std::string requirepass;
   bool insecure = false;
   std::string cluster_redirect = "auto";
+  std::string cluster_follower_reads = "linearizable";
+  Duration cluster_follower_staleness = kSecond;
   Duration cluster_wait_for_leader = 5 * kSecond;
   std::string cluster_sharding = "hash";
   uint64_t cluster_ranges = 16;
@@ -49,11 +51,12 @@ struct NodeConfig {
   uint64_t storage_block_cache_bytes = 64ull << 20;
   std::string storage_compaction_strategy = "stcs";
   uint64_t storage_log_budget_bytes = 512ull << 20;
-  uint64_t limits_command_bytes = 8ull << 20;
   Duration latency_threshold = 0;
   bool latency_tracking = true;
   uint64_t slowlog_max_len = 128;
   Duration slowlog_slower_than = 10 * kMillisecond;
+  uint64_t limits_command_bytes = 40ull << 20;
+  uint64_t limits_value_max = 32ull << 20;
   Duration runtime_spin = 50 * kMicrosecond;
   uint64_t runtime_background_threads = 2;
 

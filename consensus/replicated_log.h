@@ -251,6 +251,7 @@ class ReplicatedLog {
   virtual Term term() const = 0;
   virtual NodeId leader() const = 0;
   virtual LogIndex commit_index() const = 0;
+  virtual bool suspect() const = 0;
   virtual LogIndex last_index() const = 0;
   virtual LogIndex first_index() const = 0;
   virtual LogIndex held_from() const = 0;  // entries before this one can no longer be sent to a peer

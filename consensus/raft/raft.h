@@ -31,6 +31,7 @@ class Raft final : public ReplicatedLog {
   Term term() const override { return hard_.term; }
   NodeId leader() const override;
   LogIndex commit_index() const override { return commit_; }
+  bool suspect() const override { return suspect_; }
   LogIndex last_index() const override { return log_.last_index(); }
   LogIndex first_index() const override { return log_.first_index(); }
   LogIndex held_from() const override { return log_.held_from(); }

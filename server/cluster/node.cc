@@ -6,11 +6,15 @@
 
 #include "base/assert.h"
 #include "base/codec.h"
+#include "server/resp/reply_parser.h"
 #include "server/session/session.h"
 
 namespace cairn::server {
 namespace {
 constexpr Duration kTick = 50 * kMillisecond;
+// Of frames that a peer has not taken: above it the next command of that peer waits.
+constexpr uint64_t kReplyQueueMax = 32u << 20;
+constexpr Duration kReplyQueueLook = kMillisecond;
 constexpr uint64_t kSystemSessions = uint64_t{1} << 63;  // stream ids of the node's own commands
 }  // namespace
 
@@ -18,7 +22,10 @@ Node::Node(NodeEnvironment env, NodeOptions options)
     : env_(std::move(env)),
       options_(std::move(options)),
       forwarding_(static_cast<ForwardingHost&>(*this), options_.wait_for_leader),
+      follower_reads_(static_cast<FollowerReadsHost&>(*this), options_.follower_staleness),
       hub_(options_.parameters),
+      large_commands_(options_.large_commands_bytes,
+                      [this](uint64_t session, size_t bytes) { room_granted(session, bytes); }),
       alive_(std::make_shared<bool>(true)) {
   hub_.output_ready = env_.session_output;
   hub_.run_after = [this](Duration delay, Task task) {
@@ -43,7 +50,8 @@ void Node::touch(Replica& replica) { touched_.insert(replica.range()); }
 void Node::end_turn() {
   if (ending_turn_ || stopped_ || !log_) return;
   ending_turn_ = true;
-  while (!touched_.empty()) {
+  while (!touched_.empty() || follower_reads_.gathering()) {
+    follower_reads_.ask();
     const std::set<RangeId> ranges = std::exchange(touched_, {});
     for (RangeId range : ranges) {
       Replica* replica = find_replica(range);
@@ -52,6 +60,7 @@ void Node::end_turn() {
       const bool gather = log_->writing();
       replica->end_turn(gather);
       if (gather && replica->has_unproposed()) gathering_.insert(range);
+      follower_reads_.applied(range);
       if (replica->awaits_log()) awaiting_log_.push_back(replica);
       const Instant deadline = replica->core().next_deadline();
       Instant& known = deadline_of_.try_emplace(range, kNever).first->second;
@@ -136,6 +145,8 @@ void Node::tick() {
   const Instant now = env_.clock->now();
   snapshots_->tick(now);
   if (forwarding_.waiting() > 0) forwarding_.pump_all();
+  follower_reads_.expire();
+  large_commands_.tick(now);
   if (log_) {
     for (RangeId range : log_->pinning_groups(options_.log_budget_bytes)) {
       if (Replica* replica = find_replica(range)) {
@@ -160,6 +171,12 @@ void Node::tick() {
 Replica* Node::find_replica(RangeId range) {
   const auto found = replicas_.find(range);
   return found == replicas_.end() ? nullptr : found->second.get();
+}
+
+bool Node::has_memory_for_large() const {
+  uint64_t pending = 0;
+  for (const auto& [range, replica] : replicas_) pending += replica->pending_bytes();
+  return pending < options_.large_pending_bytes && memtable_bytes() < options_.store.memtable_budget_bytes;
 }
 
 bool Node::has_room() const { return log_->has_room() && store_->has_room(); }
@@ -360,7 +377,29 @@ void Node::on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame
   }
 }
 
+// Large replies must not pile up for a peer faster than it takes them.
 void Node::on_forward(const PeerIdentity& from, const SharedBytes& bytes) {
+  const auto deferred = deferred_forwards_.find(from.node);
+  if (deferred == deferred_forwards_.end() && env_.data->queued_bytes(from.node, Channel::kData) <= kReplyQueueMax) {
+    return run_forward(from, bytes);
+  }
+  deferred_forwards_[from.node].emplace_back(from, bytes);
+  if (std::exchange(deferred_armed_, true)) return;
+  env_.loop->run_after(kReplyQueueLook, [this, alive = alive_] {
+    if (*alive && !stopped_) run_deferred_forwards();
+  });
+}
+
+void Node::run_deferred_forwards() {
+  deferred_armed_ = false;
+  auto waiting = std::exchange(deferred_forwards_, {});
+  for (auto& [node, frames] : waiting) {
+    for (auto& [from, bytes] : frames) on_forward(from, bytes);
+  }
+  end_turn();
+}
+
+void Node::run_forward(const PeerIdentity& from, const SharedBytes& bytes) {
   const auto frame = ForwardFrame::decode(bytes.view());
   if (!frame) return;
   const CommandSpec* spec = find_any_command(frame->argv.front());
@@ -391,6 +430,7 @@ void Node::on_disconnected(NodeId peer, Channel channel, bool refused) {
   if (stopped_) return;
   if (channel == Channel::kData) {
     refused_.forget(peer);
+    deferred_forwards_.erase(peer);
     forwarding_.peer_lost(peer);
   } else if (channel == Channel::kBulk) {
     snapshots_->peer_lost(peer);
@@ -472,9 +512,14 @@ bool Node::execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot 
     return false;
   }
   Replica* replica = by_slot_.empty() ? nullptr : by_slot_[slot];
-  if (replica != nullptr && replica->leads() && !forwarding_.busy(where.session, replica->range())) {
+  const bool reading = replica != nullptr && follower_reads_.busy(where.session, replica->range());
+  if (replica != nullptr && replica->leads() && !reading && !forwarding_.busy(where.session, replica->range())) {
     metrics_.commands_local.add_owned();
     return replica->execute(call, reply);
+  }
+  if (replica != nullptr) {
+    const auto taken = follower_reads_.offer(call, replica->range(), reply);
+    if (taken != FollowerReads::Taken::kNo) return taken == FollowerReads::Taken::kReplied;
   }
   if (const RangeId range = range_of_slot(slot); range.value != 0) {
     forwarding_.add(where.session, range, call);
@@ -583,21 +628,35 @@ void Node::run_everywhere(const CommandCall& call, Instant deadline) {
   }
 }
 
-void Node::confirmed_status(RangeId range, std::function<void(std::optional<RangeStatus>)> done) {
-  const uint64_t callback = add_callback([done = std::move(done)](std::string_view reply) {
-    std::optional<RangeStatus> status;
-    const size_t line = reply.find("\r\n");
-    if (reply.starts_with('$') && line != std::string_view::npos && reply.size() >= line + 4) {
-      status = RangeStatus::decode(reply.substr(line + 2, reply.size() - line - 4));
-    }
-    done(std::move(status));
-  });
-  const std::string_view argv[] = {kRangeStatusCommand.name};
-  const CommandCall call{&kRangeStatusCommand, argv, 0, 2, {ReplyTarget::Kind::kCallback, {}, callback, 0}};
+// A command of the node's own, without arguments.
+void Node::ask_leader(const CommandSpec& spec, RangeId range, std::function<void(std::string_view)> done) {
+  const uint64_t callback = add_callback(std::move(done));
+  const std::string_view argv[] = {spec.name};
+  const CommandCall call{&spec, argv, 0, 2, {ReplyTarget::Kind::kCallback, {}, callback, 0}};
   std::string bytes;
   RespWriter reply(bytes, 2);
   if (dispatch(kSystemSessions | callback, range, call, reply)) deliver(call.target, bytes);
+}
+
+void Node::confirmed_status(RangeId range, std::function<void(std::optional<RangeStatus>)> done) {
+  ask_leader(kRangeStatusCommand, range, [done = std::move(done)](std::string_view reply) {
+    std::optional<RangeStatus> status;
+    ReplyHead head;
+    if (read_reply_head(reply, head) == ReplyState::kComplete && head.type == '$') {
+      status = RangeStatus::decode(head.text);
+    }
+    done(std::move(status));
+  });
   end_turn();
+}
+
+void Node::ask_read_index(RangeId range, std::function<void(std::string_view)> done) {
+  ask_leader(kReadIndexCommand, range, std::move(done));
+}
+
+bool Node::read_only(uint64_t session) const {
+  const Session* found = hub_.find(session);
+  return found != nullptr && found->read_only();
 }
 
 void Node::probe(std::function<void(std::string)> done) {
@@ -636,6 +695,15 @@ void Node::add_session(Session& session) { hub_.add(session); }
 void Node::remove_session(uint64_t id) {
   hub_.remove(id);
   forwarding_.session_closed(id);
+  follower_reads_.session_closed(id);
+  large_commands_.release(id);
+}
+
+void Node::room_granted(uint64_t session, size_t bytes) {
+  Session* found = hub_.find(session);
+  if (found == nullptr) return;
+  found->room_granted(bytes);
+  env_.session_output(session);  // its owner reads on
 }
 
 void Node::write_system(const std::function<void(RowView&)>& effects, std::function<void(bool)> done) {

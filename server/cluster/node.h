@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "server/cluster/directory.h"
+#include "server/cluster/follower_reads.h"
 #include "server/cluster/forwarding.h"
 #include "server/cluster/identity.h"
 #include "server/cluster/keyspace_walk.h"
@@ -26,6 +28,7 @@
 #include "server/replica/replica.h"
 #include "server/session/command_sink.h"
 #include "server/session/hub.h"
+#include "server/session/large_commands.h"
 
 namespace cairn::server {
 
@@ -51,6 +54,7 @@ class Node final : public CommandSink,
                    public TransportEvents,
                    private ReplicaHost,
                    private ForwardingHost,
+                   private FollowerReadsHost,
                    private SnapshotHost,
                    private KeyspaceWalkHost,
                    private consensus::LivenessView {
@@ -63,7 +67,7 @@ class Node final : public CommandSink,
   Result<void> start();
   // Proposes, sends, syncs and answers what the turn has brought. Call after each batch of events; cheap if idle.
   void end_turn();
-  bool turn_pending() const { return !touched_.empty() || transport_dirty_; }
+  bool turn_pending() const { return !touched_.empty() || transport_dirty_ || follower_reads_.gathering(); }
 
   // Hands leadership over; `done` when nothing is led here any more or `limit` has passed.
   void drain(Duration limit, Task done);
@@ -99,15 +103,18 @@ class Node final : public CommandSink,
   void probe(std::function<void(std::string)> done);
   const NodeMetrics& metrics() const { return metrics_; }
   const ForwardingMetrics& forwarding_metrics() const { return forwarding_.metrics(); }
+  const FollowerReadMetrics& follower_read_metrics() const { return follower_reads_.metrics(); }
   const SnapshotMetrics& snapshot_metrics() const { return snapshots_->metrics(); }
   std::vector<SnapshotTransfer> snapshot_transfers() const { return snapshots_->transfers(); }
   const storage::SharedLogMetrics& log_metrics() const { return log_->metrics(); }
   const storage::TabletStoreMetrics& store_metrics() const { return store_->metrics(); }
+  const LargeCommands& large_commands() const { return large_commands_; }
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
   storage::Amplification amplification() const { return store_->amplification(); }
   bool draining() const { return draining_; }
   bool has_room() const override;
   bool has_memory() const override { return store_->has_memory(); }
+  bool has_memory_for_large() const override;
   size_t forwarding_waiting() const { return forwarding_.waiting(); }
   size_t session_count() const { return hub_.sessions().size(); }
   std::string node_hex(NodeId node) const;
@@ -124,7 +131,10 @@ class Node final : public CommandSink,
   bool whole() const override { return directory_.cluster() && directory_.cluster()->whole; }
   RedirectMode redirect_mode() const override { return options_.redirect; }
   bool advertised_here(uint16_t slot, std::string* moved_to) const override;
+  bool has_replica(uint16_t slot) const override { return !by_slot_.empty() && by_slot_[slot] != nullptr; }
   Topology topology() const override;
+  bool reserve_room(uint64_t session, size_t bytes) override { return large_commands_.reserve(session, bytes, now()); }
+  void release_room(uint64_t session) override { large_commands_.release(session); }
   Instant now() const override { return env_.clock->now(); }
   uint64_t wall_us() const override { return env_.clock->wall_ms() * 1000; }
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> info_sections() const override;
@@ -167,7 +177,13 @@ class Node final : public CommandSink,
   bool route(const CommandCall& call, Instant deadline) override;
   void pump_later(Duration delay) override;
 
-  // SnapshotHost
+  // FollowerReadsHost
+  bool read_only(uint64_t session) const override;
+  void ask_read_index(RangeId range, std::function<void(std::string_view)> done) override;
+  bool forwarding_busy(uint64_t session, RangeId range) const override { return forwarding_.busy(session, range); }
+  void forward(const CommandCall& call, RangeId range) override { forwarding_.add(call.target.id, range, call); }
+
+  // SnapshotHost and FollowerReadsHost
   Replica* find_replica(RangeId range) override;
   void send_bulk(NodeId to, std::string frame) override;
   storage::TabletStore& store() override { return *store_; }
@@ -187,12 +203,16 @@ class Node final : public CommandSink,
   void on_log_durable(LogPosition position);
   void on_liveness(const PeerReport& report);
   void on_forward(const PeerIdentity& from, const SharedBytes& frame);
+  void run_forward(const PeerIdentity& from, const SharedBytes& frame);
+  void run_deferred_forwards();
   // Runs a command of connection `session` for one range: here, or by forwarding.
   bool dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply, Instant deadline = kNever);
+  void ask_leader(const CommandSpec& spec, RangeId range, std::function<void(std::string_view)> done);
   RangeId range_of_slot(uint16_t slot) const;  // 0: not known yet
   bool ranges_known() const { return directory_loaded_ && !by_slot_.empty(); }
   void run_everywhere(const CommandCall& call, Instant deadline);
   void run_walk(const CommandCall& call);
+  void room_granted(uint64_t session, size_t bytes);
   uint64_t add_callback(std::function<void(std::string_view)> done);
   void resume_writes();
   void arm_deadline_timer();
@@ -259,9 +279,12 @@ class Node final : public CommandSink,
   std::map<NodeId, uint64_t> reachable_since_ms_;  // since 1970
 
   Forwarding forwarding_;
+  FollowerReads follower_reads_;
   RefusedStreams refused_;
   std::map<RangeId, NodeId> leader_hints_;
   bool pump_armed_ = false;
+  std::map<NodeId, std::deque<std::pair<PeerIdentity, SharedBytes>>> deferred_forwards_;  // their replies would pile up
+  bool deferred_armed_ = false;
 
   std::set<RangeId> touched_;
   std::set<RangeId> gathering_;  // have effects that are proposed when the log write under way is done
@@ -279,6 +302,7 @@ class Node final : public CommandSink,
 
   SessionHub hub_;
   uint64_t next_session_ = 1;
+  LargeCommands large_commands_;
   std::map<uint64_t, std::function<void(std::string_view)>> callbacks_;
   uint64_t next_callback_ = 1;
   uint64_t next_snapshot_ = 1;

@@ -28,7 +28,10 @@ struct NodeOptions {
   std::vector<std::string> join;           // peer addresses of members
   Duration wait_for_leader = 5 * kSecond;  // how long a command that was certainly not applied waits for a leader
   RedirectMode redirect = RedirectMode::kAuto;
+  Duration follower_staleness = 0;  // reads on followers may be as old as this; 0: linearizable
   std::string requirepass;
+  uint64_t large_pending_bytes = 16u << 20;       // proposed and not committed; above it writes above 1 MiB wait
+  uint64_t large_commands_bytes = 32u << 20;      // of all connections' commands above 1 MiB, until they are answered
   std::map<std::string, std::string> parameters;  // CONFIG GET
   uint64_t log_budget_bytes = 512u << 20;         // above it the tablets that pin the oldest segment are flushed
   LinkOptions link;

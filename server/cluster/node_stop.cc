@@ -6,6 +6,7 @@
 namespace cairn::server {
 namespace {
 constexpr Duration kLook = 10 * kMillisecond;
+constexpr std::string_view kShuttingDown = "-CLUSTERDOWN the node is shutting down; the command was not applied\r\n";
 constexpr std::string_view kCallbackLost = "-INDETERMINATE leadership of the range changed\r\n";
 }  // namespace
 
@@ -61,7 +62,8 @@ void Node::flush_all(Duration limit, Task done) {
 void Node::stop() {
   if (stopped_) return;
   for (const auto& [range, replica] : replicas_) replica->abandon();
-  forwarding_.fail_all("-CLUSTERDOWN the node is shutting down; the command was not applied\r\n");
+  follower_reads_.fail_all(kShuttingDown);
+  forwarding_.fail_all(kShuttingDown);
   if (log_) log_->flush();
   stopped_ = true;
   for (auto& [id, callback] : std::exchange(callbacks_, {})) callback(kCallbackLost);

@@ -261,7 +261,7 @@ constexpr auto kCommands = std::to_array<CommandSpec>({
     {.name = "RANDOMKEY", .arity = 1, .flags = kReadOnly, .categories = kAclKeyspace | kAclRead | kAclSlow, .place = CommandPlace::kWalk,
      .tips = "request_policy:all_shards nondeterministic_output", .summary = "A key, chosen at random", .since = "1.0.0", .group = "generic"},
     {.name = "READONLY", .arity = 1, .flags = kLoading | kStale | kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kReadonly,
-     .summary = "This connection accepts reads of bounded staleness", .since = "3.0.0", .group = "cluster"},
+     .summary = "Reads of this connection may be answered by followers", .since = "3.0.0", .group = "cluster"},
     {.name = "READWRITE", .arity = 1, .flags = kLoading | kStale | kFast, .categories = kAclFast | kAclConnection, .session = SessionCommand::kReadwrite,
      .summary = "Takes READONLY back", .since = "3.0.0", .group = "cluster"},
     {.name = "RENAME", .arity = 3, .flags = kWrite, .first_key = 1, .last_key = 2, .step = 1,

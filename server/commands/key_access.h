@@ -13,6 +13,7 @@ namespace cairn::server {
 
 inline constexpr std::string_view kWrongType = "WRONGTYPE Operation against a key holding the wrong kind of value";
 inline constexpr std::string_view kNotAnInteger = "ERR value is not an integer or out of range";
+inline constexpr std::string_view kStringTooLong = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 inline constexpr std::string_view kSyntaxError = "ERR syntax error";
 inline constexpr std::string_view kWouldOverflow = "ERR increment or decrement would overflow";
 inline constexpr std::string_view kCorruptRow = "ERR the stored row of this key is of an unknown format";

@@ -75,7 +75,7 @@ bool read_expiry(EvalContext& ctx, const Options& options, std::string_view comm
 
 bool too_long(EvalContext& ctx, size_t bytes) {
   if (bytes <= kStringBytesMax) return false;
-  ctx.reply.error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+  ctx.reply.error(kStringTooLong);
   return true;
 }
 

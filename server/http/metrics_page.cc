@@ -62,6 +62,13 @@ void add_clients(MetricsText& page, const AdminSources& s) {
                forwarding.refused);
   page.counter("cairn_resp_forward_expired_total", "Commands that found no leader in time.", forwarding.expired);
   page.counter("cairn_resp_forward_lost_total", "Forwarded writes whose outcome is unknown.", forwarding.lost);
+  const auto& follower_reads = s.node->follower_read_metrics();
+  page.counter("cairn_follower_reads_total", "Reads that a replica here answered while it followed.",
+               follower_reads.served);
+  page.counter("cairn_follower_reads_rounds_total", "Times that a leader was asked for followers' reads here.",
+               follower_reads.rounds);
+  page.counter("cairn_follower_reads_passed_on_total", "Reads that a follower here left to the leader after all.",
+               follower_reads.passed_on);
 }
 
 void add_commands(MetricsText& page, const CommandStats& stats) {

@@ -34,6 +34,7 @@ Replica::Replica(ReplicaHost& host, RangeId range, ReplicaId id, NodeId self, st
       tablet_(tablet),
       options_(options),
       applied_reported_(tablet.applied().index),
+      committed_(tablet),
       alive_(std::make_shared<bool>(true)) {
   newest_ms_ = tablet.applied().time_ms;
 }
@@ -149,6 +150,7 @@ void Replica::apply(const consensus::Entry& entry) {
 void Replica::batch_committed(PendingBatch batch, std::string_view operations) {
   done_batch_ = batch.number;
   host_.metrics().commit_duration.record_owned(host_.now() - batch.proposed_at);
+  pending_bytes_ -= batch.bytes;
   if (!overlay_.empty()) {
     storage::BatchReader reader(operations);
     storage::Op op;
@@ -232,6 +234,7 @@ void Replica::lose_leadership() {
   }
   for (auto& [id, waiting] : waiting_) again.emplace_back(waiting->order, std::move(waiting->command));
   pending_.clear();
+  pending_bytes_ = 0;
   batch_replies_.clear();
   rounds_.clear();
   waiting_.clear();
@@ -267,6 +270,7 @@ void Replica::propose_batch() {
   PendingBatch pending;
   pending.number = batch_number_++;
   pending.proposed_at = host_.now();
+  pending.bytes = propose.proposal.payload.size();
   pending.replies = std::move(batch_replies_);
   batch_replies_.clear();
   out_.proposed.reset();
@@ -288,6 +292,7 @@ void Replica::propose_batch() {
     return;
   }
   pending.index = result->index;
+  pending_bytes_ += pending.bytes;
   for (ParkedReply& parked : pending.replies) {
     if (parked.effects) parked.retry.reset();
   }
@@ -297,6 +302,7 @@ void Replica::propose_batch() {
 }
 
 void Replica::end_turn(bool gather) {
+  if (!held_.empty() && host_.has_memory() && host_.has_memory_for_large()) resume_held();
   if (leading_ && !gather) propose_batch();
   if (round_ != 0 && leading_) {
     const uint64_t round = std::exchange(round_, 0);
@@ -349,6 +355,22 @@ std::string Replica::waiting_text() const {
       "range {}: leads {} batch {} done {} pending {} rounds {} (asked {}, done {}) rows {} (fetching {})",
       range_.value, leads(), batch_number_, done_batch_, pending_.size(), rounds_.size(), last_round_, done_round_,
       waiting_.size(), fetching);
+}
+
+std::string ReadIndex::encode() const {
+  std::string out;
+  put_varint(out, index.value);
+  put_varint(out, time_ms);
+  return out;
+}
+
+std::optional<ReadIndex> ReadIndex::decode(std::string_view bytes) {
+  Decoder in(bytes);
+  ReadIndex read;
+  read.index = in.number<LogIndexTag>();
+  read.time_ms = in.varint();
+  if (!in.ok() || !in.at_end()) return std::nullopt;
+  return read;
 }
 
 std::string RangeStatus::encode() const {

@@ -18,6 +18,7 @@
 #include "consensus/replicated_log.h"
 #include "server/commands/row_view.h"
 #include "server/replica/command_call.h"
+#include "server/replica/committed_rows.h"
 #include "server/replica/overlay.h"
 #include "server/replica/watch_table.h"
 #include "storage/log/shared_log.h"
@@ -35,6 +36,7 @@ struct ReplicaMetrics {
   Counter entries_applied;
   Counter reads_by_lease;
   Counter reads_by_index;
+  Counter read_indexes;  // given to followers
   Counter row_fetches;
   Counter writes_held;  // had to wait because flushes lagged
   Counter leader_changes;
@@ -63,8 +65,9 @@ class ReplicaHost {
   virtual void applied(Replica& replica, std::string_view operations) = 0;  // after the tablet, in log order
   virtual void event(Replica& replica, const consensus::Event& event) = 0;
   virtual void replica_failed(Replica& replica, const Error& error) = 0;
-  virtual bool has_room() const = 0;    // false: disk full, new writes are refused
-  virtual bool has_memory() const = 0;  // false: flushes lag, new writes wait for resume_held()
+  virtual bool has_room() const = 0;              // false: disk full, new writes are refused
+  virtual bool has_memory_for_large() const = 0;  // false sooner: writes above batch_bytes_max wait, others go on
+  virtual bool has_memory() const = 0;            // false: flushes lag, new writes wait for resume_held()
   virtual ReplicaMetrics& metrics() = 0;
 };
 
@@ -73,6 +76,7 @@ const CommandSpec* find_internal_command(std::string_view name);
 extern const CommandSpec kCountKeysCommand;    // reply: integer, keys of the range
 extern const CommandSpec kRangeStatusCommand;  // reply: bulk, encoded RangeStatus, from the confirmed leader
 extern const CommandSpec kProbeCommand;        // writes one row outside the users' keys
+extern const CommandSpec kReadIndexCommand;    // reply: bulk, encoded ReadIndex, from the confirmed leader
 // Any command or none of Redis' by name, then the internal ones.
 const CommandSpec* find_any_command(std::string_view name);
 
@@ -84,13 +88,22 @@ struct RangeStatus {
   static std::optional<RangeStatus> decode(std::string_view bytes);
 };
 
+// What a follower needs for a linearizable read: everything acknowledged before it was given is in the log up to
+// `index`.
+struct ReadIndex {
+  LogIndex index;
+  uint64_t time_ms = 0;  // by which the leader judges expiry
+  std::string encode() const;
+  static std::optional<ReadIndex> decode(std::string_view bytes);
+};
+
 // Thread safety: on the range loop.
 class Replica final : private RowView {
  public:
   struct Options {
-    uint64_t batch_bytes_max = 1u << 20;     // a fuller batch is proposed at once
-    uint64_t waiting_bytes_max = 64u << 20;  // commands that wait for rows; above it they are refused
-    uint64_t catchup_bytes = 16u << 20;      // log kept in memory for followers that are behind
+    uint64_t batch_bytes_max = 1u << 20;      // a fuller batch is proposed at once
+    uint64_t waiting_bytes_max = 192u << 20;  // commands that wait for rows or memory; above it they are refused
+    uint64_t catchup_bytes = 16u << 20;       // log kept in memory for followers that are behind
   };
 
   Replica(ReplicaHost& host, RangeId range, ReplicaId id, NodeId self, std::string descriptor,
@@ -104,6 +117,10 @@ class Replica final : private RowView {
   storage::Tablet& tablet() { return tablet_; }
   // Accepts commands: leader, own term durable, own-term no-op applied, no transfer under way.
   bool leads() const { return core_->may_propose() && !installing_; }
+  // What the tablet holds is a prefix of what is committed, and whole: it may be shown to whoever knows that it is new
+  // enough.
+  bool may_follow() const { return !installing_ && !core_->suspect(); }
+  LogIndex applied() const { return tablet_.applied().index; }
   RangeStatus status() const;
   // What replies wait for, for people who look for one that does not come.
   std::string waiting_text() const;
@@ -124,6 +141,7 @@ class Replica final : private RowView {
   bool has_unproposed() const { return leading_ && !batch_.empty(); }
   // Everything below `position` of the shared log is durable.
   void log_durable(LogPosition position);
+  uint64_t pending_bytes() const { return pending_bytes_; }  // of effects proposed and not committed
   bool awaits_log() const { return !handed_out_.empty(); }
 
   // Runs the writes that waited for memory. Cheap if there are none.
@@ -154,9 +172,9 @@ class Replica final : private RowView {
     uint64_t number = 0;
     LogIndex index;
     Instant proposed_at = 0;
+    size_t bytes = 0;
     std::vector<ParkedReply> replies;
   };
-  using PageRows = std::vector<std::pair<std::string, std::string>>;
   // A command whose rows are being fetched, or that waits for one that shares a key, or a write that waits for memory.
   struct Waiting {
     uint64_t id = 0;
@@ -166,8 +184,7 @@ class Replica final : private RowView {
     bool fetching = false;
     bool held = false;  // in held_
     uint64_t data_epoch = 0;
-    std::map<std::string, std::optional<std::string>, std::less<>> rows;
-    std::map<std::string, PageRows, std::less<>> pages;  // by page_name()
+    FetchedRows fetched;
   };
 
   // RowView
@@ -203,11 +220,11 @@ class Replica final : private RowView {
   Waiting* enqueue(const CommandCall& call);
   void start_fetch(Waiting& waiting);
   void fetch_done(uint64_t id, uint64_t leadership, std::vector<std::string> row_keys,
-                  std::vector<std::string> page_names, Result<storage::FetchResult> result);
+                  const std::vector<storage::RowPage>& pages, Result<storage::FetchResult> result);
   void run_waiting(uint64_t id);
   void hold(Waiting& waiting);
-  // A write that takes memory, and there is none.
-  bool must_hold(const CommandSpec& spec) const { return (spec.flags & kDenyOom) != 0 && !host_.has_memory(); }
+  // A write that takes memory, and there is none; or a large one while others are on their way.
+  bool must_hold(const CommandCall& call) const;
   void finish_waiting(uint64_t id);
   bool at_front(const Waiting& waiting) const;
   void after_batch(uint64_t batch, Task task);
@@ -261,6 +278,7 @@ class Replica final : private RowView {
   uint64_t turn_ms_ = 0;    // evaluation time of this turn; 0 = no evaluation yet
   uint64_t newest_ms_ = 0;  // newest entry time known
   std::deque<PendingBatch> pending_;
+  size_t pending_bytes_ = 0;
   std::vector<ParkedReply> batch_replies_;     // wait for batch_
   std::multimap<uint64_t, Task> after_batch_;  // run once that batch is committed
   uint64_t next_order_ = 1;
@@ -270,10 +288,8 @@ class Replica final : private RowView {
   std::map<uint64_t, std::vector<ParkedReply>> rounds_;  // replies that wait for a read round only
 
   // Evaluation in progress
-  uint64_t seen_batch_ = 0;     // newest pending batch whose effects it saw
-  Waiting* current_ = nullptr;  // whose fetched rows it may use
-  storage::FetchRequest need_;
-  std::vector<std::shared_ptr<const void>> pins_;
+  uint64_t seen_batch_ = 0;  // newest pending batch whose effects it saw
+  CommittedRows committed_;
 
   WatchTable watched_;
   uint64_t evaluation_ = 0;  // number of the present one

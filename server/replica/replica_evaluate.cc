@@ -20,17 +20,6 @@ bool is_due(std::string_view meta_row, uint64_t now_ms) {
   MetaRow row;
   return decode_meta_row(meta_row, row) && row.expire_ms != 0 && row.expire_ms <= now_ms;
 }
-
-// Equal for pages that ask for the same rows.
-std::string page_name(const storage::RowPage& page) {
-  std::string name;
-  put_bytes(name, page.prefix);
-  put_bytes(name, page.start_after);
-  put_u8(name, page.start_included ? 1 : 0);
-  put_varint(name, page.rows_max);
-  put_varint(name, page.bytes_max);
-  return name;
-}
 }  // namespace
 
 void Replica::begin_turn() {
@@ -59,18 +48,28 @@ bool Replica::execute(const CommandCall& call, RespWriter& reply) {
     seen_batch_ = 0;
     return settle(call, reply, start, false, next_order_++);
   }
+  if (call.spec == &kReadIndexCommand) {
+    const size_t start = reply.size();
+    reply.bulk(ReadIndex{core_->commit_index(), turn_ms_}.encode());
+    host_.metrics().read_indexes.add_owned();
+    seen_batch_ = 0;
+    return settle(call, reply, start, false, next_order_++);
+  }
   if ((call.spec->flags & kDenyOom) != 0 && !host_.has_room()) {
     reply.error(kMisconf);
     return true;
   }
-  const bool hold_back = must_hold(*call.spec);
+  const bool hold_back = must_hold(call);
   if (hold_back || (!waiting_.empty() && conflicts(call))) {
     Waiting* waiting = enqueue(call);
     if (waiting == nullptr) {
       reply.error(kBusy);
       return true;
     }
-    if (hold_back) hold(*waiting);
+    if (hold_back) {
+      hold(*waiting);
+      host_.metrics().writes_held.add_owned();
+    }
     return false;
   }
   return evaluate(call, reply, nullptr);
@@ -84,11 +83,10 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   overlay_.begin();
   seen_batch_ = 0;
   ++evaluation_;
-  current_ = waiting;
+  committed_.begin(waiting != nullptr ? &waiting->fetched : nullptr);
   EvalContext context{*this, reply, sharding::KeyspaceId{0}, call.slot};
   const EvalStatus status = call.spec->evaluate(context, call.argv);
-  current_ = nullptr;
-  pins_.clear();
+  committed_.end();
   host_.metrics().evaluations.add_owned();
   if (status == EvalStatus::kDone) {
     const uint64_t order = waiting != nullptr ? waiting->order : next_order_++;
@@ -99,13 +97,13 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   overlay_.rollback();
   version_counter_ = counter;
   if (status == EvalStatus::kRefused) {
-    need_ = {};
+    (void)committed_.take_missing();
     return settle(call, reply, reply_start, false, waiting != nullptr ? waiting->order : next_order_++);
   }
   reply.rollback(reply_start);
   if (waiting == nullptr) waiting = enqueue(call);
   if (waiting == nullptr) {
-    need_ = {};
+    (void)committed_.take_missing();
     reply.error(kBusy);
     return true;
   }
@@ -176,9 +174,9 @@ void Replica::after_batch(uint64_t batch, Task task) {
 // ---- RowView ----
 
 RowResult Replica::get(std::string_view row_key) {
-  if (CAIRN_PLANTED("fetched-row-survives-clear") && current_ != nullptr) {
-    if (const auto row = current_->rows.find(row_key); row != current_->rows.end() && row->second) {
-      return {RowState::kFound, *row->second};
+  if (CAIRN_PLANTED("fetched-row-survives-clear") && committed_.fetched() != nullptr) {
+    if (const auto* row = committed_.fetched()->row(row_key); row != nullptr && *row) {
+      return {RowState::kFound, **row};
     }
   }
   if (const Overlay::Row* row = overlay_.find(row_key)) {
@@ -190,22 +188,7 @@ RowResult Replica::get(std::string_view row_key) {
     seen_batch_ = std::max(seen_batch_, overlay_.clear_batch());
     return {RowState::kAbsent, {}};
   }
-  storage::Lookup found = tablet_.get(row_key);
-  switch (found.state) {
-    case storage::Lookup::State::kFound:
-      if (found.pin) pins_.push_back(std::move(found.pin));
-      return {RowState::kFound, found.value};
-    case storage::Lookup::State::kAbsent: return {RowState::kAbsent, {}};
-    case storage::Lookup::State::kNeedsDisk: break;
-  }
-  if (current_ != nullptr) {
-    if (const auto row = current_->rows.find(row_key); row != current_->rows.end()) {
-      if (!row->second) return {RowState::kAbsent, {}};
-      return {RowState::kFound, *row->second};
-    }
-  }
-  need_.rows.emplace_back(row_key);
-  return {RowState::kNeedsRows, {}};
+  return committed_.get(row_key);
 }
 
 RowState Replica::scan(std::string_view prefix,
@@ -217,22 +200,8 @@ RowState Replica::scan(std::string_view prefix,
 }
 
 // Committed rows of the page: from memory, else as they were fetched. Null: to be fetched.
-const Replica::PageRows* Replica::committed_page(const storage::RowPage& page, PageRows& memory) {
-  if (overlay_.clear_batch() != 0) return &memory;
-  // The rows are collected first: a scan that breaks off for want of a block must not have visited anything.
-  const auto collect = [&](std::string_view key, std::string_view value) {
-    memory.emplace_back(key, value);
-    return true;
-  };
-  const bool bounded = page.rows_max != ~0ull || page.bytes_max != ~0ull;
-  if (bounded ? tablet_.scan(page, collect) : tablet_.scan(page.prefix, page.start_after, collect)) return &memory;
-  if (current_ != nullptr) {
-    if (const auto fetched = current_->pages.find(page_name(page)); fetched != current_->pages.end()) {
-      return &fetched->second;
-    }
-  }
-  need_.prefixes.push_back(page);
-  return nullptr;
+const PageRows* Replica::committed_page(const storage::RowPage& page, PageRows& memory) {
+  return overlay_.clear_batch() != 0 ? &memory : committed_.page(page, memory);
 }
 
 RowState Replica::page(const storage::RowPage& page,
@@ -241,10 +210,7 @@ RowState Replica::page(const storage::RowPage& page,
   PageRows memory;
   const PageRows* rows = committed_page(page, memory);
   if (rows == nullptr) return RowState::kNeedsRows;
-  uint64_t bytes = 0;
-  for (const auto& [key, value] : *rows) bytes += key.size() + value.size();
-  end.complete = !page.full(rows->size(), bytes);
-  if (!end.complete) end.reached = rows->back().first;
+  end = page_end(page, *rows);
 
   auto pending = overlay_.rows().lower_bound(std::max(page.prefix, page.start_after));
   if (pending != overlay_.rows().end() && page.before(pending->first)) ++pending;
@@ -354,25 +320,24 @@ bool Replica::at_front(const Waiting& waiting) const {
 
 void Replica::start_fetch(Waiting& waiting) {
   waiting.fetching = true;
-  storage::FetchRequest request = std::exchange(need_, {});
+  storage::FetchRequest request = committed_.take_missing();
   // A prefix is read as of now: effects on it that are still pending would be neither in the overlay nor in what was
   // read.
   const uint64_t barrier = request.prefixes.empty() ? 0 : newest_batch();
   after_batch(barrier, [this, id = waiting.id, leadership = leadership_, request = std::move(request)]() mutable {
     if (leadership != leadership_) return;  // the command was handed on
     std::vector<std::string> rows = request.rows;
-    std::vector<std::string> pages;
-    for (const auto& page : request.prefixes) pages.push_back(page_name(page));
+    std::vector<storage::RowPage> pages = request.prefixes;
     host_.metrics().row_fetches.add_owned();
     tablet_.fetch(std::move(request), [this, alive = alive_, id, leadership, rows = std::move(rows),
                                        pages = std::move(pages)](Result<storage::FetchResult> result) mutable {
-      if (*alive) fetch_done(id, leadership, std::move(rows), std::move(pages), std::move(result));
+      if (*alive) fetch_done(id, leadership, std::move(rows), pages, std::move(result));
     });
   });
 }
 
 void Replica::fetch_done(uint64_t id, uint64_t leadership, std::vector<std::string> row_keys,
-                         std::vector<std::string> page_names, Result<storage::FetchResult> result) {
+                         const std::vector<storage::RowPage>& pages, Result<storage::FetchResult> result) {
   if (leadership != leadership_) return;  // another leadership: the command was handed on
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return;
@@ -384,12 +349,7 @@ void Replica::fetch_done(uint64_t id, uint64_t leadership, std::vector<std::stri
     finish_waiting(id);
     return;
   }
-  for (size_t i = 0; i < row_keys.size() && i < result->rows.size(); ++i) {
-    waiting.rows[std::move(row_keys[i])] = std::move(result->rows[i]);
-  }
-  for (size_t i = 0; i < page_names.size() && i < result->prefixes.size(); ++i) {
-    waiting.pages[std::move(page_names[i])] = std::move(result->prefixes[i]);
-  }
+  waiting.fetched.add(std::move(row_keys), pages, std::move(*result));
   run_waiting(id);
 }
 
@@ -404,15 +364,14 @@ void Replica::run_waiting(uint64_t id) {
     host_.redispatch(command.call(argv), range_);
     return;
   }
-  if (must_hold(*waiting.command.spec())) return hold(waiting);
   begin_turn();
   if (waiting.data_epoch != data_epoch_ && !CAIRN_PLANTED("fetched-row-survives-clear")) {
-    waiting.rows.clear();
-    waiting.pages.clear();
+    waiting.fetched.clear();
     waiting.data_epoch = data_epoch_;
   }
   std::vector<std::string_view> argv;
   const CommandCall call = waiting.command.call(argv);
+  if (must_hold(call)) return hold(waiting);
   std::string bytes;
   RespWriter reply(bytes, call.proto);
   const uint64_t leadership = leadership_;
@@ -426,7 +385,14 @@ void Replica::run_waiting(uint64_t id) {
 void Replica::hold(Waiting& waiting) {
   waiting.held = true;
   held_.push_back(waiting.id);
-  host_.metrics().writes_held.add_owned();
+}
+
+bool Replica::must_hold(const CommandCall& call) const {
+  if ((call.spec->flags & kDenyOom) == 0) return false;
+  if (!host_.has_memory()) return true;
+  size_t bytes = 0;
+  for (const std::string_view argument : call.argv) bytes += argument.size();
+  return bytes > options_.batch_bytes_max && !host_.has_memory_for_large();
 }
 
 void Replica::resume_held() {
@@ -533,6 +499,12 @@ const CommandSpec kRangeStatusCommand{.name =
                                       .arity = 1,
                                       .flags = kReadOnly,
                                       .place = CommandPlace::kRange};
+const CommandSpec kReadIndexCommand{.name =
+                                        "\x01"
+                                        "READINDEX",
+                                    .arity = 1,
+                                    .flags = kReadOnly,
+                                    .place = CommandPlace::kRange};
 const CommandSpec kProbeCommand{.name =
                                     "\x01"
                                     "PROBE",
@@ -542,8 +514,9 @@ const CommandSpec kProbeCommand{.name =
                                 .evaluate = &run_probe};
 
 const CommandSpec* find_internal_command(std::string_view name) {
-  for (const CommandSpec* spec : {&kCountKeysCommand, &kRangeStatusCommand, &kProbeCommand, &kScanRangeCommand,
-                                  &kWatchCommand, &kExecCommand, &kExecDeletingCommand, &kExecReadingCommand}) {
+  for (const CommandSpec* spec :
+       {&kCountKeysCommand, &kRangeStatusCommand, &kReadIndexCommand, &kProbeCommand, &kScanRangeCommand,
+        &kWatchCommand, &kExecCommand, &kExecDeletingCommand, &kExecReadingCommand}) {
     if (spec->name == name) return spec;
   }
   return find_inner_command(name);

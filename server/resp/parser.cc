@@ -144,11 +144,13 @@ RequestParser::Step RequestParser::next(std::string_view input) {
         const Line line = read_bulk_header(in, at_);
         if (line == Line::kInvalid) return fail(std::string(error_));
         if (line == Line::kNeedMore) return {ParseStatus::kNeedMore, base};
-        if (at_ + static_cast<size_t>(bulk_length_) + 2 > limits_.command_bytes_max) {
+        const auto bytes = static_cast<size_t>(bulk_length_);
+        const bool value = bytes > limits_.value_bytes_max;
+        if (value || at_ + bytes + 2 > limits_.command_bytes_max) {
           skipping_ = true;
-          skip_bytes_ = static_cast<size_t>(bulk_length_) + 2;
+          skip_bytes_ = bytes + 2;
           --arguments_left_;
-          return {ParseStatus::kTooLarge, base + at_};
+          return {value ? ParseStatus::kValueTooLarge : ParseStatus::kTooLarge, base + at_};
         }
       }
       const auto length = static_cast<size_t>(bulk_length_);

@@ -16,8 +16,10 @@ struct ParserLimits {
   size_t inline_bytes_max = 64 * 1024;         // also of a "*N" or "$N" line
   int64_t arguments_max = 1024 * 1024;         // above: protocol error
   int64_t bulk_bytes_max = 512 * 1024 * 1024;  // above: protocol error
-  size_t command_bytes_max = 8 * 1024 * 1024;  // on the wire; above: the command is skipped, the connection lives on
-  int64_t unauthenticated_arguments_max = 10;  // above: protocol error
+  // On the wire; above: the command is skipped, the connection lives on.
+  size_t command_bytes_max = 40 * 1024 * 1024;
+  size_t value_bytes_max = 32 * 1024 * 1024;           // of one argument; above: likewise
+  int64_t unauthenticated_arguments_max = 10;          // above: protocol error
   int64_t unauthenticated_bulk_bytes_max = 16 * 1024;  // above: protocol error
 };
 
@@ -25,6 +27,7 @@ enum class ParseStatus : uint8_t {
   kNeedMore,       // the input ends inside a command, or is empty
   kCommand,        // argv() holds a command of at least one argument
   kTooLarge,       // a command above command_bytes_max begins here; its remaining bytes are skipped by later calls
+  kValueTooLarge,  // the same with an argument above value_bytes_max
   kProtocolError,  // error() says why; the parser must not be used again
 };
 
@@ -49,6 +52,11 @@ class RequestParser {
   std::span<const std::string_view> argv() const { return argv_; }
   // After kProtocolError: "ERR Protocol error: ...".
   std::string_view error() const { return error_; }
+  // Bytes of the unfinished command, as far as its announced lengths tell.
+  size_t announced() const {
+    if (skipping_) return 0;
+    return bulk_length_ < 0 ? at_ : at_ + static_cast<size_t>(bulk_length_) + 2;
+  }
   // Before authentication the smaller limits apply.
   void set_authenticated(bool authenticated) { authenticated_ = authenticated; }
 

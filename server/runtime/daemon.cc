@@ -85,6 +85,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.replication_factor = static_cast<uint32_t>(c.cluster_replication_factor);
   o.wait_for_leader = c.cluster_wait_for_leader;
   o.redirect = redirect_mode(c);
+  o.follower_staleness = c.cluster_follower_reads == "bounded" ? c.cluster_follower_staleness : 0;
   o.requirepass = c.requirepass;
   o.log_budget_bytes = c.storage_log_budget_bytes;
   o.store.memtable_bytes = c.storage_memtable_bytes;
@@ -222,6 +223,7 @@ class Daemon {
     options.output_hard = config.client_output_hard_bytes;
     options.output_soft = config.client_output_soft_bytes;
     options.output_soft_time = config.client_output_soft_time;
+    options.limits.parser.value_bytes_max = config.limits_value_max;
     return options;
   }
 

@@ -67,7 +67,14 @@ class CommandSink {
   virtual RedirectMode redirect_mode() const = 0;
   // Advertised owner of a slot; `moved_to` = "host:port". True if that is this node.
   virtual bool advertised_here(uint16_t slot, std::string* moved_to) const = 0;
+  // A replica of the slot is on this node: it may answer connections that sent READONLY.
+  virtual bool has_replica(uint16_t /*slot*/) const { return false; }
   virtual Topology topology() const = 0;
+
+  // Memory for a large command whose size a session has announced (large_commands.h). False: it comes later, by
+  // Session::room_granted().
+  virtual bool reserve_room(uint64_t /*session*/, size_t /*bytes*/) { return true; }
+  virtual void release_room(uint64_t /*session*/) {}
 
   virtual Instant now() const = 0;
   virtual uint64_t wall_us() const = 0;

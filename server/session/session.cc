@@ -82,6 +82,7 @@ void Session::on_close() {
 void Session::process() {
   if (processing_) return;  // a reply came while a command was being handed over
   processing_ = true;
+  leave_room();
   while (!closing_ && !paused()) {
     fence_ = false;
     if (held_ != nullptr) {
@@ -101,19 +102,48 @@ void Session::process() {
       transaction_.fail();
       answer_error("ERR command too large: the limit is " + std::to_string(options_.limits.parser.command_bytes_max) +
                    " bytes for a command with all its arguments");
+    } else if (step.status == ParseStatus::kValueTooLarge) {
+      transaction_.fail();
+      answer_error(kStringTooLong);
     } else if (step.status == ParseStatus::kProtocolError) {
       answer_error(parser_.error());
       closing_ = true;
     }
     input_.consume(step.consumed);
-    if (step.status == ParseStatus::kNeedMore) break;
+    if (step.status == ParseStatus::kNeedMore) {
+      seek_room();
+      break;
+    }
   }
   if (closing_) input_.clear();
   if (input_.size() > sink_.hub().settings.query_buffer_max) {
     sink_.hub().limits.query_buffer.add();
     kill();
   }
+  leave_room();
   processing_ = false;
+}
+
+// Its command was answered, or never came to its end.
+void Session::leave_room() {
+  if (room_ == Room::kFilling && parser_.announced() <= kLargeCommandBytes) room_ = Room::kAnswering;
+  if (room_ != Room::kAnswering || !replies_.empty() || postponed_) return;
+  room_ = Room::kNone;
+  sink_.release_room(id_);
+}
+
+void Session::seek_room() {
+  const size_t bytes = parser_.announced();
+  if (room_ != Room::kNone || bytes <= kLargeCommandBytes) return;
+  room_ = Room::kWanted;
+  if (sink_.reserve_room(id_, bytes)) room_granted(bytes);
+}
+
+void Session::room_granted(size_t bytes) {
+  if (room_ != Room::kWanted) return;
+  room_ = Room::kFilling;
+  (void)input_.space(bytes - std::min(bytes, input_.size()));
+  process();
 }
 
 bool Session::pauses(const CommandSpec& spec) const {
@@ -217,10 +247,12 @@ void Session::execute(const CommandSpec* spec, Argv argv) {
   replies_.settle();
 }
 
-bool Session::redirected(uint16_t slot) {
+bool Session::redirected(const CommandSpec& spec, uint16_t slot) {
   const RedirectMode mode = sink_.redirect_mode();
   if (mode == RedirectMode::kNever || (mode == RedirectMode::kAuto && !cluster_client_) || sink_.whole()) return false;
   if (sink_.advertised_here(slot, &moved_to_)) return false;
+  const bool reads = (spec.flags & kReadOnly) != 0 && &spec != &kWatchCommand;
+  if (read_only_ && reads && sink_.has_replica(slot)) return false;
   answer_error("MOVED " + std::to_string(slot) + " " + moved_to_);
   return true;
 }
@@ -246,7 +278,7 @@ void Session::hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint6
 void Session::execute_in_range(const CommandSpec& spec, Argv argv) {
   const std::optional<uint16_t> slot = slot_of_keys(spec, argv);
   if (!slot) return answer_error(kSeveralSlots);
-  if (redirected(*slot)) return;
+  if (redirected(spec, *slot)) return;
   const uint64_t sequence = replies_.open(bytes_of(argv));
   time_reply(spec, sequence);
   hand_over(spec, argv, *slot, sequence);
@@ -265,7 +297,7 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
     }
   }
   if (one_slot) {
-    if (redirected(first_slot)) return;
+    if (redirected(spec, first_slot)) return;
     const uint64_t sequence = replies_.open(bytes_of(argv));
     time_reply(spec, sequence);
     return hand_over(spec, argv, first_slot, sequence);

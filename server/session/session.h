@@ -17,6 +17,7 @@
 #include "server/session/command_stats.h"
 #include "server/session/hub.h"
 #include "server/session/input_buffer.h"
+#include "server/session/large_commands.h"
 #include "server/session/reply_queue.h"
 #include "server/session/transaction.h"
 
@@ -66,8 +67,10 @@ class Session : private ReplyObserver {
   // True: read nothing more from the client for now.
   bool paused() const {
     return replies_.size() >= options_.limits.outstanding_commands_max ||
-           pending_bytes() >= options_.limits.pending_bytes_max || fenced() || postponed_;
+           pending_bytes() >= options_.limits.pending_bytes_max || fenced() || postponed_ || wants_room();
   }
+  // The memory that reserve_room() refused is there: read on.
+  void room_granted(size_t bytes);
   // True: close the connection as soon as output() is sent. Nothing more will be read or answered.
   bool wants_close() const { return (closing_ && replies_.empty()) || killed_; }
   // True: close it now, whatever of output() the client has not taken.
@@ -89,7 +92,7 @@ class Session : private ReplyObserver {
   uint64_t commands() const { return commands_; }
   int proto() const { return proto_; }
   bool authenticated() const { return authenticated_ || sink_.requirepass().empty(); }
-  bool read_only() const { return read_only_; }  // READONLY was sent: reads of bounded staleness are welcome
+  bool read_only() const { return read_only_; }  // READONLY was sent: reads may be served by followers
   const std::string& name() const { return name_; }
   const std::string& peer_address() const { return options_.peer_address; }
   const std::string& local_address() const { return options_.local_address; }
@@ -111,6 +114,13 @@ class Session : private ReplyObserver {
     std::vector<std::string> keys;        // kWatch
     std::vector<QueuedCommand> commands;  // kExec
   };
+  // Memory for a large command: one of a session at a time, until it has its reply.
+  enum class Room : uint8_t { kNone, kWanted, kFilling, kAnswering };
+  bool wants_room() const {
+    return room_ == Room::kWanted || (room_ == Room::kAnswering && parser_.announced() > kLargeCommandBytes);
+  }
+  void leave_room();
+  void seek_room();
   static size_t bytes_of(Argv argv);  // about what they take in memory
   void process();
   void execute(const CommandSpec* spec, Argv argv);  // null: unknown
@@ -144,8 +154,8 @@ class Session : private ReplyObserver {
   // Subcommands that run on the leader of a range: MEMORY USAGE, CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT.
   bool runs_in_range(const SubcommandSpec& subcommand) const;
   void execute_subcommand(const SubcommandSpec& subcommand, Argv argv);
-  bool pauses(const CommandSpec& spec) const;  // a CLIENT PAUSE holds it back
-  bool redirected(uint16_t slot);              // answered with MOVED
+  bool pauses(const CommandSpec& spec) const;               // a CLIENT PAUSE holds it back
+  bool redirected(const CommandSpec& spec, uint16_t slot);  // answered with MOVED
   bool looks_like_http(std::string_view name) const;
 
   void answer_error(std::string_view text);
@@ -204,8 +214,9 @@ class Session : private ReplyObserver {
   bool postponed_ = false;
   bool no_evict_ = false;
   bool no_touch_ = false;
-  bool replies_off_ = false;           // CLIENT REPLY OFF
-  bool skip_next_ = false;             // CLIENT REPLY SKIP was the last command
+  bool replies_off_ = false;  // CLIENT REPLY OFF
+  bool skip_next_ = false;    // CLIENT REPLY SKIP was the last command
+  Room room_ = Room::kNone;
   bool fence_ = false;                 // an everywhere-command was started: nothing more before its reply
   const CommandSpec* held_ = nullptr;  // an everywhere-command that waits for earlier replies
   std::vector<std::string> held_argv_;

@@ -53,7 +53,7 @@ bool Session::join_transaction(const CommandSpec& spec, Argv argv, uint16_t& slo
     return false;
   }
   slot = *keys;
-  return !redirected(slot);
+  return !redirected(spec, slot);
 }
 
 void Session::queue_command(const CommandSpec& spec, const SubcommandSpec* subcommand, Argv argv) {

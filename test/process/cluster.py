@@ -277,6 +277,14 @@ class Cluster:
     def ports(self):
         return [node.client for node in self.nodes]
 
+    def report_follower_reads(self, expected):
+        """Reads that followers have answered since the nodes' last starts."""
+        found = [metrics(node.admin) for node in self.nodes]
+        served, rounds, passed_on = (int(sum(m["cairn_follower_reads%s_total" % name] for m in found))
+                                     for name in ("", "_rounds", "_passed_on"))
+        print("  follower reads=%d rounds=%d passed_on=%d" % (served, rounds, passed_on), flush=True)
+        expect((served > 0) == expected, "%d reads were answered by followers" % served)
+
     def range_of(self, key, ask=None):
         node = ask or next(n for n in self.nodes if n.running() and process_state(n.pid) != "T")
         return json.loads(http_get(node.admin, "/v1/ranges?key=" + urllib.parse.quote(key)))

@@ -35,10 +35,12 @@ class Lane:
 class Load(threading.Thread):
     PATIENCE = 7.0  # above cluster.wait_for_leader: a command unanswered for longer is given up
 
-    def __init__(self, ports, keys=10000, lanes=12, window=8, rate=6000, read_share=0.3, prefix="load", seed=1, patience=None):
+    def __init__(self, ports, keys=10000, lanes=12, window=8, rate=6000, read_share=0.3, prefix="load", seed=1, patience=None,
+                 read_only=False):
         super().__init__(daemon=True)
         self.ports, self.rate, self.read_share = list(ports), rate, read_share
         self.patience = patience or self.PATIENCE
+        self.read_only = read_only  # every connection sends READONLY: followers answer its reads
         self.rng = random.Random(seed)
         self.names = [("%s-%d" % (prefix, i)).encode() for i in range(keys)]
         self.number = {name: i for i, name in enumerate(self.names)}
@@ -118,6 +120,9 @@ class Load(threading.Thread):
         lane.socket.setblocking(False)
         lane.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lane.replies, lane.output, lane.connecting = ReplyBuffer(), b"", True
+        if self.read_only:
+            lane.output = encode(b"READONLY")
+            lane.waiting.append(("o", 0, 0, now))
         lane.socket.connect_ex(("127.0.0.1", lane.port))
         self.selector.register(lane.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, lane)
 
@@ -135,6 +140,10 @@ class Load(threading.Thread):
 
     def settle(self, lane, reply, now):
         kind, key, value, _ = lane.waiting.popleft()
+        if kind == "o":
+            if reply != b"OK":
+                self.unexpected["READONLY: %s" % reply] += 1
+            return
         if kind == "w":
             self.busy[key] = 0
             if reply == b"OK" and not isinstance(reply, Error):

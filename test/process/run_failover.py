@@ -31,9 +31,9 @@ def check_history(load, cluster, limit=20.0):
     expect(not load.unexpected, "unexpected replies: %s" % dict(load.unexpected))
 
 
-def rounds(workspace, count):
-    cluster = Cluster(workspace.path).start()
-    load = Load(cluster.ports())
+def rounds(workspace, count, settings=None, read_only=False):
+    cluster = Cluster(workspace.path, settings=settings).start()
+    load = Load(cluster.ports(), read_only=read_only)
     load.start()
     wait_for(lambda: load.writes > 10000, "10,000 acknowledged writes", 30)
     gaps, rates = [], []
@@ -67,6 +67,7 @@ def rounds(workspace, count):
     cluster.wait_caught_up()
     check_history(load, cluster)
     load.stop()
+    cluster.report_follower_reads(read_only)
     print("gap_ms median=%.0f worst=%.0f rounds=%d writes_per_s_min=%.0f" %
           (statistics.median(gaps), max(gaps), len(gaps), min(rates)), flush=True)
     expect(min(rates) >= 2000, "only %.0f acknowledged writes a second" % min(rates))

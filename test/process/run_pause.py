@@ -13,16 +13,17 @@ from run_failover import PROBE, check_history
 STOPPED_S = 5.0
 
 
-def rounds(workspace, count):
-    cluster = Cluster(workspace.path).start()
-    load = Load(cluster.ports(), patience=1.0)
+def rounds(workspace, count, settings=None, read_only=False):
+    """`read_only`: all connections; then every node answers reads of all ranges, and reads of all keys wait for the stopped one."""
+    cluster = Cluster(workspace.path, settings=settings).start()
+    load = Load(cluster.ports(), patience=1.0, read_only=read_only)
     load.start()
     wait_for(lambda: load.writes > 10000, "10,000 acknowledged writes", 30)
     for number in range(count):
         cluster.wait_caught_up()
         victim = cluster.leader_of(PROBE)
         led = cluster.ranges_led_by(victim)
-        keys = [i for i, name in enumerate(load.names) if any(r["slots"][0] <= slot_of(name) <= r["slots"][1] for r in led)]
+        keys = [i for i, name in enumerate(load.names) if read_only or any(r["slots"][0] <= slot_of(name) <= r["slots"][1] for r in led)]
         others = [n for n in cluster.nodes if n is not victim]
         mark = load.writes
         wait_for(lambda: load.writes > mark + 3000, "load", 30)
@@ -51,6 +52,7 @@ def rounds(workspace, count):
     cluster.wait_caught_up()
     check_history(load, cluster)
     load.stop()
+    cluster.report_follower_reads(read_only)
     print("paused rounds=%d late_reads=%d stale=%d" % (count, load.late_reads, len(load.stale)), flush=True)
 
 

@@ -64,6 +64,10 @@ bool SimClient::connect() {
   options.peer_address = fmt::format("client{}:1", id_);
   session_ = std::make_unique<server::Session>(machine.node()->new_session_id(), *machine.node(), options);
   machine.node()->add_session(*session_);
+  if (world_.random.chance(options_.read_only)) {
+    session_->on_input(command_bytes({"READONLY"}));
+    session_->output().clear();
+  }
   ++connection_;
   received_.clear();
   return true;

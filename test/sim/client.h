@@ -22,6 +22,7 @@ struct WorkloadOptions {
   bool exploded = false;
   double flush_all = 0;    // FLUSHALL instead of a command
   double large_value = 0;  // a value of some hundred KB
+  double read_only = 0;    // connections that send READONLY: followers answer their reads
   uint32_t pairs = 0;      // of keys that every EXEC writes alike: one register
   uint32_t watched = 0;    // the same, counted up by what was read under WATCH: one counter
   uint32_t expiring = 0;   // registers whose values expire now and then

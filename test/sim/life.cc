@@ -59,6 +59,7 @@ class Life {
     o.data_dir = "data";
     o.ranges = static_cast<uint32_t>(r.between(1, 4));
     o.whole = r.chance(0.1);
+    o.redirect = server::RedirectMode::kNever;  // READONLY would make its connection a cluster client
     o.log.first_segment_bytes = 64 << 10;
     o.log.segment_bytes = r.chance(0.5) ? 64 << 10 : 1 << 20;  // tiny segments: recycled often
     o.store.memtable_bytes = r.chance(0.5) ? 4 << 10 : 64 << 10;
@@ -102,6 +103,7 @@ class Life {
     workload_.pairs = static_cast<uint32_t>(r.between(1, 2));
     workload_.watched = static_cast<uint32_t>(r.between(1, 2));
     workload_.expiring = static_cast<uint32_t>(r.between(0, 1));
+    workload_.read_only = r.chance(0.6) ? 0.4 : 0;
     cold_ = r.chance(0.3);
     workload_.large_value = r.chance(0.15) ? 0.01 : 0;
     const uint64_t clients = r.between(3, 6);

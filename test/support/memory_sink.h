@@ -36,7 +36,10 @@ class MemorySink final : public server::CommandSink, private server::KeyspaceWal
   Instant clock = 0;
   uint64_t wall = 1'700'000'000'123'456;
   uint16_t foreign_from = 16384;  // slots from here on are advertised elsewhere
+  bool replicas = false;          // of them are here all the same
   server::SessionHub shared{server::default_config_parameters()};
+  bool room = true;  // for large commands
+  size_t room_asked = 0, room_left = 0;
   uint64_t executed = 0;
   std::vector<std::function<void()>> pages;  // of a walk, to be read
 
@@ -83,6 +86,12 @@ class MemorySink final : public server::CommandSink, private server::KeyspaceWal
     *moved_to = "10.0.0.2:6380";
     return false;
   }
+  bool reserve_room(uint64_t, size_t bytes) override {
+    room_asked = bytes;
+    return room;
+  }
+  void release_room(uint64_t) override { ++room_left; }
+  bool has_replica(uint16_t slot) const override { return replicas || slot < foreign_from; }
   server::Topology topology() const override {
     server::Topology out;
     out.epoch = 7;

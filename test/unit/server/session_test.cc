@@ -252,6 +252,20 @@ TEST_CASE("MOVED is told only to whom it concerns") {
     h({"RESET"});
     CHECK(h.bytes(get) == "$-1\r\n");
   }
+  // Who sent READONLY reads here, if there is a replica.
+  SessionHarness reader;
+  reader.sink.foreign_from = 8000;
+  reader.sink.replicas = true;
+  reader({"CLUSTER", "SLOTS"});
+  CHECK(reader.bytes(get) == "-MOVED 12182 10.0.0.2:6380\r\n");
+  reader({"READONLY"});
+  CHECK(reader.bytes(get) == "$-1\r\n");
+  CHECK(reader({"MGET", "foo", "{foo}2"}) == "*2\r\n$-1\r\n$-1\r\n");
+  CHECK(reader({"SET", "foo", "x"}) == "-MOVED 12182 10.0.0.2:6380\r\n");
+  CHECK(reader({"WATCH", "foo"}) == "-MOVED 12182 10.0.0.2:6380\r\n");
+  reader({"READWRITE"});
+  CHECK(reader.bytes(get) == "-MOVED 12182 10.0.0.2:6380\r\n");
+
   SessionHarness h;
   h.sink.foreign_from = 8000;
   h({"CLUSTER", "INFO"});
@@ -390,6 +404,66 @@ TEST_CASE("too large commands are refused and the connection lives on") {
   h.session->on_input("*2\r\n$3\r\nGET\r\n$100000000\r\n");
   for (int i = 0; i < 1000; ++i) h.session->on_input(std::string(1000, 'x'));
   CHECK(h.session->input_bytes() == 0);
+}
+
+TEST_CASE("too large values are refused and the connection lives on") {
+  SessionLimits limits;
+  limits.parser.value_bytes_max = 1000;
+  SessionHarness h(limits);
+  CHECK(h.bytes("PING\r\n" + request({"SET", "a", std::string(1001, 'x'), "NX"}) + "PING\r\n") ==
+        "+PONG\r\n-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n+PONG\r\n");
+  CHECK(h({"SET", "a", std::string(1000, 'x')}) == "+OK\r\n");
+}
+
+TEST_CASE("a large command is read when there is memory for it, and gives it back with its reply") {
+  const std::string large(2 << 20, 'x');
+  const std::string set = request({"SET", "a", large});
+  const auto header = set.size() - large.size() - 2;
+  SessionHarness h;
+  h.sink.late = true;
+  h.sink.room = false;
+  h.session->on_input("PING\r\n" + set.substr(0, header));
+  CHECK(h.take() == "+PONG\r\n");
+  CHECK(h.session->paused());
+  CHECK(h.sink.room_asked == set.size());
+  h.sink.room = true;
+  h.session->room_granted(h.sink.room_asked);
+  CHECK(!h.session->paused());
+  h.session->on_input(set.substr(header) + "PING\r\n");
+  CHECK(!h.session->paused());  // small ones go on
+
+  // The next large one waits for the first one's reply.
+  h.session->on_input(set.substr(0, header));
+  CHECK(h.session->paused());
+  CHECK(h.sink.room_left == 0);
+  h.hand_over_all();
+  CHECK(h.take() == "+OK\r\n+PONG\r\n");
+  CHECK(h.sink.room_left == 1);
+  CHECK(!h.session->paused());
+  h.session->on_input(set.substr(header));
+  h.hand_over_all();
+  CHECK(h.take() == "+OK\r\n");
+  CHECK(h.sink.room_left == 2);
+}
+
+TEST_CASE("memory for large commands is given in order of arrival, and to the next one after a while at any rate") {
+  std::vector<uint64_t> granted;
+  LargeCommands commands(100, [&](uint64_t session, size_t) { granted.push_back(session); });
+  CHECK(commands.reserve(1, 1000, 0));  // alone it always fits
+  CHECK(!commands.reserve(2, 60, 0));
+  CHECK(!commands.reserve(3, 30, 0));
+  CHECK(!commands.reserve(4, 30, 0));
+  commands.release(1);
+  CHECK(granted == std::vector<uint64_t>{2, 3});
+  CHECK(commands.bytes() == 90);
+  commands.tick(LargeCommands::kWaitMax - 1);
+  CHECK(commands.waiting() == 1);
+  commands.tick(LargeCommands::kWaitMax);
+  CHECK(granted == std::vector<uint64_t>{2, 3, 4});
+  CHECK(!commands.reserve(5, 10, 0));
+  commands.release(5);  // it went away
+  for (const uint64_t session : {2, 3, 4}) commands.release(session);
+  CHECK((commands.bytes() == 0 && commands.waiting() == 0));
 }
 
 TEST_CASE("a protocol error is the last reply, behind all earlier ones") {
