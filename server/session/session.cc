@@ -116,7 +116,7 @@ void Session::process() {
     }
   }
   if (closing_) input_.clear();
-  if (input_.size() > sink_.hub().settings.query_buffer_max) {
+  if (!killed() && std::max(input_.size(), parser_.announced()) > sink_.hub().settings.query_buffer_max) {
     sink_.hub().limits.query_buffer.add();
     kill();
   }

@@ -44,16 +44,16 @@ def oversized(workspace):
     node = single_ready(workspace)
     with Client(node.client, 60) as client:
         client("SET", "big", "small")
-        reply = client("SET", "big", b"x" * (9 << 20))
-        expect(isinstance(reply, Error), "9 MiB: %r" % reply)
-        print("  9 MiB: %s" % reply)
+        reply = client("SET", "big", b"x" * (33 << 20))
+        expect(isinstance(reply, Error), "33 MiB: %r" % reply)
+        print("  33 MiB: %s" % reply)
         expect(client("GET", "big") == b"small", "the connection or the value after an oversized command")
         expect(client("SET", "big", b"y" * (7 << 20)) == b"OK", "7 MiB")
         expect(client("GET", "big") == b"y" * (7 << 20), "7 MiB read back")
-        replies = client.pipeline([("SET", "a", "1"), ("SET", "a", b"x" * (9 << 20)), ("GET", "a")])
+        replies = client.pipeline([("SET", "a", "1"), ("SET", "a", b"x" * (33 << 20)), ("GET", "a")])
         expect(replies[0] == b"OK" and isinstance(replies[1], Error) and replies[2] == b"1", "in a pipeline: %r" % replies)
-        big = ["MGET"] + [b"k" * 1000] * 9500
-        expect(isinstance(client(*big), Error), "many arguments of 9 MB together")
+        big = ["MGET"] + [b"k" * 1000] * 42500
+        expect(isinstance(client(*big), Error), "many arguments of 42 MB together")
         expect(client("PING") == b"PONG", "PING after it")
     healthy(node)
 
