@@ -207,7 +207,10 @@ class Node final : public CommandSink,
   void run_deferred_forwards();
   // Runs a command of connection `session` for one range: here, or by forwarding.
   bool dispatch(uint64_t session, RangeId range, const CommandCall& call, RespWriter& reply, Instant deadline = kNever);
-  void ask_leader(const CommandSpec& spec, RangeId range, std::function<void(std::string_view)> done);
+  // `done` gets the reply of whoever leads the range, once: never inside this call unless that is here.
+  void ask_leader(const CommandSpec& spec, RangeId range, std::function<void(std::string_view)> done,
+                  std::string_view argument = {});
+  void ask(CommandCall call, RangeId range, std::function<void(std::string_view)> done);
   RangeId range_of_slot(uint16_t slot) const;  // 0: not known yet
   bool ranges_known() const { return directory_loaded_ && !by_slot_.empty(); }
   void run_everywhere(const CommandCall& call, Instant deadline);

@@ -122,6 +122,22 @@ struct CommandSpec {
   std::string_view group = {};
 };
 
+// Commands that only nodes send to each other, through the same path as those of clients. Their names begin with \x01,
+// which no client's command does. `keys`: all arguments are keys.
+constexpr CommandSpec internal_command(std::string_view name, int arity, uint32_t flags, EvaluateFn evaluate,
+                                       bool keys = false) {
+  CommandSpec spec;
+  spec.name = name;
+  spec.arity = arity;
+  spec.flags = flags;
+  spec.first_key = spec.step = keys ? 1 : 0;
+  spec.last_key = keys ? -1 : 0;
+  spec.place = CommandPlace::kRange;
+  spec.evaluate = evaluate;
+  return spec;
+}
+inline bool is_internal(std::string_view name) { return name.starts_with('\x01'); }
+
 struct SubcommandSpec {
   std::string_view container;  // upper case
   std::string_view name;       // upper case

@@ -1,4 +1,4 @@
-// The whole command surface: dispatch, COMMAND and docs/commands.md lean on these two arrays.
+// The commands: dispatch, COMMAND and docs/commands.md lean on this array and on that of subcommand_table.cc.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -334,146 +334,8 @@ constexpr auto kCommands = std::to_array<CommandSpec>({
      .categories = kAclFast | kAclTransaction, .session = SessionCommand::kWatch,
      .key_flags = "RO", .summary = "Lets EXEC run only if the keys are unchanged by then", .since = "2.2.0", .group = "transactions"},
 });
-static_assert(std::ranges::is_sorted(kCommands, {}, &CommandSpec::name));
-
-constexpr auto kSubcommands = std::to_array<SubcommandSpec>({
-    {"ACL", "CAT", -2, kNoScript | kLoading | kStale, kAclSlow, "",
-     "[category]", "Categories, or the commands of one"},
-    {"ACL", "HELP", 2, kLoading | kStale, kAclSlow, "",
-     "", "Tells the subcommands"},
-    {"ACL", "LIST", 2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "",
-     "", "Users with what they may do"},
-    {"ACL", "USERS", 2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "",
-     "", "Names of the users"},
-    {"ACL", "WHOAMI", 2, kNoScript | kLoading | kStale, kAclSlow, "",
-     "", "User of this connection"},
-    {"CLIENT", "CACHING", 3, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "YES|NO", "Refused: there is no client side caching"},
-    {"CLIENT", "GETNAME", 2, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "", "Name of this connection"},
-    {"CLIENT", "GETREDIR", 2, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "", "Answers -1: nothing is redirected"},
-    {"CLIENT", "HELP", 2, kLoading | kStale, kAclSlow | kAclConnection, "",
-     "", "Tells the subcommands"},
-    {"CLIENT", "ID", 2, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "", "Number of this connection"},
-    {"CLIENT", "INFO", 2, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "nondeterministic_output",
-     "", "This connection, as a line of CLIENT LIST"},
-    {"CLIENT", "KILL", -3, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous | kAclConnection, "",
-     "host:port | [ID id] [TYPE type] [USER name] [ADDR host:port] [LADDR host:port] [SKIPME yes|no]", "Closes connections of this node"},
-    {"CLIENT", "LIST", -2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous | kAclConnection, "nondeterministic_output",
-     "[TYPE type | ID id ...]", "Connections of this node"},
-    {"CLIENT", "NO-EVICT", 3, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous | kAclConnection, "",
-     "ON|OFF", "Noted and shown in CLIENT LIST; no connection is evicted"},
-    {"CLIENT", "NO-TOUCH", 3, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "ON|OFF", "Noted and shown in CLIENT LIST; reading changes no statistics of a key"},
-    {"CLIENT", "PAUSE", -3, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous | kAclConnection, "",
-     "milliseconds [WRITE|ALL]", "Lets the commands of all connections of this node wait"},
-    {"CLIENT", "REPLY", 3, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "ON|OFF|SKIP", "Sends no replies, or not the next one"},
-    {"CLIENT", "SETINFO", 4, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "LIB-NAME name | LIB-VER version", "Notes the client library"},
-    {"CLIENT", "SETNAME", 3, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "name", "Names this connection"},
-    {"CLIENT", "TRACKING", -3, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "OFF", "Client side caching; ON is refused"},
-    {"CLIENT", "TRACKINGINFO", 2, kNoScript | kLoading | kStale, kAclSlow | kAclConnection, "",
-     "", "Answers that tracking is off"},
-    {"CLIENT", "UNBLOCK", -3, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous | kAclConnection, "",
-     "id [TIMEOUT|ERROR]", "Answers 0: no connection blocks"},
-    {"CLIENT", "UNPAUSE", 2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous | kAclConnection, "",
-     "", "Ends a pause"},
-    {"CLUSTER", "COUNT-FAILURE-REPORTS", 3, kAdmin | kStale, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output",
-     "node-id", "1 if this node cannot reach that one, else 0"},
-    {"CLUSTER", "COUNTKEYSINSLOT", 3, kStale, kAclSlow, "",
-     "slot", "Number of keys of a slot, wherever it is led"},
-    {"CLUSTER", "GETKEYSINSLOT", 4, kStale, kAclSlow, "nondeterministic_output_order",
-     "slot count", "Some keys of a slot, wherever it is led"},
-    {"CLUSTER", "HELP", 2, kLoading | kStale, kAclSlow, "",
-     "", "Tells the subcommands"},
-    {"CLUSTER", "INFO", 2, kStale, kAclSlow, "nondeterministic_output",
-     "", "State of the cluster"},
-    {"CLUSTER", "KEYSLOT", 3, kStale, kAclSlow, "",
-     "key", "Slot of a key"},
-    {"CLUSTER", "LINKS", 2, kStale, kAclSlow, "nondeterministic_output",
-     "", "Connections to the other nodes"},
-    {"CLUSTER", "MYID", 2, kStale, kAclSlow, "",
-     "", "Id of this node"},
-    {"CLUSTER", "MYSHARDID", 2, kStale, kAclSlow, "",
-     "", "Id of this node, which is a shard of its own"},
-    {"CLUSTER", "NODES", 2, kStale, kAclSlow, "nondeterministic_output",
-     "", "Nodes and the slots they are advertised for"},
-    {"CLUSTER", "REPLICAS", 3, kAdmin | kStale, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output",
-     "node-id", "Empty: no node is a replica of another"},
-    {"CLUSTER", "SHARDS", 2, kStale, kAclSlow, "nondeterministic_output",
-     "", "Slots with the nodes they are advertised for"},
-    {"CLUSTER", "SLAVES", 3, kAdmin | kStale, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output",
-     "node-id", "Old name of REPLICAS"},
-    {"CLUSTER", "SLOTS", 2, kStale, kAclSlow, "nondeterministic_output",
-     "", "Slots with the nodes they are advertised for"},
-    {"COMMAND", "COUNT", 2, kLoading | kStale, kAclSlow | kAclConnection, "",
-     "", "Number of commands"},
-    {"COMMAND", "DOCS", -2, kLoading | kStale, kAclSlow | kAclConnection, "nondeterministic_output_order",
-     "[name ...]", "What commands do"},
-    {"COMMAND", "GETKEYS", -4, kLoading | kStale, kAclSlow | kAclConnection, "",
-     "command [argument ...]", "Keys of a command"},
-    {"COMMAND", "GETKEYSANDFLAGS", -4, kLoading | kStale, kAclSlow | kAclConnection, "",
-     "command [argument ...]", "Keys of a command and what it does to them"},
-    {"COMMAND", "HELP", 2, kLoading | kStale, kAclSlow | kAclConnection, "",
-     "", "Tells the subcommands"},
-    {"COMMAND", "INFO", -2, kLoading | kStale, kAclSlow | kAclConnection, "nondeterministic_output_order",
-     "[name ...]", "Arity, flags and keys of commands"},
-    {"COMMAND", "LIST", -2, kLoading | kStale, kAclSlow | kAclConnection, "nondeterministic_output_order",
-     "[FILTERBY MODULE name|ACLCAT category|PATTERN pattern]", "Names of commands"},
-    {"CONFIG", "GET", -3, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "",
-     "pattern [pattern ...]", "Parameters and their values"},
-    {"CONFIG", "HELP", 2, kLoading | kStale, kAclSlow, "",
-     "", "Tells the subcommands"},
-    {"CONFIG", "RESETSTAT", 2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "",
-     "", "Sets the counters of INFO commandstats, errorstats and latencystats to zero"},
-    {"CONFIG", "REWRITE", 2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "",
-     "", "Writes the values that run into the configuration file"},
-    {"CONFIG", "SET", -4, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "",
-     "parameter value [parameter value ...]", "Changes parameters of this node, all or none"},
-    {"LATENCY", "DOCTOR", 2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output",
-     "", "What the latency monitor has seen, in words"},
-    {"LATENCY", "GRAPH", 3, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output",
-     "event", "Spikes of an event as a picture"},
-    {"LATENCY", "HELP", 2, kLoading | kStale, kAclSlow, "",
-     "", "Tells the subcommands"},
-    {"LATENCY", "HISTOGRAM", -2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output",
-     "[name ...]", "Times of commands in powers of two"},
-    {"LATENCY", "HISTORY", 3, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output",
-     "event", "Spikes of an event"},
-    {"LATENCY", "LATEST", 2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output",
-     "", "The latest spike of each event"},
-    {"LATENCY", "RESET", -2, kAdmin | kNoScript | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "",
-     "[event ...]", "Forgets spikes"},
-    {"MEMORY", "DOCTOR", 2, 0, kAclSlow, "nondeterministic_output",
-     "", "What is unusual about memory, in words"},
-    {"MEMORY", "HELP", 2, kLoading | kStale, kAclSlow, "",
-     "", "Tells the subcommands"},
-    {"MEMORY", "STATS", 2, 0, kAclSlow, "nondeterministic_output",
-     "", "What memory is used for"},
-    {"MEMORY", "USAGE", -3, kReadOnly, kAclRead | kAclSlow, "",
-     "key [SAMPLES count]", "Bytes of the rows of a key"},
-    {"MODULE", "HELP", 2, kLoading | kStale, kAclSlow, "",
-     "", "Tells the subcommands"},
-    {"MODULE", "LIST", 2, kAdmin | kNoScript, kAclAdmin | kAclSlow | kAclDangerous, "nondeterministic_output_order",
-     "", "Modules: none"},
-    {"SLOWLOG", "GET", -2, kAdmin | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "request_policy:all_nodes nondeterministic_output",
-     "[count]", "The newest slow commands of this node"},
-    {"SLOWLOG", "HELP", 2, kLoading | kStale, kAclSlow, "",
-     "", "Tells the subcommands"},
-    {"SLOWLOG", "LEN", 2, kAdmin | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "request_policy:all_nodes response_policy:agg_sum nondeterministic_output",
-     "", "Number of slow commands kept"},
-    {"SLOWLOG", "RESET", 2, kAdmin | kLoading | kStale, kAclAdmin | kAclSlow | kAclDangerous, "request_policy:all_nodes response_policy:all_succeeded",
-     "", "Forgets them"},
-});
 // clang-format on
-static_assert(std::ranges::is_sorted(kSubcommands, [](const SubcommandSpec& a, const SubcommandSpec& b) {
-  return a.container != b.container ? a.container < b.container : a.name < b.name;
-}));
+static_assert(std::ranges::is_sorted(kCommands, {}, &CommandSpec::name));
 
 constexpr char to_upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
 
@@ -519,7 +381,6 @@ constexpr auto kIndex = [] {
 }  // namespace
 
 std::span<const CommandSpec> command_table() { return kCommands; }
-std::span<const SubcommandSpec> subcommand_table() { return kSubcommands; }
 
 bool equals_ignoring_case(std::string_view text, std::string_view upper) {
   if (text.size() != upper.size()) return false;
@@ -534,13 +395,6 @@ const CommandSpec* find_command(std::string_view name) {
   for (size_t bucket = bucket_of(name); kIndex[bucket] != 0xFF; bucket = (bucket + 1) % kBuckets) {
     const CommandSpec& spec = kCommands[kIndex[bucket]];
     if (equals_ignoring_case(name, spec.name)) return &spec;
-  }
-  return nullptr;
-}
-
-const SubcommandSpec* find_subcommand(std::string_view container, std::string_view name) {
-  for (const SubcommandSpec& spec : kSubcommands) {
-    if (spec.container == container && equals_ignoring_case(name, spec.name)) return &spec;
   }
   return nullptr;
 }

@@ -61,29 +61,7 @@ EvalStatus evaluate_slot_keys(EvalContext& ctx, Argv argv) {
 
 }  // namespace
 
-const CommandSpec kMemoryUsageCommand{.name =
-                                          "\x01"
-                                          "MEMORY",
-                                      .arity = 2,
-                                      .flags = kReadOnly,
-                                      .first_key = 1,
-                                      .last_key = 1,
-                                      .step = 1,
-                                      .place = CommandPlace::kRange,
-                                      .evaluate = &evaluate_memory_usage};
-const CommandSpec kSlotKeysCommand{.name =
-                                       "\x01"
-                                       "SLOTKEYS",
-                                   .arity = 2,
-                                   .flags = kReadOnly,
-                                   .place = CommandPlace::kRange,
-                                   .evaluate = &evaluate_slot_keys};
-
-const CommandSpec* find_inner_command(std::string_view name) {
-  for (const CommandSpec* spec : {&kMemoryUsageCommand, &kSlotKeysCommand}) {
-    if (spec->name == name) return spec;
-  }
-  return nullptr;
-}
+const CommandSpec kMemoryUsageCommand = internal_command("\x01MEMORY", 2, kReadOnly, &evaluate_memory_usage, true);
+const CommandSpec kSlotKeysCommand = internal_command("\x01SLOTKEYS", 2, kReadOnly, &evaluate_slot_keys);
 
 }  // namespace cairn::server

@@ -235,12 +235,6 @@ EvalStatus evaluate_hscan(EvalContext& ctx, Argv argv) {
   return answer_fields(ctx, 0, fields);
 }
 
-const CommandSpec kScanRangeCommand{.name =
-                                        "\x01"
-                                        "SCAN",
-                                    .arity = 5,
-                                    .flags = kReadOnly,
-                                    .place = CommandPlace::kRange,
-                                    .evaluate = &scan_range};
+const CommandSpec kScanRangeCommand = internal_command("\x01SCAN", 5, kReadOnly, &scan_range);
 
 }  // namespace cairn::server

@@ -117,36 +117,18 @@ const CommandSpec& exec_command(uint32_t flags) {
   return (flags & kDenyOom) == 0 ? kExecDeletingCommand : kExecCommand;
 }
 
-const CommandSpec kWatchCommand{.name =
-                                    "\x01"
-                                    "WATCH",
-                                .arity = -2,
-                                .flags = kReadOnly,
-                                .first_key = 1,
-                                .last_key = -1,
-                                .step = 1,
-                                .place = CommandPlace::kRange,
-                                .evaluate = &watch};
-const CommandSpec kExecCommand{.name =
-                                   "\x01"
-                                   "EXEC",
-                               .arity = -2,
-                               .flags = kWrite | kDenyOom,
-                               .place = CommandPlace::kRange,
-                               .evaluate = &exec};
-const CommandSpec kExecDeletingCommand{.name =
-                                           "\x01"
-                                           "EXECDEL",
-                                       .arity = -2,
-                                       .flags = kWrite,
-                                       .place = CommandPlace::kRange,
-                                       .evaluate = &exec};
-const CommandSpec kExecReadingCommand{.name =
-                                          "\x01"
-                                          "EXECGET",
-                                      .arity = -2,
-                                      .flags = kReadOnly,
-                                      .place = CommandPlace::kRange,
-                                      .evaluate = &exec};
+const CommandSpec kWatchCommand = internal_command("\x01WATCH", -2, kReadOnly, &watch, true);
+const CommandSpec kExecCommand = internal_command(
+    "\x01"
+    "EXEC",
+    -2, kWrite | kDenyOom, &exec);
+const CommandSpec kExecDeletingCommand = internal_command(
+    "\x01"
+    "EXECDEL",
+    -2, kWrite, &exec);
+const CommandSpec kExecReadingCommand = internal_command(
+    "\x01"
+    "EXECGET",
+    -2, kReadOnly, &exec);
 
 }  // namespace cairn::server

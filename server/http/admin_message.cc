@@ -4,6 +4,8 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "base/codec.h"
+
 namespace cairn::server {
 namespace {
 
@@ -13,13 +15,6 @@ constexpr std::pair<unsigned, std::string_view> kTitles[] = {
     {412, "Precondition failed"}, {413, "Content too large"}, {414, "URI too long"},    {415, "Unsupported media type"},
     {421, "Misdirected request"}, {431, "Header too large"},  {500, "Internal error"},  {503, "Service unavailable"},
 };
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 }  // namespace
 

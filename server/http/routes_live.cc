@@ -26,7 +26,7 @@ void patch(const AdminSources& s, const CallPointer& call, const AdminDone& done
                         .field = "if-match"}
                     .reply());
   }
-  LiveSources::Changes changes;
+  LiveConfig::Changes changes;
   const auto keys = config::key_specs();
   for (const auto& [name, value] : call->body.items()) {
     const bool known = std::any_of(keys.begin(), keys.end(),
@@ -53,7 +53,7 @@ void patch(const AdminSources& s, const CallPointer& call, const AdminDone& done
                     .reply());
   }
   json list = json::array();
-  for (const AppliedChange& change : *applied) {
+  for (const ConfigChange& change : *applied) {
     list.push_back({{"key", change.key}, {"before", change.before}, {"after", change.after}});
   }
   AdminReply reply = json_reply(list);
@@ -62,7 +62,7 @@ void patch(const AdminSources& s, const CallPointer& call, const AdminDone& done
 }
 
 // Bytes that are no printable text as \xNN.
-std::string printable(const std::string& bytes) {
+std::string printable(std::string_view bytes) {
   std::string out;
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
@@ -78,10 +78,11 @@ std::string printable(const std::string& bytes) {
 void slow_commands(const AdminSources& s, const CallPointer& call, const AdminDone& done) {
   const uint64_t limit = call->number("limit").value_or(128);
   json list = json::array();
-  for (const SlowCommand& command : s.live.slow_commands()) {
+  for (const SlowLog::Entry& command : s.live.slow_log->entries()) {
     if (list.size() >= limit) break;
     json arguments = json::array();
-    for (const std::string& argument : command.arguments) arguments.push_back(printable(argument));
+    for (const std::string_view argument : unpack_arguments(command.arguments))
+      arguments.push_back(printable(argument));
     list.push_back({{"id", command.id},
                     {"at", command.second},
                     {"duration_us", command.us},
@@ -110,7 +111,7 @@ void add_live_routes(RouteTable& table, const AdminSources& s) {
                      {412, kProblemJson, "Problem", "If-Match names another state of the configuration"}},
          .run = [&s](const CallPointer& call, const AdminDone& done) { patch(s, call, done); }});
   }
-  if (s.live.slow_commands) {
+  if (s.live.slow_log != nullptr) {
     table.push_back(
         {.method = "GET",
          .path = "/v1/node/slow-commands",

@@ -4,9 +4,7 @@
 #include "base/assert.h"
 #include "base/codec.h"
 #include "base/plant.h"
-#include "server/commands/inner_commands.h"
 #include "server/commands/row_format.h"
-#include "server/commands/scan.h"
 #include "server/commands/transaction.h"
 #include "server/replica/replica.h"
 
@@ -475,56 +473,6 @@ void Replica::count_keys(const CommandCall& call) {
                     if (settle(call, reply, 0, false, order)) host_.deliver(call.target, bytes);
                   });
   });
-}
-
-// ---- internal commands ----
-
-namespace {
-EvalStatus run_probe(EvalContext& context, Argv argv) {
-  context.rows.put("\xff\xff\xff\xff\x01probe", argv.size() > 1 ? argv[1] : std::string_view());
-  context.reply.ok();
-  return EvalStatus::kDone;
-}
-}  // namespace
-
-const CommandSpec kCountKeysCommand{.name =
-                                        "\x01"
-                                        "COUNT",
-                                    .arity = 1,
-                                    .flags = kReadOnly,
-                                    .place = CommandPlace::kRange};
-const CommandSpec kRangeStatusCommand{.name =
-                                          "\x01"
-                                          "STATUS",
-                                      .arity = 1,
-                                      .flags = kReadOnly,
-                                      .place = CommandPlace::kRange};
-const CommandSpec kReadIndexCommand{.name =
-                                        "\x01"
-                                        "READINDEX",
-                                    .arity = 1,
-                                    .flags = kReadOnly,
-                                    .place = CommandPlace::kRange};
-const CommandSpec kProbeCommand{.name =
-                                    "\x01"
-                                    "PROBE",
-                                .arity = 2,
-                                .flags = kWrite,
-                                .place = CommandPlace::kRange,
-                                .evaluate = &run_probe};
-
-const CommandSpec* find_internal_command(std::string_view name) {
-  for (const CommandSpec* spec :
-       {&kCountKeysCommand, &kRangeStatusCommand, &kReadIndexCommand, &kProbeCommand, &kScanRangeCommand,
-        &kWatchCommand, &kExecCommand, &kExecDeletingCommand, &kExecReadingCommand}) {
-    if (spec->name == name) return spec;
-  }
-  return find_inner_command(name);
-}
-
-const CommandSpec* find_any_command(std::string_view name) {
-  if (!name.empty() && name.front() == '\x01') return find_internal_command(name);
-  return find_command(name);
 }
 
 }  // namespace cairn::server

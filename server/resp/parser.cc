@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/codec.h"
 #include "server/resp/number.h"
 
 namespace cairn::server {
@@ -12,13 +13,6 @@ constexpr std::string_view kPrefix = "ERR Protocol error: ";
 constexpr size_t kArgumentsKept = 4096;  // a rare command with very many arguments gives its memory back
 
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 }  // namespace
 
 void RequestParser::reset() {

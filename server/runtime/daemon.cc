@@ -239,29 +239,11 @@ class Daemon {
     s.admin_executor = &admin_loop_;
     s.stats = &stats_;
     s.config = &config_;
-    s.live.apply_config = [this](const LiveSources::Changes& changes) { return apply_config(changes); };
-    s.live.slow_commands = [this] { return slow_commands(); };
+    s.live.apply_config = [this](const LiveConfig::Changes& changes) { return live_.apply_config(changes); };
+    s.live.slow_log = &node_.hub().slow_log;
     s.http = &http_.metrics();
     s.started = clock_.now();
     return s;
-  }
-
-  Result<std::vector<AppliedChange>> apply_config(const LiveSources::Changes& changes) {
-    CAIRN_TRY(const auto applied, live_.apply_config(changes));
-    std::vector<AppliedChange> out;
-    for (const ConfigChange& change : applied) out.push_back({change.key, change.before, change.after});
-    return out;
-  }
-
-  std::vector<SlowCommand> slow_commands() {
-    std::vector<SlowCommand> out;
-    for (const SlowLog::Entry& entry : node_.hub().slow_log.entries()) {
-      SlowCommand command{entry.id, entry.second, entry.us, {}, entry.client, entry.name};
-      for (const std::string_view argument : unpack_arguments(entry.arguments))
-        command.arguments.emplace_back(argument);
-      out.push_back(std::move(command));
-    }
-    return out;
   }
 
   static GuardOptions guard_options(const config::NodeConfig& config) {

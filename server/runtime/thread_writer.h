@@ -20,12 +20,6 @@ class ThreadDurableWriter final : public storage::DurableWriter {
   void write(storage::File& file, uint64_t offset, std::string_view data, Done done) override;
 
  private:
-  struct Job {
-    storage::File* file;
-    uint64_t offset;
-    std::string_view data;
-    Done done;
-  };
   void work();
 
   Executor& loop_;

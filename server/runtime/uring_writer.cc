@@ -34,7 +34,8 @@ UringDurableWriter::~UringDurableWriter() {
   if (ring_.ring_fd < 0) return;
   if (job_) {
     io_uring_cqe* cqe = nullptr;
-    io_uring_wait_cqe(&ring_, &cqe);  // the kernel still reads from the buffer
+    while (io_uring_wait_cqe(&ring_, &cqe) == -EINTR) {  // the kernel still reads from the buffer
+    }
   }
   ready_.release();
   io_uring_queue_exit(&ring_);
@@ -47,16 +48,18 @@ void UringDurableWriter::write(storage::File& file, uint64_t offset, std::string
   if (sqe == nullptr) return done(file.write_durable(offset, data));
   io_uring_prep_write(sqe, fd, data.data(), static_cast<unsigned>(data.size()), offset);
   job_ = Job{&file, offset, data, std::move(done)};
-  if (wait_ == 0) {
-    CAIRN_ASSERT(io_uring_submit(&ring_) == 1);
-  } else {
+  if (wait_ != 0) {
     io_uring_cqe* cqe = nullptr;
     __kernel_timespec limit{};
     limit.tv_nsec = static_cast<long long>(wait_);
     io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &limit, nullptr);
-    if (reap()) return;
   }
-  wait();
+  // A kernel that is short of memory, or interrupted, may have taken nothing yet; it must not take it later on its own.
+  while (io_uring_sq_ready(&ring_) != 0) {
+    const int result = io_uring_submit(&ring_);
+    CAIRN_ASSERT(result >= 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY);
+  }
+  if (wait_ == 0 || !reap()) wait();
 }
 
 void UringDurableWriter::wait() {

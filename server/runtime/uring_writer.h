@@ -24,12 +24,6 @@ class UringDurableWriter final : public storage::DurableWriter {
   void write(storage::File& file, uint64_t offset, std::string_view data, Done done) override;
 
  private:
-  struct Job {
-    storage::File* file;
-    uint64_t offset;
-    std::string_view data;
-    Done done;
-  };
   UringDurableWriter(EventLoop& loop, Duration wait) : ready_(loop.context()), wait_(wait) {}
   void wait();
   bool reap();

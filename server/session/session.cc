@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "server/commands/command_info.h"
-#include "server/commands/inner_commands.h"
 #include "server/commands/key_access.h"
 #include "server/commands/scan.h"
 #include "sharding/slot.h"
@@ -258,7 +257,7 @@ bool Session::redirected(const CommandSpec& spec, uint16_t slot) {
 }
 
 void Session::hand_over(const CommandSpec& spec, Argv argv, uint16_t slot, uint64_t sequence, bool part) {
-  part = part || is_inner(spec);  // not in the table: accounted for where it comes from
+  part = part || is_internal(spec.name);  // not in the table: accounted for where it comes from
   std::string& target = replies_.target(sequence);
   const size_t start = target.size();
   RespWriter reply(target, proto_);

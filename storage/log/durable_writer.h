@@ -18,6 +18,15 @@ class DurableWriter {
   // the loop of the log's owner: inside this call (inline writer) or later. At most one write of one log is
   // under way.
   virtual void write(File& file, uint64_t offset, std::string_view data, Done done) = 0;
+
+ protected:
+  // A write that is answered later.
+  struct Job {
+    File* file;
+    uint64_t offset;
+    std::string_view data;
+    Done done;
+  };
 };
 
 // Writes on the calling loop. The fastest where a durable write costs about a tenth of a millisecond.

@@ -68,15 +68,15 @@ TEST_CASE("a route that the node does not offer is not there, and not described"
 
 TEST_CASE("PATCH of the configuration: all or none, guarded by If-Match") {
   LiveSources live;
-  LiveSources::Changes seen;
+  LiveConfig::Changes seen;
   Fixture* fixture = nullptr;
-  live.apply_config = [&](const LiveSources::Changes& changes) -> Result<std::vector<AppliedChange>> {
+  live.apply_config = [&](const LiveConfig::Changes& changes) -> Result<std::vector<ConfigChange>> {
     seen = changes;
     for (const auto& [key, value] : changes) {
       if (key == "data_dir") return Error{ErrorCode::kInvalidArgument, "`data_dir` cannot change while the node runs"};
     }
     fixture->config.log_level = "debug";
-    return std::vector<AppliedChange>{{"log.level", "info", "debug"}};
+    return std::vector<ConfigChange>{{"log.level", "info", "debug"}};
   };
   Fixture f(live);
   fixture = &f;
@@ -86,7 +86,7 @@ TEST_CASE("PATCH of the configuration: all or none, guarded by If-Match") {
       f.ask("PATCH", "/v1/config", {{"log.level", "debug"}, {"client.max", 5}, {"insecure", false}}, tag.c_str());
   CHECK(done.status == 200);
   CHECK(json::parse(done.body) == json::parse(R"([{"key": "log.level", "before": "info", "after": "debug"}])"));
-  CHECK(seen == LiveSources::Changes{{"client.max", "5"}, {"insecure", "false"}, {"log.level", "debug"}});
+  CHECK(seen == LiveConfig::Changes{{"client.max", "5"}, {"insecure", "false"}, {"log.level", "debug"}});
   CHECK(header(done, "ETag") == header(f.ask("GET", "/v1/config"), "ETag"));
   CHECK(header(done, "ETag") != tag);
   CHECK(f.ask("PATCH", "/v1/config", {{"log.level", "warn"}}, tag.c_str()).status == 412);
@@ -104,10 +104,14 @@ TEST_CASE("PATCH of the configuration: all or none, guarded by If-Match") {
 
 TEST_CASE("slow commands: any bytes are shown as text") {
   LiveSources live;
-  live.slow_commands = [] {
-    return std::vector<SlowCommand>{{7, 1700000000, 12345, {"SET", std::string("a\0\xff\\", 4)}, "127.0.0.1:5", "me"},
-                                    {6, 1, 2, {"GET"}, "", ""}};
+  SlowLog log;
+  const auto add = [&](std::vector<std::string_view> argv, SlowLog::Entry entry) {
+    pack_arguments(argv, entry.arguments);
+    log.add(std::move(entry), 10);
   };
+  add({"GET"}, {0, 1, 2, {}, "", ""});
+  add({"SET", std::string_view("a\0\xff\\", 4)}, {0, 1700000000, 12345, {}, "127.0.0.1:5", "me"});
+  live.slow_log = &log;
   Fixture f(live);
   const AdminReply reply = f.ask("GET", "/v1/node/slow-commands");
   REQUIRE(reply.status == 200);
