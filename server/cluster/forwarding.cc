@@ -157,7 +157,15 @@ void Forwarding::on_reply(NodeId from, const ForwardReplyFrame& frame) {
   pump(key);
 }
 
-void Forwarding::peer_lost(NodeId peer) {
+void Forwarding::peer_lost(NodeId peer) { give_back(peer, true); }
+
+void Forwarding::peer_unsent(NodeId peer) {
+  give_back(peer, false);
+  if (waiting_ > 0) host_.pump_later(kRetry);  // not at once: it would be queued for the same peer again
+}
+
+// Of what waits for an answer of the peer; `sent`: it may have run there.
+void Forwarding::give_back(NodeId peer, bool sent) {
   std::vector<Key> keys;
   for (const auto& [key, stream] : streams_) {
     if (stream.sent > 0) keys.push_back(key);
@@ -166,7 +174,7 @@ void Forwarding::peer_lost(NodeId peer) {
     const auto found = streams_.find(key);
     if (found == streams_.end()) continue;
     Stream& stream = found->second;
-    std::vector<ReplyTarget> unknown;
+    std::vector<ReplyTarget> unknown, expired;
     for (auto item = stream.items.begin(); item != stream.items.end();) {
       if (item->request == 0 || item->peer != peer) {
         ++item;
@@ -175,8 +183,11 @@ void Forwarding::peer_lost(NodeId peer) {
       requests_.erase(item->request);
       --stream.sent;
       stream.refused = true;
-      if ((item->command.spec()->flags & kWrite) != 0) {
+      if (sent && (item->command.spec()->flags & kWrite) != 0) {
         unknown.push_back(item->command.target());
+        item = stream.items.erase(item);
+      } else if (!sent && host_.now() >= item->deadline) {
+        expired.push_back(item->command.target());
         item = stream.items.erase(item);
       } else {
         item->request = 0;
@@ -185,11 +196,16 @@ void Forwarding::peer_lost(NodeId peer) {
         ++item;
       }
     }
+    const bool empty = stream.items.empty();  // what is delivered may end the stream
     for (const ReplyTarget& target : unknown) {
       metrics_.lost.add_owned();
       host_.deliver(target, kLost);
     }
-    pump(key);
+    for (const ReplyTarget& target : expired) {
+      metrics_.expired.add_owned();
+      host_.deliver(target, kNoLeader);
+    }
+    if (sent || empty) pump(key);
   }
 }
 

@@ -67,6 +67,8 @@ class Forwarding {
   void on_reply(NodeId from, const ForwardReplyFrame& frame);
   // The connection to `peer` is gone or it no longer answers.
   void peer_lost(NodeId peer);
+  // Nothing that waits for an answer of `peer` has left: it is tried again, writes too, until its time is over.
+  void peer_unsent(NodeId peer);
   void session_closed(uint64_t session);
   // Tries everything that waits and answers what waited too long.
   void pump_all();
@@ -75,6 +77,7 @@ class Forwarding {
   const ForwardingMetrics& metrics() const { return metrics_; }
 
  private:
+  void give_back(NodeId peer, bool sent);
   struct Item {
     OwnedCommand command;
     Instant deadline = 0;

@@ -322,6 +322,10 @@ void Node::on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame
   }
 }
 
+void Node::on_unsent(NodeId peer) {
+  if (!stopped_) forwarding_.peer_unsent(peer);
+}
+
 void Node::on_disconnected(NodeId peer, Channel channel, bool refused) {
   (void)refused;
   if (stopped_) return;

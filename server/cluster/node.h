@@ -122,6 +122,7 @@ class Node final : public CommandSink,
   // TransportEvents of the data transport
   void on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame) override;
   void on_disconnected(NodeId peer, Channel channel, bool refused) override;
+  void on_unsent(NodeId peer) override;
   void on_call(std::string request, Transport::CallDone done) override;
 
   // CommandSink

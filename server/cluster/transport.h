@@ -32,8 +32,9 @@ class Transport {
 
   // Where a node is reached, "host:port". Unknown nodes are not connected to. Idempotent.
   virtual void set_address(NodeId node, const std::string& address) = 0;
-  // Best effort, first-in first-out while the connection lives. What cannot be queued (bound reached, no connection) is
-  // dropped; consensus repeats, and on_disconnected tells forwarders. Nothing leaves before flush().
+  // Best effort, first-in first-out while the connection lives; queued while it is made. What is dropped (bound
+  // reached, no connection) consensus repeats; of kData on_disconnected or on_unsent tells forwarders. Nothing leaves
+  // before flush().
   virtual void send(NodeId to, Channel channel, std::string frame) = 0;
   virtual void flush() = 0;
   // Bytes queued for a peer on a channel and not yet taken by the kernel.
@@ -49,6 +50,8 @@ class TransportEvents {
   // An established connection of the channel was lost, in either direction: what was under way may be gone. `refused`:
   // reconnecting was actively refused, so no process listens.
   virtual void on_disconnected(NodeId peer, Channel channel, bool refused) = 0;
+  // kData: no connection could be made. Nothing that was queued since the last one was lost has left; it was dropped.
+  virtual void on_unsent(NodeId) {}
   // Serves call(). Must call `done` once.
   virtual void on_call(std::string request, Transport::CallDone done) = 0;
 };

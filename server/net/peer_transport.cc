@@ -73,11 +73,13 @@ struct PeerTransport::Outgoing {
   Key key;
   tcp::socket socket;
   enum class State : uint8_t { kIdle, kConnecting, kReady } state = State::kIdle;
-  std::string nonce;    // ours
-  std::string scratch;  // handshake bytes
-  std::string queue;    // frames to be written
-  std::string writing;  // being written asynchronously
-  bool busy = false;    // an asynchronous write is under way
+  std::string nonce;        // ours
+  std::string scratch;      // handshake bytes
+  std::string queue;        // frames to be written
+  std::string writing;      // being written asynchronously
+  bool busy = false;        // an asynchronous write is under way
+  bool rejected = false;    // the peer answered, and does not want this connection
+  bool overflowed = false;  // no connection in time for what was queued: it is about to be dropped
   Duration redial = kRedialFirst;
   bool dead = false;
 };
@@ -196,6 +198,7 @@ void PeerTransport::dialled(const std::shared_ptr<Outgoing>& out) {
           const auto welcome = PeerWelcome::decode(out->scratch, out->nonce, secret_);
           if (!welcome || !welcome->accepted || welcome->from.node != out->key.first) {
             metrics_.refused_handshakes.add_owned();
+            out->rejected = true;
             return lost(out, false);
           }
           out->state = Outgoing::State::kReady;
@@ -230,6 +233,11 @@ void PeerTransport::lost(const std::shared_ptr<Outgoing>& out, bool refused) {
   next->redial = was_ready ? kRedialFirst : std::min(out->redial * 2, kRedialMax);
   outgoing_[key] = next;
   if (was_ready) metrics_.disconnects.add_owned();
+  if (events_ != nullptr && !was_ready && key.second == Channel::kData) {
+    // Answers may be among what was dropped: who waits for them has to notice, too.
+    if (!out->queue.empty() && !out->rejected) close_incoming(key);
+    events_->on_unsent(key.first);
+  }
   if (events_ != nullptr && (was_ready || refused)) events_->on_disconnected(key.first, key.second, refused);
   loop_.run_after(delay, [this, next, key] {
     const auto found = outgoing_.find(key);
@@ -244,15 +252,24 @@ void PeerTransport::send(NodeId to, Channel channel, std::string frame) {
     dial(key);
     found = outgoing_.find(key);
   }
-  if (found == outgoing_.end()) {
+  if (found == outgoing_.end()) {  // no address is known
     metrics_.dropped.add_owned();
+    if (channel == Channel::kData) {
+      loop_.post([this, to] {
+        if (!closed_ && events_ != nullptr) events_->on_unsent(to);
+      });
+    }
     return;
   }
   const std::shared_ptr<Outgoing>& out = found->second;
   const uint64_t queued = out->queue.size() + out->writing.size();
-  if (out->state == Outgoing::State::kIdle ||
-      (out->state == Outgoing::State::kConnecting && queued > kConnectingQueueMax)) {
+  // Forwarders are told of every loss on kData, so there the time until the next attempt must not lose anything.
+  const bool dropped = out->overflowed || (out->state == Outgoing::State::kIdle && channel != Channel::kData);
+  if (dropped || (out->state != Outgoing::State::kReady && queued > kConnectingQueueMax)) {
     metrics_.dropped.add_owned();
+    if (channel == Channel::kData && !std::exchange(out->overflowed, true)) {
+      loop_.post([this, copy = out] { lost(copy, false); });
+    }
     return;
   }
   if (queued > kQueueMax[static_cast<size_t>(channel)]) {
@@ -300,6 +317,15 @@ void PeerTransport::write(const std::shared_ptr<Outgoing>& out) {
     if (error) return lost(out, false);
     write(out);
   });
+}
+
+// The peer's end of these connections sees them go.
+void PeerTransport::close_incoming(const Key& key) {
+  for (const auto& in : incoming_) {
+    if (in->call || Key{in->from.node, in->channel} != key) continue;
+    ErrorCodeT ignored;
+    in->socket.shutdown(tcp::socket::shutdown_both, ignored);  // its read ends, and cleans up
+  }
 }
 
 uint64_t PeerTransport::queued_bytes(NodeId to, Channel channel) const {

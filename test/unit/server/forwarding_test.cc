@@ -44,6 +44,10 @@ void add(Forwarding& forwarding, const std::string& key, uint64_t sequence) {
   const std::string_view argv[] = {"GET", key};
   forwarding.add(7, kRange, {find_command("GET"), argv, 0, 2, {ReplyTarget::Kind::kSession, {}, 7, sequence}});
 }
+void add_write(Forwarding& forwarding, const std::string& key, uint64_t sequence) {
+  const std::string_view argv[] = {"DEL", key};
+  forwarding.add(7, kRange, {find_command("DEL"), argv, 0, 2, {ReplyTarget::Kind::kSession, {}, 7, sequence}});
+}
 
 }  // namespace
 
@@ -99,4 +103,38 @@ TEST_CASE("what finds no leader in time is answered, what was sent to one that i
   host.leader = {3};
   forwarding.pump_all();
   CHECK(host.frames.size() == 3);
+}
+
+TEST_CASE("what never left for a peer is tried again in order, writes too, until its time is over") {
+  Host host;
+  host.leader = {2};
+  Forwarding forwarding(host, 5 * kSecond);
+  add_write(forwarding, "a", 1);
+  add(forwarding, "b", 2);
+  REQUIRE(host.frames.size() == 2);
+  forwarding.peer_unsent({3});
+  CHECK(host.frames.size() == 2);
+  forwarding.peer_unsent({2});
+  CHECK(host.delivered.empty());
+  CHECK(host.frames.size() == 2);  // after a pause
+  forwarding.pump_all();
+  REQUIRE(host.frames.size() == 4);
+  const auto first = ForwardFrame::decode(host.frames[2]), second = ForwardFrame::decode(host.frames[3]);
+  REQUIRE((first && second));
+  CHECK((first->argv[1] == "a" && second->argv[1] == "b" && first->epoch == second->epoch));
+
+  // The same, but somebody else leads meanwhile: here.
+  forwarding.peer_unsent({2});
+  host.here = true;
+  forwarding.pump_all();
+  CHECK(host.ran == std::vector<std::string>{"a", "b"});
+  CHECK(forwarding.waiting() == 0);
+
+  host.here = false;
+  host.delivered.clear();
+  add_write(forwarding, "c", 3);
+  host.clock += 5 * kSecond;
+  forwarding.peer_unsent({2});
+  CHECK(host.delivered == std::vector<std::string>{"3 -CLUSTERDOWN"});
+  CHECK(forwarding.waiting() == 0);
 }
