@@ -102,7 +102,7 @@ uint64_t rows_to_look_at(const ScanOptions& options) {
 // ---- keys ----
 
 bool is_of_type(const MetaRow& meta, std::string_view type) {
-  return equals_ignoring_case(type, meta.type == RowType::kString ? "STRING" : "HASH");
+  return equals_ignoring_case(type, meta.is_string() ? "STRING" : "HASH");
 }
 
 // The user key of a meta row, if it is to be shown. A key that is due is left to those who ask for it.

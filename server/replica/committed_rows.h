@@ -49,6 +49,7 @@ class CommittedRows {
   // The rows of a page: in `memory`, or as they were fetched. Null: to be fetched.
   const PageRows* page(const storage::RowPage& page, PageRows& memory);
   const FetchedRows* fetched() const { return fetched_; }
+  bool misses() const { return !missing_.rows.empty() || !missing_.prefixes.empty(); }
 
   // What the evaluations since the last call have missed.
   storage::FetchRequest take_missing() { return std::exchange(missing_, {}); }

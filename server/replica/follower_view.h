@@ -44,6 +44,10 @@ class FollowerView final : public RowView {
   void remove(std::string_view) override { leader_wanted_ = true; }
   void remove_prefix(std::string_view) override { leader_wanted_ = true; }
   void clear_all() override { leader_wanted_ = true; }
+  ChunksWritten write_chunks(std::string_view, std::string_view, std::string_view) override {
+    leader_wanted_ = true;
+    return {kChunksToCome, 1};
+  }
   Effects written() const override { return {}; }
   Moment watch(std::string_view) override {
     leader_wanted_ = true;
