@@ -122,7 +122,7 @@ class Node final : public CommandSink,
   // TransportEvents of the data transport
   void on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame) override;
   void on_disconnected(NodeId peer, Channel channel, bool refused) override;
-  void on_unsent(NodeId peer) override;
+  void on_unsent(NodeId peer, Channel channel) override;
   void on_call(std::string request, Transport::CallDone done) override;
 
   // CommandSink
@@ -174,7 +174,11 @@ class Node final : public CommandSink,
   bool execute_here(RangeId range, const CommandCall& call, std::string& reply) override;
   NodeId leader_of(RangeId range) override;
   void learn_leader(RangeId range, NodeId leader) override;
-  void send_forward(NodeId to, std::string frame) override;
+  void send_forward(NodeId to, std::string frame, bool large) override;
+  void send_reply(NodeId to, std::string frame) {
+    const bool large = frame.size() > kLargeFrameBytes;
+    send_forward(to, std::move(frame), large);
+  }
   bool route(const CommandCall& call, Instant deadline) override;
   void pump_later(Duration delay) override;
 

@@ -18,7 +18,9 @@ constexpr uint64_t kSystemSessions = uint64_t{1} << 63;  // stream ids of the no
 // Large replies must not pile up for a peer faster than it takes them.
 void Node::on_forward(const PeerIdentity& from, const SharedBytes& bytes) {
   const auto deferred = deferred_forwards_.find(from.node);
-  if (deferred == deferred_forwards_.end() && env_.data->queued_bytes(from.node, Channel::kData) <= kReplyQueueMax) {
+  const uint64_t queued =
+      env_.data->queued_bytes(from.node, Channel::kData) + env_.data->queued_bytes(from.node, Channel::kLarge);
+  if (deferred == deferred_forwards_.end() && queued <= kReplyQueueMax) {
     return run_forward(from, bytes);
   }
   deferred_forwards_[from.node].emplace_back(from, bytes);
@@ -49,7 +51,7 @@ void Node::run_forward(const PeerIdentity& from, const SharedBytes& bytes) {
     reply.status = ForwardReplyFrame::Status::kRefused;
     reply.leader = replica != nullptr ? replica->core().leader() : NodeId{};
     refused_.refuse(from.node, frame->session, frame->range, frame->epoch);
-    send_forward(from.node, reply.encode());
+    send_reply(from.node, reply.encode());
     return;
   }
   CommandCall call;
@@ -78,7 +80,7 @@ void Node::deliver(const ReplyTarget& target, std::string_view reply) {
       ForwardReplyFrame frame;
       frame.request = target.id;
       frame.reply = reply;
-      send_forward(target.node, frame.encode());
+      send_reply(target.node, frame.encode());
       return;
     }
     case ReplyTarget::Kind::kCallback: {
@@ -108,7 +110,7 @@ void Node::redispatch(const CommandCall& call, RangeId range) {
       frame.status = ForwardReplyFrame::Status::kRefused;
       frame.leader = leader_of(range);
       refused_.refuse(call.target.node, call.target.sequence, range, call.target.epoch);
-      send_forward(call.target.node, frame.encode());
+      send_reply(call.target.node, frame.encode());
       return;
     }
   }

@@ -135,7 +135,7 @@ void PeerTransport::set_address(NodeId node, const std::string& address) {
   std::string& known = addresses_[node];
   if (known == address) return;
   known = address;
-  for (Channel channel : {Channel::kLink, Channel::kData, Channel::kBulk}) {
+  for (Channel channel : {Channel::kLink, Channel::kData, Channel::kBulk, Channel::kLarge}) {
     const auto found = outgoing_.find({node, channel});
     if (found != outgoing_.end()) {
       ErrorCodeT ignored;
@@ -233,10 +233,10 @@ void PeerTransport::lost(const std::shared_ptr<Outgoing>& out, bool refused) {
   next->redial = was_ready ? kRedialFirst : std::min(out->redial * 2, kRedialMax);
   outgoing_[key] = next;
   if (was_ready) metrics_.disconnects.add_owned();
-  if (events_ != nullptr && !was_ready && key.second == Channel::kData) {
+  if (events_ != nullptr && !was_ready && carries_forwards(key.second)) {
     // Answers may be among what was dropped: who waits for them has to notice, too.
-    if (!out->queue.empty() && !out->rejected) close_incoming(key);
-    events_->on_unsent(key.first);
+    if (!out->queue.empty() && !out->rejected) close_forwards_of(key.first);
+    events_->on_unsent(key.first, key.second);
   }
   if (events_ != nullptr && (was_ready || refused)) events_->on_disconnected(key.first, key.second, refused);
   loop_.run_after(delay, [this, next, key] {
@@ -254,20 +254,21 @@ void PeerTransport::send(NodeId to, Channel channel, std::string frame) {
   }
   if (found == outgoing_.end()) {  // no address is known
     metrics_.dropped.add_owned();
-    if (channel == Channel::kData) {
-      loop_.post([this, to] {
-        if (!closed_ && events_ != nullptr) events_->on_unsent(to);
+    if (carries_forwards(channel)) {
+      loop_.post([this, to, channel] {
+        if (!closed_ && events_ != nullptr) events_->on_unsent(to, channel);
       });
     }
     return;
   }
   const std::shared_ptr<Outgoing>& out = found->second;
   const uint64_t queued = out->queue.size() + out->writing.size();
-  // Forwarders are told of every loss on kData, so there the time until the next attempt must not lose anything.
-  const bool dropped = out->overflowed || (out->state == Outgoing::State::kIdle && channel != Channel::kData);
-  if (dropped || (out->state != Outgoing::State::kReady && queued > kConnectingQueueMax)) {
+  // Forwarders are told of every loss, so there the time until the next attempt must not lose anything.
+  const bool dropped = out->overflowed || (out->state == Outgoing::State::kIdle && !carries_forwards(channel));
+  const uint64_t early_max = channel == Channel::kLarge ? kQueueMax[static_cast<size_t>(channel)] : kConnectingQueueMax;
+  if (dropped || (out->state != Outgoing::State::kReady && queued > early_max)) {
     metrics_.dropped.add_owned();
-    if (channel == Channel::kData && !std::exchange(out->overflowed, true)) {
+    if (carries_forwards(channel) && !std::exchange(out->overflowed, true)) {
       loop_.post([this, copy = out] { lost(copy, false); });
     }
     return;
@@ -320,9 +321,9 @@ void PeerTransport::write(const std::shared_ptr<Outgoing>& out) {
 }
 
 // The peer's end of these connections sees them go.
-void PeerTransport::close_incoming(const Key& key) {
+void PeerTransport::close_forwards_of(NodeId peer) {
   for (const auto& in : incoming_) {
-    if (in->call || Key{in->from.node, in->channel} != key) continue;
+    if (in->call || in->from.node != peer || !carries_forwards(in->channel)) continue;
     ErrorCodeT ignored;
     in->socket.shutdown(tcp::socket::shutdown_both, ignored);  // its read ends, and cleans up
   }

@@ -67,7 +67,8 @@ std::optional<PeerHello> PeerHello::decode(std::string_view bytes, std::string_v
   hello.to = in.number<NodeIdTag>();
   hello.channel = in.u8();
   hello.nonce = in.bytes();
-  if (!in.ok() || !in.at_end() || hello.channel > kCallChannel || hello.nonce.size() != kNonceBytes)
+  if (!in.ok() || !in.at_end() || hello.channel > static_cast<uint8_t>(Channel::kLarge) ||
+      hello.nonce.size() != kNonceBytes)
     return std::nullopt;
   return hello;
 }
