@@ -22,7 +22,12 @@ size_t Session::bytes_of(Argv argv) {
 }
 
 Session::Session(uint64_t id, CommandSink& sink, SessionOptions options)
-    : id_(id), sink_(sink), options_(std::move(options)), parser_(options_.limits.parser), replies_(output_, *this) {
+    : id_(id),
+      sink_(sink),
+      options_(std::move(options)),
+      parser_(options_.limits.parser),
+      input_(sink_.hub().input_memory),
+      replies_(output_.tail(), *this) {
   set_authenticated(sink_.requirepass().empty());
   created_ = last_input_ = sink_.now();
 }
@@ -48,13 +53,22 @@ void Session::input_filled(size_t bytes) {
 
 void Session::deliver(uint64_t sequence, std::string_view bytes) {
   const bool awaited = awaited_.kind != Awaited::Kind::kNone && awaited_.sequence == sequence;
-  if (awaited ? replies_.deliver(sequence, take_awaited(bytes)) : replies_.deliver(sequence, bytes)) process();
+  if (awaited ? replies_.deliver(sequence, take_awaited(bytes)) : replies_.deliver(sequence, bytes)) {
+    if (!processing_) output_.set_aside();
+    process();
+  }
 }
 
 void Session::kill() {
   closing_ = killed_ = true;
   on_close();
   output_.clear();
+}
+
+void Session::trim() {
+  if (!idle()) return;
+  output_.trim();
+  replies_.trim();
 }
 
 void Session::resume() {
@@ -82,7 +96,7 @@ void Session::process() {
   if (processing_) return;  // a reply came while a command was being handed over
   processing_ = true;
   leave_room();
-  while (!closing_ && !paused()) {
+  while (!closing_ && !paused() && !resting()) {
     fence_ = false;
     if (held_ != nullptr) {
       execute_held();
@@ -109,6 +123,7 @@ void Session::process() {
       closing_ = true;
     }
     input_.consume(step.consumed);
+    output_.set_aside();
     if (step.status == ParseStatus::kNeedMore) {
       seek_room();
       break;
@@ -321,9 +336,10 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
     hand_over(spec, part_argv_, slot, parent + 1 + part, true);
   }
   if (keys > kScratchKeysKept) {
-    order_ = {};
-    part_of_key_ = {};
-    part_argv_ = {};
+    // An assigned {} would keep their memory.
+    std::vector<uint64_t>().swap(order_);
+    std::vector<uint32_t>().swap(part_of_key_);
+    std::vector<std::string_view>().swap(part_argv_);
   }
 }
 
