@@ -93,6 +93,7 @@ void KeyspaceWalk::fail(std::string_view error) {
 
 void KeyspaceWalk::finish() {
   std::string bytes;
+  bytes.reserve(keys_.size() + 64);
   RespWriter reply(bytes, proto_);
   if (kind_ == Kind::kRandomKey) {
     std::string_view keys = keys_;

@@ -1,5 +1,6 @@
 #include "server/commands/scan.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <cstdlib>
@@ -16,6 +17,7 @@ namespace {
 constexpr uint64_t kPageBytesMax = 1u << 20;   // of one evaluation, but for its last row
 constexpr uint64_t kMetaBytesRead = 64;        // of a meta row: its type, expiry and numbers
 constexpr uint64_t kMatchWorkMax = 4'000'000;  // bytes of pattern that a page may be held against
+constexpr uint64_t kRowsExpected = 64;         // memory is taken for at once
 constexpr std::string_view kEveryKey = "*";
 
 // ---- walking in the order of a hash ----
@@ -30,11 +32,6 @@ struct Walk {
   uint64_t rows = 10;     // to look at, more or less
   uint64_t value_bytes_max = ~0ull;
   std::string (*skip)(std::string_view) = nullptr;
-};
-struct WalkedRow {
-  std::string key;
-  std::string value;
-  uint64_t number = 0;
 };
 
 uint64_t number_of(const Walk& walk, std::string_view row_key) {
@@ -53,8 +50,10 @@ std::string first_row(const Walk& walk, uint64_t number) {
 }
 
 // Collects rows from the position on and moves it behind them. A page may end among the rows of one number: those are
-// left for the next call, unless it began with them, which would bring them for ever.
-RowState walk_rows(RowView& view, Walk& walk, std::vector<WalkedRow>& found) {
+// left for the next call, unless it began with them, which would bring them for ever. `taken` makes of a row what is
+// kept of it.
+template <class Kept, class Taken>
+RowState walk_rows(RowView& view, Walk& walk, std::vector<Kept>& found, const Taken& taken) {
   if (walk.position >= walk.end) return RowState::kFound;
   storage::RowPage page;
   page.prefix = walk.prefix;
@@ -64,12 +63,16 @@ RowState walk_rows(RowView& view, Walk& walk, std::vector<WalkedRow>& found) {
   page.bytes_max = kPageBytesMax;
   page.value_bytes_max = walk.value_bytes_max;
   page.skip = walk.skip;
+  std::vector<uint64_t> numbers;
+  numbers.reserve(std::min(walk.rows + 1, kRowsExpected));
+  found.reserve(numbers.capacity());
   for (;;) {
     RowView::PageEnd end;
     const RowState state = view.page(
         page,
         [&](std::string_view key, std::string_view value) {
-          found.push_back({std::string(key), std::string(value), number_of(walk, key)});
+          found.push_back(taken(key, value));
+          numbers.push_back(number_of(walk, key));
           return true;
         },
         end);
@@ -81,7 +84,10 @@ RowState walk_rows(RowView& view, Walk& walk, std::vector<WalkedRow>& found) {
     const uint64_t reached = number_of(walk, end.reached);
     if (reached > walk.position) {
       walk.position = reached;
-      while (!found.empty() && found.back().number >= reached) found.pop_back();
+      while (!numbers.empty() && numbers.back() >= reached) {
+        numbers.pop_back();
+        found.pop_back();
+      }
       return state;
     }
     page.start_after = std::move(end.reached);
@@ -106,11 +112,12 @@ bool is_of_type(const MetaRow& meta, std::string_view type) {
 }
 
 // The user key of a meta row, if it is to be shown. A key that is due is left to those who ask for it.
-std::optional<std::string> shown_key(EvalContext& ctx, const ScanOptions& options, const WalkedRow& row) {
-  auto key = sharding::decode_row_key(row.key);
+std::optional<std::string> shown_key(EvalContext& ctx, const ScanOptions& options, std::string_view row_key,
+                                     std::string_view row_value) {
+  auto key = sharding::decode_row_key(row_key);
   if (!key || key->kind != sharding::RowKind::kMeta) return std::nullopt;
   MetaRow meta;
-  const bool known = decode_meta_row(row.value, meta);
+  const bool known = decode_meta_row(row_value, meta);
   if (known && meta.expire_ms != 0 && meta.expire_ms <= ctx.rows.now_ms()) return std::nullopt;
   if (options.type && !(known && is_of_type(meta, *options.type))) return std::nullopt;
   if (!matches(options.pattern, key->user_key)) return std::nullopt;
@@ -133,17 +140,16 @@ EvalStatus scan_range(EvalContext& ctx, Argv argv) {
   walk.rows = rows_to_look_at(options);
   walk.value_bytes_max = kMetaBytesRead;
   walk.skip = &sharding::meta_row_behind;
-  std::vector<WalkedRow> rows;
-  if (walk_rows(ctx.rows, walk, rows) != RowState::kFound) return EvalStatus::kNeedsRows;
-  std::vector<std::string> keys;
-  for (const WalkedRow& row : rows) {
-    if (auto key = shown_key(ctx, options, row)) keys.push_back(std::move(*key));
-  }
+  std::vector<std::optional<std::string>> keys;
+  const auto take = [&](std::string_view key, std::string_view value) { return shown_key(ctx, options, key, value); };
+  if (walk_rows(ctx.rows, walk, keys, take) != RowState::kFound) return EvalStatus::kNeedsRows;
   ctx.reply.array(3);
-  ctx.reply.integer(static_cast<int64_t>(rows.size()));
+  ctx.reply.integer(static_cast<int64_t>(keys.size()));
   ctx.reply.bulk(std::to_string(walk.position >= kScanCursorEnd ? 0 : walk.position));
-  ctx.reply.array(keys.size());
-  for (const std::string& key : keys) ctx.reply.bulk(key);
+  ctx.reply.array(keys.size() - static_cast<size_t>(std::count(keys.begin(), keys.end(), std::nullopt)));
+  for (const auto& key : keys) {
+    if (key) ctx.reply.bulk(*key);
+  }
   return EvalStatus::kDone;
 }
 
@@ -166,14 +172,17 @@ EvalStatus scan_elements(EvalContext& ctx, const KeyAccess& key, uint64_t cursor
   walk.position = cursor;
   walk.end = uint64_t{1} << 32;
   walk.rows = rows_to_look_at(options);
-  std::vector<WalkedRow> rows;
-  if (walk_rows(ctx.rows, walk, rows) != RowState::kFound) return EvalStatus::kNeedsRows;
+  std::vector<std::pair<std::string, std::string>> rows;
+  const auto copy = [](std::string_view key, std::string_view value) {
+    return std::pair<std::string, std::string>(key, value);
+  };
+  if (walk_rows(ctx.rows, walk, rows, copy) != RowState::kFound) return EvalStatus::kNeedsRows;
   std::vector<HashField> fields;
-  for (const WalkedRow& row : rows) {
+  for (const auto& [key, value] : rows) {
     const size_t name_at = walk.prefix.size() + walk.width;
-    if (row.key.size() < name_at) return fail(ctx, kCorruptRow);
-    const std::string_view name = std::string_view(row.key).substr(name_at);
-    if (matches(options.pattern, name)) fields.push_back({name, row.value, 0});
+    if (key.size() < name_at) return fail(ctx, kCorruptRow);
+    const std::string_view name = std::string_view(key).substr(name_at);
+    if (matches(options.pattern, name)) fields.push_back({name, value, 0});
   }
   return answer_fields(ctx, walk.position >= walk.end ? 0 : walk.position, fields);
 }

@@ -1,9 +1,13 @@
 #include "server/replica/committed_rows.h"
 
+#include <algorithm>
+
 #include "base/codec.h"
 
 namespace cairn::server {
 namespace {
+constexpr uint64_t kRowsExpected = 64;  // of a page: memory is taken for at once
+
 std::string page_name(const storage::RowPage& page) {
   std::string name;
   put_bytes(name, page.prefix);
@@ -58,6 +62,7 @@ const PageRows* CommittedRows::page(const storage::RowPage& page, PageRows& memo
     memory.emplace_back(key, value);
     return true;
   };
+  memory.reserve(std::min(page.rows_max, kRowsExpected));
   const bool bounded = page.rows_max != ~0ull || page.bytes_max != ~0ull;
   if (bounded ? tablet_.scan(page, collect) : tablet_.scan(page.prefix, page.start_after, collect)) return &memory;
   if (const PageRows* rows = fetched_ == nullptr ? nullptr : fetched_->page(page)) return rows;

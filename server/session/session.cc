@@ -12,6 +12,7 @@ namespace cairn::server {
 namespace {
 
 constexpr size_t kScratchKeysKept = 4096;
+constexpr size_t kKeysExpected = 128;  // more would push each other out of the processor's cache
 
 }  // namespace
 
@@ -304,9 +305,11 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
   bool one_slot = true;
   if (keys > 1 && !sink_.whole()) {
     order_.clear();
+    slots_.clear();
     for (size_t i = 0; i < keys; ++i) {
       const uint16_t slot = i == 0 ? first_slot : sharding::key_slot(argv[i + 1]);
       one_slot = one_slot && slot == first_slot;
+      slots_.push_back(slot);
       order_.push_back(static_cast<uint64_t>(slot) << 32 | i);
     }
   }
@@ -316,6 +319,7 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
     time_reply(spec, sequence);
     return hand_over(spec, argv, first_slot, sequence);
   }
+  if (keys <= kKeysExpected) sink_.expect(argv.subspan(1), slots_);
   std::sort(order_.begin(), order_.end());
   part_of_key_.assign(keys, 0);
   uint32_t parts = 0;
@@ -338,6 +342,7 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
   if (keys > kScratchKeysKept) {
     // An assigned {} would keep their memory.
     std::vector<uint64_t>().swap(order_);
+    std::vector<uint16_t>().swap(slots_);
     std::vector<uint32_t>().swap(part_of_key_);
     std::vector<std::string_view>().swap(part_argv_);
   }

@@ -251,6 +251,7 @@ class Session : private ReplyObserver {
 
   // Scratch of execute_scattered.
   std::vector<uint64_t> order_;
+  std::vector<uint16_t> slots_;
   std::vector<uint32_t> part_of_key_;
   std::vector<std::string_view> part_argv_;
   std::string moved_to_;
