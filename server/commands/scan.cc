@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <vector>
 
@@ -190,6 +191,10 @@ EvalStatus scan_elements(EvalContext& ctx, const KeyAccess& key, uint64_t cursor
 }  // namespace
 
 std::string_view parse_scan_cursor(std::string_view text, uint64_t& cursor) {
+  // What our own cursors are; the rest is as strtoull() has it.
+  const char* behind = text.data() + text.size();
+  if (const auto [at, error] = std::from_chars(text.data(), behind, cursor); at == behind && error == std::errc())
+    return "";
   const std::string terminated(text);
   char* end = nullptr;
   errno = 0;

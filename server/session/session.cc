@@ -12,6 +12,8 @@ namespace cairn::server {
 namespace {
 
 constexpr size_t kScratchKeysKept = 4096;
+constexpr std::string_view kScan = "SCAN";
+constexpr size_t kScansAtOnce = 16;    // of one connection; each may gather some MiB
 constexpr size_t kKeysExpected = 128;  // more would push each other out of the processor's cache
 
 }  // namespace
@@ -97,8 +99,8 @@ void Session::process() {
   if (processing_) return;  // a reply came while a command was being handed over
   processing_ = true;
   leave_room();
-  while (!closing_ && !paused() && !resting()) {
-    fence_ = false;
+  while (!closing_ && !loaded() && !resting() && (!fenced() || scanning())) {
+    fence_ = fenced();
     if (held_ != nullptr) {
       execute_held();
       continue;
@@ -107,8 +109,9 @@ void Session::process() {
     const RequestParser::Step step = parser_.next(input_.view());
     if (step.status == ParseStatus::kCommand) {
       const CommandSpec* spec = find_command(parser_.argv()[0]);
+      if (fence_ && !joins_scans(spec)) break;  // it stays in the input, and is parsed again
       if (spec != nullptr && pauses(*spec)) {
-        postponed_ = true;  // it stays in the input, and is parsed again
+        postponed_ = true;  // likewise
         break;
       }
       execute(spec, parser_.argv());
@@ -166,6 +169,10 @@ bool Session::pauses(const CommandSpec& spec) const {
   if (hub.pauses(spec) || spec.session != SessionCommand::kExec) return hub.pauses(spec);
   return std::any_of(transaction_.commands().begin(), transaction_.commands().end(),
                      [&](const QueuedCommand& command) { return hub.pauses(*command.spec); });
+}
+
+bool Session::joins_scans(const CommandSpec* spec) const {
+  return spec != nullptr && spec->name == kScan && !transaction_.open() && replies_.size() < kScansAtOnce;
 }
 
 void Session::answer_error(std::string_view text) {
@@ -357,12 +364,13 @@ void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
   } else if (const std::string_view error = scan_error(spec, argv); !error.empty()) {
     return answer_error(error);
   }
-  if (!replies_.empty()) {
+  if (!replies_.empty() && !fence_) {
     held_ = &spec;
     held_argv_.assign(argv.begin(), argv.end());
     return;
   }
   fence_ = true;
+  scans_ = spec.name == kScan;
   const uint64_t sequence = replies_.open(bytes_of(argv));
   time_reply(spec, sequence);
   answered_later(spec, argv, sequence);

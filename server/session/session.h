@@ -72,10 +72,7 @@ class Session : private ReplyObserver {
   void deliver(uint64_t sequence, std::string_view bytes);
 
   // True: read nothing more from the client for now.
-  bool paused() const {
-    return replies_.size() >= options_.limits.outstanding_commands_max ||
-           pending_bytes() >= options_.limits.pending_bytes_max || fenced() || postponed_ || wants_room();
-  }
+  bool paused() const { return loaded() || fenced(); }
   // True: commands that were read wait until output() has left.
   bool resting() const {
     return output_.size() >= options_.limits.output_rest && !input_.empty() &&
@@ -118,8 +115,14 @@ class Session : private ReplyObserver {
   std::string client_line() const;
 
  private:
+  bool loaded() const {
+    return replies_.size() >= options_.limits.outstanding_commands_max ||
+           pending_bytes() >= options_.limits.pending_bytes_max || postponed_ || wants_room();
+  }
   // A command that runs everywhere waits for all earlier replies, and all later commands wait for its own: what one
-  // connection sends happens in its order.
+  // connection sends happens in its order. Only SCANs, which change nothing, run side by side.
+  bool scanning() const { return fence_ && scans_ && held_ == nullptr; }
+  bool joins_scans(const CommandSpec* spec) const;
   bool fenced() const { return (fence_ || held_ != nullptr) && !replies_.empty(); }
   // A reply that is not for the client as it comes.
   struct Awaited {
@@ -234,6 +237,7 @@ class Session : private ReplyObserver {
   bool skip_next_ = false;    // CLIENT REPLY SKIP was the last command
   Room room_ = Room::kNone;
   bool fence_ = false;                 // an everywhere-command was started: nothing more before its reply
+  bool scans_ = false;                 // it is a SCAN, or several
   const CommandSpec* held_ = nullptr;  // an everywhere-command that waits for earlier replies
   std::vector<std::string> held_argv_;
   Transaction transaction_;
