@@ -112,17 +112,15 @@ bool is_of_type(const MetaRow& meta, std::string_view type) {
   return equals_ignoring_case(type, meta.type == RowType::kString ? "STRING" : "HASH");
 }
 
-// The user key of a meta row, if it is to be shown. A key that is due is left to those who ask for it.
-std::optional<std::string> shown_key(EvalContext& ctx, const ScanOptions& options, std::string_view row_key,
-                                     std::string_view row_value) {
-  auto key = sharding::decode_row_key(row_key);
-  if (!key || key->kind != sharding::RowKind::kMeta) return std::nullopt;
+// True: `key` is the user key of a meta row that is to be shown. A key that is due is left to those who ask for it.
+bool shown(EvalContext& ctx, const ScanOptions& options, std::string_view row_key, std::string_view row_value,
+           std::string& key) {
+  if (!sharding::user_key_of_meta_row(row_key, key)) return false;
   MetaRow meta;
   const bool known = decode_meta_row(row_value, meta);
-  if (known && meta.expire_ms != 0 && meta.expire_ms <= ctx.rows.now_ms()) return std::nullopt;
-  if (options.type && !(known && is_of_type(meta, *options.type))) return std::nullopt;
-  if (!matches(options.pattern, key->user_key)) return std::nullopt;
-  return std::move(key->user_key);
+  if (known && meta.expire_ms != 0 && meta.expire_ms <= ctx.rows.now_ms()) return false;
+  if (options.type && !(known && is_of_type(meta, *options.type))) return false;
+  return matches(options.pattern, key);
 }
 
 EvalStatus scan_range(EvalContext& ctx, Argv argv) {
@@ -141,16 +139,27 @@ EvalStatus scan_range(EvalContext& ctx, Argv argv) {
   walk.rows = rows_to_look_at(options);
   walk.value_bytes_max = kMetaBytesRead;
   walk.skip = &sharding::meta_row_behind;
-  std::vector<std::optional<std::string>> keys;
-  const auto take = [&](std::string_view key, std::string_view value) { return shown_key(ctx, options, key, value); };
-  if (walk_rows(ctx.rows, walk, keys, take) != RowState::kFound) return EvalStatus::kNeedsRows;
+  // The keys as they are sent, and where each row's ends: those behind the last row that is kept are cut off again.
+  struct Taken {
+    size_t end = 0;
+    uint32_t shown = 0;  // so far
+  };
+  std::string keys, key;
+  RespWriter writer(keys, ctx.reply.proto());
+  std::vector<Taken> rows;
+  const auto take = [&](std::string_view row_key, std::string_view value) {
+    const uint32_t before = rows.empty() ? 0 : rows.back().shown;
+    if (!shown(ctx, options, row_key, value, key)) return Taken{keys.size(), before};
+    writer.bulk(key);
+    return Taken{keys.size(), before + 1};
+  };
+  if (walk_rows(ctx.rows, walk, rows, take) != RowState::kFound) return EvalStatus::kNeedsRows;
+  const Taken kept = rows.empty() ? Taken{} : rows.back();
   ctx.reply.array(3);
-  ctx.reply.integer(static_cast<int64_t>(keys.size()));
+  ctx.reply.integer(static_cast<int64_t>(rows.size()));
   ctx.reply.bulk(std::to_string(walk.position >= kScanCursorEnd ? 0 : walk.position));
-  ctx.reply.array(keys.size() - static_cast<size_t>(std::count(keys.begin(), keys.end(), std::nullopt)));
-  for (const auto& key : keys) {
-    if (key) ctx.reply.bulk(*key);
-  }
+  ctx.reply.array(kept.shown);
+  ctx.reply.raw(std::string_view(keys).substr(0, kept.end));
   return EvalStatus::kDone;
 }
 
