@@ -109,6 +109,13 @@ std::optional<DecodedKey> decode_row_key(std::string_view row_key) {
   return key;
 }
 
+bool user_key_of_meta_row(std::string_view row_key, std::string& user_key) {
+  user_key.clear();
+  if (row_key.size() < kHeader || row_key[4] != kHashKeyspace) return false;
+  const size_t at = end_of_user_key(row_key, &user_key);
+  return at != std::string_view::npos && at + 1 == row_key.size() && row_key[at] == static_cast<char>(RowKind::kMeta);
+}
+
 bool is_meta_row(std::string_view row_key) {
   const size_t at = end_of_user_key(row_key, nullptr);
   return at != std::string_view::npos && at + 1 == row_key.size() && row_key[at] == static_cast<char>(RowKind::kMeta);
@@ -121,10 +128,11 @@ std::string_view key_prefix_of(std::string_view row_key) {
 }
 
 std::string meta_row_behind(std::string_view row_key) {
-  std::string meta(key_prefix_of(row_key));
-  if (meta.empty() || meta.size() >= row_key.size()) return {};
-  const auto kind = static_cast<RowKind>(row_key[meta.size()]);
+  const std::string_view prefix = key_prefix_of(row_key);
+  if (prefix.empty() || prefix.size() >= row_key.size()) return {};
+  const auto kind = static_cast<RowKind>(row_key[prefix.size()]);
   if (kind != RowKind::kElement && kind != RowKind::kChunk) return {};
+  std::string meta(prefix);
   meta.push_back(static_cast<char>(RowKind::kMeta));
   return meta;
 }

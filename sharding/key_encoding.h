@@ -53,6 +53,8 @@ struct DecodedKey {
   uint32_t number = 0;   // chunk rows
 };
 std::optional<DecodedKey> decode_row_key(std::string_view row_key);  // nullopt: not a row of a hash keyspace
+// The same of a meta row, into memory that is used again. False: it is none; `user_key` may be anything then.
+bool user_key_of_meta_row(std::string_view row_key, std::string& user_key);
 // True if the row is a meta row; cheap, for counting. Requires: a well-formed row key of a hash keyspace.
 bool is_meta_row(std::string_view row_key);
 // Of an element or chunk row: the meta row of its key, which comes behind all of them. Empty for every other row.

@@ -126,6 +126,7 @@ class Node final : public CommandSink,
   void on_call(std::string request, Transport::CallDone done) override;
 
   // CommandSink
+  void expect(Argv keys, std::span<const uint16_t> slots) override;
   bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto,
                RespWriter& reply) override;
   void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) override;
@@ -295,6 +296,8 @@ class Node final : public CommandSink,
   bool deferred_armed_ = false;
 
   std::set<RangeId> touched_;
+  std::vector<std::pair<const storage::Tablet*, uint64_t>> expected_;  // scratch of expect()
+  std::string expected_key_;
   std::set<RangeId> gathering_;  // have effects that are proposed when the log write under way is done
   bool ending_turn_ = false;
   bool transport_dirty_ = false;

@@ -1,9 +1,11 @@
 // Commands: where they run, those of peers, and the node's own.
 #include "base/assert.h"
+#include "base/checksum.h"
 #include "server/cluster/node.h"
 #include "server/commands/scan.h"
 #include "server/resp/reply_parser.h"
 #include "server/session/session.h"
+#include "sharding/key_encoding.h"
 
 namespace cairn::server {
 namespace {
@@ -179,6 +181,20 @@ RangeId Node::range_of_slot(uint16_t slot) const {
   if (by_slot_.empty()) return {};
   const Replica* replica = by_slot_[slot];
   return replica != nullptr ? replica->range() : directory_.range_of_slot(slot);
+}
+
+void Node::expect(Argv keys, std::span<const uint16_t> slots) {
+  if (by_slot_.empty()) return;
+  expected_.clear();
+  for (size_t i = 0; i < keys.size(); ++i) {
+    Replica* replica = by_slot_[slots[i]];
+    if (replica == nullptr) continue;
+    expected_key_.clear();
+    sharding::append_meta_key(expected_key_, sharding::KeyspaceId{0}, slots[i], keys[i]);
+    expected_.emplace_back(&replica->tablet(), hash64(expected_key_));
+    expected_.back().first->expect_place(expected_.back().second);
+  }
+  for (const auto& [tablet, hash] : expected_) tablet->expect_row(hash);
 }
 
 bool Node::execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto, RespWriter& reply) {

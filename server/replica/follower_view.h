@@ -32,12 +32,7 @@ class FollowerView final : public RowView {
   }
   RowState page(const storage::RowPage& page,
                 const std::function<bool(std::string_view key, std::string_view value)>& visit, PageEnd& end) override {
-    PageRows memory;
-    const PageRows* rows = rows_.page(page, memory);
-    if (rows == nullptr) return RowState::kNeedsRows;
-    end = page_end(page, *rows);
-    (void)std::all_of(rows->begin(), rows->end(), [&](const auto& row) { return visit(row.first, row.second); });
-    return RowState::kFound;
+    return rows_.visit(page, visit, end);
   }
 
   void put(std::string_view, std::string_view) override { leader_wanted_ = true; }

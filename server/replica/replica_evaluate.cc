@@ -212,6 +212,7 @@ const PageRows* Replica::committed_page(const storage::RowPage& page, PageRows& 
 RowState Replica::page(const storage::RowPage& page,
                        const std::function<bool(std::string_view key, std::string_view value)>& visit, PageEnd& end) {
   seen_batch_ = std::max(seen_batch_, newest_batch());
+  if (overlay_.rows().empty() && overlay_.clear_batch() == 0) return committed_.visit(page, visit, end);
   PageRows memory;
   const PageRows* rows = committed_page(page, memory);
   if (rows == nullptr) return RowState::kNeedsRows;
