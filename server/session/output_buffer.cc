@@ -13,6 +13,12 @@ void OutputBuffer::cut() {
   segments_.push_back(std::exchange(tail_, {}));
 }
 
+void OutputBuffer::append(std::string segment) {
+  if (!tail_.empty()) cut();
+  tail_ = std::move(segment);
+  cut();
+}
+
 size_t OutputBuffer::pieces(std::span<iovec> out) const {
   size_t count = 0;
   size_t skip = sent_;

@@ -24,6 +24,8 @@ class OutputBuffer {
   void set_aside() {
     if (tail_.size() >= kSegmentBytes) cut();
   }
+  // Behind everything that is there, without copying it.
+  void append(std::string segment);
   // The pieces from the front, as many as there is room for; how many. Valid until the next call that is not const.
   size_t pieces(std::span<iovec> out) const;
   std::string_view front() const;  // the first of them
