@@ -273,6 +273,21 @@ EvalStatus bitfield(EvalContext& ctx, Argv argv, bool may_write) {
   return EvalStatus::kDone;
 }
 
+// Of a string in chunks, and a byte that it has: one chunk is read and written. Goes on with any other.
+Answered set_bit_in_chunk(EvalContext& ctx, KeyAccess& key, uint64_t offset, bool bit) {
+  const size_t byte = offset / 8;
+  if (byte >= key.text_size() || !key.can_put_part(byte, 1)) return std::nullopt;
+  std::string_view part;
+  if (const Answered answered = go_on(ctx, key.read_part(byte, 1, part))) return answered;
+  const bool before = bit_at(part, offset % 8);
+  if (before != bit) {
+    std::string changed(part);
+    set_bit(changed, offset % 8, bit);
+    if (const Answered answered = go_on(ctx, key.put_part(byte, changed))) return answered;
+  }
+  return answer(ctx, before ? 1 : 0);
+}
+
 }  // namespace
 
 EvalStatus evaluate_setbit(EvalContext& ctx, Argv argv) {
@@ -281,7 +296,9 @@ EvalStatus evaluate_setbit(EvalContext& ctx, Argv argv) {
   if (!read_offset(ctx, argv[2], 0, offset) || !read_integer(ctx, argv[3], bit, kBadBit)) return EvalStatus::kDone;
   if (bit != 0 && bit != 1) return fail(ctx, kBadBit);
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_text(ctx, key)) return *answered;
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = set_bit_in_chunk(ctx, key, offset, bit != 0)) return *answered;
+  if (const Answered answered = go_on(ctx, key.load_text())) return *answered;
   const bool before = bit_at(key.meta().payload, offset);
   if (before == (bit != 0) && key.meta().payload.size() > offset / 8) return answer(ctx, bit);  // nothing is written
   std::string& text = editable_copy(key, offset / 8 + 1);

@@ -95,6 +95,7 @@ KeyState KeyAccess::read_part(size_t offset, size_t size, std::string_view& part
     return KeyState::kFound;
   }
   if (meta_.version == kChunksToCome) return KeyState::kNeedsRows;
+  if (size == 0) return KeyState::kFound;
   const auto first = static_cast<uint32_t>(offset / meta_.chunk_bytes);
   const size_t skipped = offset - size_t{first} * meta_.chunk_bytes;
   storage::RowPage page;
@@ -115,6 +116,39 @@ KeyState KeyAccess::read_part(size_t offset, size_t size, std::string_view& part
   if (scanned == RowState::kNeedsRows) return KeyState::kNeedsRows;
   if (text.size() < skipped + size) return KeyState::kCorrupt;
   part = ctx_.rows.keep(std::move(text)).substr(skipped, size);
+  return KeyState::kFound;
+}
+
+bool KeyAccess::can_put_part(size_t offset, size_t size) const {
+  return chunked() && size > 0 && offset <= meta_.count && size <= ctx_.rows.whole_bytes_max();
+}
+
+KeyState KeyAccess::put_part(size_t offset, std::string_view bytes) {
+  const size_t chunk_bytes = meta_.chunk_bytes, end = offset + bytes.size(), length = std::max(meta_.count, end);
+  // What stands in the first and in the last chunk before and behind the new bytes.
+  const size_t start = offset / chunk_bytes * chunk_bytes;
+  const size_t stop = std::min(length, (end + chunk_bytes - 1) / chunk_bytes * chunk_bytes);
+  std::string_view before, behind;
+  KeyState state = read_part(start, offset - start, before);
+  if (state == KeyState::kFound && end < stop) state = read_part(end, stop - end, behind);
+  if (state != KeyState::kFound) return state;
+  std::string& chunk = cleared(scratch().own_value);
+  std::string row_key;
+  for (size_t at = start; at < stop; at += chunk_bytes) {
+    chunk.clear();
+    const size_t chunk_end = std::min(at + chunk_bytes, stop);
+    if (at < offset) chunk.append(before);
+    const size_t from = std::max(at, offset), to = std::min(chunk_end, end);
+    chunk.append(bytes.substr(from - offset, to - from));
+    if (chunk_end > end) chunk.append(behind);
+    row_key.clear();
+    sharding::append_chunk_key(row_key, key_prefix(), meta_.version, static_cast<uint32_t>(at / chunk_bytes));
+    ctx_.rows.put(row_key, chunk);
+  }
+  chunk.clear();
+  append_chunked_meta(chunk, meta_.expire_ms, meta_.version, length, meta_.chunk_bytes);
+  ctx_.rows.put(meta_key_, chunk);  // behind the chunks: it says that they belong to a string
+  meta_.count = length;
   return KeyState::kFound;
 }
 

@@ -46,6 +46,11 @@ class KeyAccess {
   bool chunked() const { return found_ && meta_.type == RowType::kChunkedString; }
   // Bytes [offset, offset + size) of a loaded string, which has them. kFound or kNeedsRows, or kCorrupt.
   KeyState read_part(size_t offset, size_t size, std::string_view& part);
+  // Whether put_part() does it: a string in chunks, no gap before `offset`, and no more than is written in one entry.
+  bool can_put_part(size_t offset, size_t size) const;
+  // Writes `bytes` at `offset` of a loaded string, where they may go beyond its end: only the chunks that change.
+  // kFound, kNeedsRows or kCorrupt. Requires: can_put_part().
+  KeyState put_part(size_t offset, std::string_view bytes);
   // Of a string, in chunks or not; 0: absent.
   size_t text_size() const { return chunked() ? meta_.count : meta_.payload.size(); }
   std::string_view meta_key() const { return meta_key_; }

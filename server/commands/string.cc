@@ -259,9 +259,14 @@ EvalStatus evaluate_msetnx(EvalContext& ctx, Argv argv) {
 
 EvalStatus evaluate_append(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_text(ctx, key)) return *answered;
-  const size_t length = key.meta().payload.size() + argv[2].size();
+  if (const Answered answered = load_string(ctx, key)) return *answered;
+  const size_t length = key.text_size() + argv[2].size();
   if (too_long(ctx, length)) return EvalStatus::kDone;
+  if (key.can_put_part(key.text_size(), argv[2].size())) {
+    if (const Answered answered = go_on(ctx, key.put_part(key.text_size(), argv[2]))) return *answered;
+    return answer(ctx, static_cast<int64_t>(length));
+  }
+  if (const Answered answered = go_on(ctx, key.load_text())) return *answered;
   key.put_string(key.meta().payload, argv[2], key.meta().expire_ms);
   return answer(ctx, static_cast<int64_t>(length));
 }
@@ -277,10 +282,15 @@ EvalStatus evaluate_setrange(EvalContext& ctx, Argv argv) {
   if (!read_integer(ctx, argv[2], offset)) return EvalStatus::kDone;
   if (offset < 0) return fail(ctx, "ERR offset is out of range");
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_text(ctx, key)) return *answered;
+  if (const Answered answered = load_string(ctx, key)) return *answered;
   if (argv[3].empty()) return answer(ctx, static_cast<int64_t>(key.text_size()));
   const auto at = static_cast<size_t>(offset);
   if (too_long(ctx, at + argv[3].size())) return EvalStatus::kDone;
+  if (key.can_put_part(at, argv[3].size())) {
+    if (const Answered answered = go_on(ctx, key.put_part(at, argv[3]))) return *answered;
+    return answer(ctx, static_cast<int64_t>(key.text_size()));
+  }
+  if (const Answered answered = go_on(ctx, key.load_text())) return *answered;
   std::string& value = editable_copy(key, at + argv[3].size());
   value.replace(at, argv[3].size(), argv[3]);
   key.put_string(value, {}, key.meta().expire_ms);

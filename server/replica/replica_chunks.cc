@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/plant.h"
 #include "server/commands/row_format.h"
 #include "server/replica/replica.h"
 #include "storage/write_batch.h"
@@ -80,7 +81,8 @@ void Replica::serve_chunks() {
          chunks_pending_ < kEntriesPending * kChunksPerEntry * options_.chunk_bytes) {
     const uint64_t id = chunking_.front();
     const auto found = waiting_.find(id);
-    if (found != waiting_.end() && leads() && found->second->data_epoch == data_epoch_ && host_.has_room()) {
+    const bool cleared = found != waiting_.end() && found->second->data_epoch != data_epoch_;
+    if (found != waiting_.end() && leads() && host_.has_room() && (!cleared || CAIRN_PLANTED("chunks-survive-clear"))) {
       propose_chunks(*found->second);
       continue;
     }

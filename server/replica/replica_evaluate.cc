@@ -375,7 +375,7 @@ void Replica::run_waiting(uint64_t id) {
   begin_turn();
   if (waiting.data_epoch != data_epoch_ && !CAIRN_PLANTED("fetched-row-survives-clear")) {
     waiting.fetched.clear();
-    discard_chunks(waiting);
+    if (!CAIRN_PLANTED("chunks-survive-clear")) discard_chunks(waiting);
     waiting.data_epoch = data_epoch_;
   }
   std::vector<std::string_view> argv;

@@ -108,6 +108,41 @@ TEST_CASE("a long string is a string like any other") {
   CHECK(std::as_const(*n.node).metrics().replica.chunk_bytes.get() > 5000);
 }
 
+TEST_CASE("of a long string only the chunks that change are written") {
+  Cluster c({"one"});
+  HarnessNode& n = *c.leader();
+  std::string a = text(1000);
+  CHECK(c.ask(n, {"SET", "k", a}) == kOk);
+  const Counter& chunked = std::as_const(*n.node).metrics().replica.chunk_bytes;
+  const uint64_t before = chunked.get();
+  const auto edit = [&](size_t at, const std::string& bytes) {
+    if (a.size() < at + bytes.size()) a.resize(at + bytes.size());
+    a.replace(at, bytes.size(), bytes);
+    CHECK(c.ask(n, {"SETRANGE", "k", std::to_string(at), bytes}) == ":" + std::to_string(a.size()) + "\r\n");
+    CHECK(c.ask(n, {"GET", "k"}) == bulk(a));
+  };
+  edit(0, "first");
+  edit(15, "over two");
+  edit(16, "0123456789abcdef");
+  edit(40, text(60, 'D'));
+  edit(990, text(30, 'E'));
+  a += "tail";
+  CHECK(c.ask(n, {"APPEND", "k", "tail"}) == ":1024\r\n");
+  a += "next chunk";
+  CHECK(c.ask(n, {"APPEND", "k", "next chunk"}) == ":1034\r\n");
+  CHECK(c.ask(n, {"SETBIT", "k", "8003", "1"}) == ":0\r\n");
+  a[1000] = static_cast<char>(a[1000] | 1 << 4);
+  CHECK(c.ask(n, {"GET", "k"}) == bulk(a));
+  CHECK(chunked.get() == before);
+  CHECK(c.chunk_rows(n) == 65);
+  Cluster::replica(n).tablet().flush();
+  c.h.run_for(kSecond);
+  c.h.stop("one:7379");
+  c.h.start(small_chunks("one"));
+  REQUIRE(c.h.run_until([&] { return c.leader() != nullptr; }));
+  CHECK(c.ask(*c.leader(), {"GET", "k"}) == bulk(a));  // what was edited counts as named
+}
+
 TEST_CASE("a long string survives flush and restart and expires like any other") {
   Cluster c({"one"});
   const std::string a = text(5000);
