@@ -152,10 +152,12 @@ std::optional<EvalStatus> FollowerReads::evaluate(Replica& replica, const Comman
                                                   storage::FetchRequest& missing) {
   FollowerView view(replica.tablet(), fetched, index.time_ms, [this] { return host_.random(); });
   const size_t start = reply.size();
-  EvalContext context{view, reply, sharding::KeyspaceId{0}, call.slot};
+  KeyLookups lookups;
+  EvalContext context{view, reply, sharding::KeyspaceId{0}, call.slot, &lookups, asks_for_keys(*call.spec)};
   const EvalStatus status = call.spec->evaluate(context, call.argv);
   if (status == EvalStatus::kDone && !view.leader_wanted()) {
     metrics_.served.add_owned();
+    metrics_.lookups.add(lookups);
     return status;
   }
   reply.rollback(start);

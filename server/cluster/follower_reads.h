@@ -24,6 +24,7 @@ struct FollowerReadMetrics {
   Counter served;     // answered here
   Counter rounds;     // times that a leader was asked
   Counter passed_on;  // went to the leader after all
+  KeyLookupMetrics lookups;
 };
 
 class FollowerReadsHost {

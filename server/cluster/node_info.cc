@@ -198,6 +198,11 @@ std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::strin
   counters.emplace_back("client_output_buffer_limit_disconnections", std::to_string(limits.output_buffer.get()));
   counters.emplace_back("client_idle_disconnections", std::to_string(limits.idle.get()));
   counters.emplace_back("client_login_disconnections", std::to_string(limits.login.get()));
+  const KeyLookupMetrics& led = metrics_.replica.lookups;
+  const KeyLookupMetrics& followed = follower_reads_.metrics().lookups;
+  counters.emplace_back("expired_keys", std::to_string(led.expired.get() + followed.expired.get()));
+  counters.emplace_back("keyspace_hits", std::to_string(led.hits.get() + followed.hits.get()));
+  counters.emplace_back("keyspace_misses", std::to_string(led.misses.get() + followed.misses.get()));
   sections.push_back(fields("replication", {{"role", "master"},
                                             {"connected_slaves", "0"},
                                             {"master_failover_state", "no-failover"},

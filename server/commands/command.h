@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/metrics.h"
 #include "server/commands/row_view.h"
 #include "server/resp/writer.h"
 #include "sharding/key_encoding.h"
@@ -20,11 +21,29 @@ enum class EvalStatus : uint8_t {
 };
 
 // One evaluation on the leader of the range that holds the keys.
+// What one evaluation has met of keys. It counts when the evaluation is done: one that has to wait for rows is
+// repeated.
+struct KeyLookups {
+  uint32_t hits = 0;  // of keys that a command has asked for (asks_for_keys)
+  uint32_t misses = 0;
+  uint32_t expired = 0;  // keys that were due, and were deleted therefore
+};
+struct KeyLookupMetrics {
+  Counter hits, misses, expired;
+  void add(const KeyLookups& lookups) {
+    if (lookups.hits != 0) hits.add_owned(lookups.hits);
+    if (lookups.misses != 0) misses.add_owned(lookups.misses);
+    if (lookups.expired != 0) expired.add_owned(lookups.expired);
+  }
+};
+
 struct EvalContext {
   RowView& rows;
   RespWriter& reply;
   sharding::KeyspaceId keyspace;
-  uint16_t slot = 0;  // of all keys
+  uint16_t slot = 0;              // of all keys
+  KeyLookups* lookups = nullptr;  // null: not counted
+  bool asking = false;            // asks_for_keys() of the client's command
 };
 
 // Where and how a command runs.
@@ -137,6 +156,10 @@ constexpr CommandSpec internal_command(std::string_view name, int arity, uint32_
   return spec;
 }
 inline bool is_internal(std::string_view name) { return name.starts_with('\x01'); }
+// A command of clients that asks for its keys: one that changes nothing, or GETSET, GETDEL, GETEX.
+inline bool asks_for_keys(const CommandSpec& spec) {
+  return ((spec.flags & kReadOnly) != 0 && !is_internal(spec.name)) || spec.name.starts_with("GET");
+}
 
 struct SubcommandSpec {
   std::string_view container;  // upper case

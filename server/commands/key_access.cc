@@ -64,10 +64,18 @@ KeyState KeyAccess::load() {
   const RowResult row = ctx_.rows.get(meta_key_);
   if (row.state == RowState::kNeedsRows) return KeyState::kNeedsRows;
   loaded_ = true;
+  KeyLookups ignored;
+  KeyLookups& lookups = ctx_.lookups != nullptr ? *ctx_.lookups : ignored;
+  if (ctx_.asking) ++(row.state == RowState::kAbsent ? lookups.misses : lookups.hits);
   if (row.state == RowState::kAbsent) return KeyState::kAbsent;
   if (!decode_meta_row(row.value, meta_)) return KeyState::kCorrupt;
   found_ = true;
   if (meta_.expire_ms != 0 && meta_.expire_ms <= ctx_.rows.now_ms()) {
+    ++lookups.expired;
+    if (ctx_.asking) {
+      --lookups.hits;
+      ++lookups.misses;
+    }
     drop();
     return KeyState::kAbsent;
   }

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "base/codec.h"
 #include "server/commands/arguments.h"
 #include "server/commands/evaluators.h"
 #include "server/commands/glob.h"
@@ -36,6 +37,9 @@ struct Walk {
 };
 
 uint64_t number_of(const Walk& walk, std::string_view row_key) {
+  if (row_key.size() >= walk.prefix.size() + 8) {
+    return get_big_u64(row_key.data() + walk.prefix.size()) >> (64 - 8 * walk.width);
+  }
   uint64_t number = 0;
   for (size_t i = 0; i < walk.width; ++i) {
     const size_t at = walk.prefix.size() + i;
@@ -64,16 +68,19 @@ RowState walk_rows(RowView& view, Walk& walk, std::vector<Kept>& found, const Ta
   page.bytes_max = kPageBytesMax;
   page.value_bytes_max = walk.value_bytes_max;
   page.skip = walk.skip;
-  std::vector<uint64_t> numbers;
-  numbers.reserve(std::min(walk.rows + 1, kRowsExpected));
-  found.reserve(numbers.capacity());
+  uint64_t last = ~0ull;  // number
+  size_t of_last = 0;     // first of `found` with it
+  found.reserve(std::min(walk.rows + 1, kRowsExpected));
   for (;;) {
     RowView::PageEnd end;
     const RowState state = view.page(
         page,
         [&](std::string_view key, std::string_view value) {
+          if (const uint64_t number = number_of(walk, key); number != last) {
+            last = number;
+            of_last = found.size();
+          }
           found.push_back(taken(key, value));
-          numbers.push_back(number_of(walk, key));
           return true;
         },
         end);
@@ -85,10 +92,7 @@ RowState walk_rows(RowView& view, Walk& walk, std::vector<Kept>& found, const Ta
     const uint64_t reached = number_of(walk, end.reached);
     if (reached > walk.position) {
       walk.position = reached;
-      while (!numbers.empty() && numbers.back() >= reached) {
-        numbers.pop_back();
-        found.pop_back();
-      }
+      if (last == reached) found.resize(of_last);
       return state;
     }
     page.start_after = std::move(end.reached);

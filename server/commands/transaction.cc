@@ -58,7 +58,7 @@ EvalStatus run_command(EvalContext& ctx, std::string_view bytes) {
     return fail(ctx, kMalformed);
   }
   const auto slot = sharding::key_slot(words[static_cast<size_t>(spec->first_key)]);
-  EvalContext command{ctx.rows, ctx.reply, ctx.keyspace, slot};
+  EvalContext command{ctx.rows, ctx.reply, ctx.keyspace, slot, ctx.lookups, asks_for_keys(*spec)};
   return spec->evaluate(command, words);
 }
 

@@ -117,6 +117,14 @@ void add_consensus(MetricsText& page, const Node& node) {
   page.histogram("cairn_consensus_apply_duration_seconds",
                  "Applying what one step has committed, and releasing its replies.", replica.apply_duration.view());
   page.counter("cairn_evaluations_total", "Commands evaluated.", replica.evaluations);
+  const auto lookups = [&](const char* name, const char* help, auto member) {
+    page.counter(name, help, replica.lookups.*member, "by=\"leader\"");
+    page.counter(name, "", node.follower_read_metrics().lookups.*member, "by=\"follower\"");
+  };
+  lookups("cairn_keyspace_hits_total", "Keys that reading commands have found.", &KeyLookupMetrics::hits);
+  lookups("cairn_keyspace_misses_total", "Keys that reading commands have not found.", &KeyLookupMetrics::misses);
+  page.counter("cairn_keys_expired_total", "Keys that were due when a command met them, and were deleted.",
+               replica.lookups.expired);
   page.counter("cairn_row_fetches_total", "Evaluations that had to wait for rows from disk.", replica.row_fetches);
   page.counter("cairn_chunk_bytes_total", "Bytes of long strings proposed in chunks.", replica.chunk_bytes);
   page.counter("cairn_writes_held_total", "Writes that had to wait because flushes lagged.", replica.writes_held);

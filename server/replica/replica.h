@@ -35,6 +35,7 @@ inline constexpr std::string_view kMisconf =
 struct ReplicaMetrics {
   Counter writes_acked;  // acknowledged commands with effects (cairn_log_writes_acked_total)
   Counter evaluations;
+  KeyLookupMetrics lookups;
   Counter entries_proposed;
   Counter entries_applied;
   Counter reads_by_lease;

@@ -82,7 +82,8 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   ++evaluation_;
   committed_.begin(waiting != nullptr ? &waiting->fetched : nullptr);
   begin_chunks(waiting);
-  EvalContext context{*this, reply, sharding::KeyspaceId{0}, call.slot};
+  KeyLookups lookups;
+  EvalContext context{*this, reply, sharding::KeyspaceId{0}, call.slot, &lookups, asks_for_keys(*call.spec)};
   const EvalStatus status = call.spec->evaluate(context, call.argv);
   committed_.end();
   drop_kept();
@@ -90,6 +91,7 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   host_.metrics().evaluations.add_owned();
   const bool chunks = !wanted_chunks_.empty();  // the effects are void
   if (status == EvalStatus::kDone && !chunks) {
+    host_.metrics().lookups.add(lookups);
     const uint64_t order = waiting != nullptr ? waiting->order : next_order_++;
     if (!watched_.empty()) note_changes(mark.bytes);
     return settle(call, reply, reply_start, batch_.count() != mark.count, order);

@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 
-from cluster import ROOT, Cluster, Node, Runner, expect, free_base, metrics, wait_for
+from cluster import ROOT, Cluster, Node, Runner, expect, free_base, info, metrics, wait_for
 from run_admin import ask, single
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -112,6 +112,38 @@ def numbers_move(workspace):
     wait_for(lambda: metrics(node.admin)['cairn_ranges{state="under_replicated"}'] > 0, "under-replicated ranges")
 
 
+# What each command adds to keyspace_hits and keyspace_misses: as Redis 7.0 counts.
+LOOKUPS = [(("SET", "a", "1"), 0, 0), (("GET", "a"), 1, 0), (("GET", "b"), 0, 1), (("MGET", "a", "b"), 1, 1), (("EXISTS", "a", "a", "b"), 2, 1),
+           (("INCR", "a"), 0, 0), (("GETSET", "a", "2"), 1, 0), (("GETDEL", "b"), 0, 1), (("STRLEN", "a"), 1, 0), (("TTL", "b"), 0, 1),
+           (("HSET", "h", "f", "v"), 0, 0), (("HGET", "h", "f"), 1, 0), (("HGET", "h", "g"), 1, 0), (("HGETALL", "i"), 0, 1), (("DEL", "b"), 0, 0),
+           (("SCAN", "0"), 0, 0), (("WATCH", "a"), 0, 0), (("MULTI",), 0, 0), (("GET", "a"), 0, 0), (("APPEND", "a", "x"), 0, 0), (("EXEC",), 1, 0)]
+
+
+def lookups(workspace):
+    node = single(workspace)
+    wait_for(lambda: ask(node.admin, "POST", "/v1/probe").status == 200, "a probe")
+    def counted():
+        found = info(node.client, "stats")
+        return [int(found[name]) for name in ("keyspace_hits", "keyspace_misses", "expired_keys")]
+    with node.client_connection() as client:
+        for command, hits, misses in LOOKUPS:
+            before = counted()
+            client(*command)
+            grown = [a - b for a, b in zip(counted(), before)]
+            expect(grown == [hits, misses, 0], "%s counts %s" % (" ".join(command), grown))
+        client("SET", "p", "1", "PX", "1")
+        before = counted()
+        wait_for(lambda: client("GET", "p") is None, "a key that is due")
+        client("GET", "p")
+        hits, misses, expired = (a - b for a, b in zip(counted(), before))
+        expect(misses == 2 and expired == 1, "a key that was due counts %d misses, %d expired" % (misses, expired))
+    found, text = counted(), metrics(node.admin)
+    expect([text['cairn_keyspace_%s_total{by="leader"}' % n] for n in ("hits", "misses")] == found[:2], "on the metrics page")
+    expect(text["cairn_keys_expired_total"] == found[2], "on the metrics page")
+    net = info(node.client, "stats")
+    expect(int(net["total_net_input_bytes"]) > 1000 and int(net["total_net_output_bytes"]) > 1000, "bytes: %s" % net)
+
+
 def cpu_seconds(workspace):
     """Fractions of a second are there, and count."""
     node = single(workspace)
@@ -173,7 +205,7 @@ def alert_rules(workspace):
 
 def main():
     runner = Runner(__doc__)
-    for check in (text_format, open_metrics, numbers_move, cpu_seconds, cardinality, deployment_names, alert_rules):
+    for check in (text_format, open_metrics, numbers_move, lookups, cpu_seconds, cardinality, deployment_names, alert_rules):
         runner.check("metrics_" + check.__name__, check)
     runner.finish()
 

@@ -535,3 +535,61 @@ TEST_CASE("FLUSHALL and DBSIZE wait for all earlier replies of their connection,
   CHECK(h.sink.queue.empty());
   CHECK(h.sink.rows.rows().size() == 1);
 }
+
+TEST_CASE("SCANs of one pipeline run side by side; what follows waits for them") {
+  SessionHarness h;
+  h.sink.late = true;
+  std::string scans;
+  for (int i = 0; i < 20; ++i) scans += request({"SCAN", "0"});
+  h.session->on_input(request({"GET", "a"}) + scans + request({"SET", "a", "1"}) + request({"SCAN", "0"}));
+  REQUIRE(h.sink.queue.size() == 1);  // GET
+  h.hand_over(0);
+  REQUIRE(h.sink.queue.size() == 16);  // not more at once
+  CHECK(h.session->paused());
+  h.hand_over(3);
+  CHECK(h.sink.queue.size() == 15);  // the first has not left
+  h.hand_over(0);
+  CHECK(h.sink.queue.size() == 15);
+  while (h.session->outstanding_commands() > 1) h.hand_over(0);
+  REQUIRE(h.sink.queue.size() == 1);
+  h.hand_over(0);
+  REQUIRE(h.sink.queue.size() == 1);  // SET
+  CHECK(h.sink.rows.rows().size() == 1);
+  h.hand_over(0);
+  h.hand_over(0);
+  std::string expected = "$-1\r\n";
+  for (int i = 0; i < 20; ++i) expected += "*2\r\n$1\r\n0\r\n*0\r\n";
+  CHECK(h.take() == expected + "+OK\r\n*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n");
+  CHECK(h.session->idle());
+
+  // In a transaction SCAN is refused, and errors keep their place.
+  h.session->on_input(request({"SCAN", "0"}) + request({"SCAN", "x"}) + request({"MULTI"}) + request({"SCAN", "0"}));
+  h.hand_over(0);
+  const std::string replies = h.take();
+  CHECK(replies.starts_with("*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n-ERR invalid cursor\r\n+OK\r\n-ERR SCAN "));
+}
+
+TEST_CASE("a client that does not read waits with its commands, unless it goes on sending") {
+  SessionLimits limits;
+  limits.output_rest = 1000;
+  limits.input_rest = 300;
+  SessionHarness h(limits);
+  h({"SET", "big", std::string(400, 'x')});
+  const std::string get = request({"GET", "big"});
+  std::string gets;
+  for (int i = 0; i < 10; ++i) gets += get;
+  h.session->on_input(gets);
+  CHECK(h.session->output().size() == 3 * 408);
+  CHECK(h.session->resting());
+  CHECK(!h.session->paused());  // more is read
+  h.session->on_input(get);
+  CHECK(h.session->output().size() == 3 * 408);
+  for (int i = 0; i < 10; ++i) h.session->on_input(get);
+  CHECK(h.session->output().size() > 3 * 408);
+  CHECK(h.session->input_bytes() < 300);
+  std::string all;
+  while (!h.session->output().empty()) all += h.take();
+  CHECK(all.size() == 21 * 408);
+  CHECK(h.session->idle());
+  CHECK(!h.session->resting());
+}
