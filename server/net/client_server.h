@@ -50,6 +50,7 @@ class ClientServer {
   void end_turn();
 
   size_t connections() const { return connections_.size(); }
+  size_t clients_max() const { return options_.clients_max; }
   const ClientNetMetrics& metrics() const { return metrics_; }
 
  private:

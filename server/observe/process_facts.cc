@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace cairn::server {
@@ -26,6 +27,23 @@ ProcessFacts process_facts() {
     closedir(dir);
   }
   return facts;
+}
+
+void raise_descriptor_limit() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;
+  files.rlim_cur = files.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+uint64_t descriptor_limit() {
+  rlimit files{};
+  return getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : 1024;
+}
+
+uint64_t descriptors_for_clients() {
+  const uint64_t limit = descriptor_limit();
+  return limit - std::min<uint64_t>(512, limit / 4);
 }
 
 }  // namespace cairn::server

@@ -12,4 +12,10 @@ struct ProcessFacts {
 };
 ProcessFacts process_facts();
 
+// How many files and sockets this process may have open. raise: as many as the system lets it.
+void raise_descriptor_limit();
+uint64_t descriptor_limit();
+// Of these, those that are not set aside for files and peers: a quarter, 512 at most.
+uint64_t descriptors_for_clients();
+
 }  // namespace cairn::server

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
 #include <thread>
@@ -215,7 +216,7 @@ class Daemon {
 
   static ClientServer::Options client_options(const config::NodeConfig& config) {
     ClientServer::Options options;
-    options.clients_max = config.client_max;
+    options.clients_max = std::min(config.client_max, descriptors_for_clients());
     options.limits.parser.command_bytes_max = config.limits_command_bytes;
     options.idle_timeout = config.client_idle_timeout;
     options.login_timeout = config.client_login_timeout;
@@ -385,10 +386,11 @@ int run_daemon(const config::NodeConfig& config, const config::LoadRequest& load
     std::fprintf(stderr, "cairnd: %s\n", to_string(logging.error()).c_str());
     return kExitConfiguration;
   }
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-    files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
+  raise_descriptor_limit();
+  if (const uint64_t most = descriptors_for_clients(); config.client_max > most) {
+    log_line(LogLevel::kWarn,
+             fmt::format("client.max is {}, but this process may have {} descriptors: {} clients at most",
+                         config.client_max, descriptor_limit(), most));
   }
   return Daemon(config, loaded_from, flags).run();
 }

@@ -79,7 +79,7 @@ void ProcessFields::extend(std::map<std::string, std::vector<std::pair<std::stri
   add("server", "io_threads_active", "0");
   add("server", "cairn_version", std::string(kVersion));
   if (config.insecure) add("server", "insecure", "1");
-  add("clients", "maxclients", std::to_string(config.client_max));
+  add("clients", "maxclients", std::to_string(s_.clients->clients_max()));
 
   add("memory", "used_memory", std::to_string(process.rss_bytes));
   add("memory", "used_memory_human", human(process.rss_bytes));

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Bounds of client connections: each with its answer, its counter, and everybody else served as before."""
 import os
+import os
 import signal
 import socket
 import time
 
-from cluster import Runner, client_fields, expect, info, metrics, wait_for
+from cluster import Node, Runner, client_fields, expect, free_base, info, metrics, wait_for
 from resp import Client, Error, encode
 from run_bad_input import healthy, single_ready
 
@@ -72,6 +73,24 @@ def max_clients(workspace):
     expect(held[0]("CONFIG", "SET", "maxclients", "6") == b"OK", "more are allowed")
     with Client(node.client) as sixth:
         expect(sixth("PING") == b"PONG", "the sixth, now")
+    for client in held:
+        client.close()
+    healthy(node)
+
+
+def few_descriptors(workspace):
+    """As many clients as there are descriptors for; the log and INFO tell."""
+    node = Node(workspace.sub("node"), free_base(), flags=["--bootstrap", "--initial-nodes", "1"])
+    node.start(prefix=["prlimit", "--nofile=100:400"]).wait_ready()
+    expect(info(node.client, "clients")["maxclients"] == "300", "maxclients: %s" % info(node.client, "clients"))
+    with open(os.path.join(node.directory, "log")) as log:
+        expect("client.max is 10000, but this process may have 400 descriptors: 300 clients at most" in log.read(), "the log")
+    held = [Client(node.client) for _ in range(300)]
+    for client in held:
+        expect(client("PING") == b"PONG", "one of 300")
+    with Client(node.client) as more:
+        expect(more.read() == "ERR max number of clients reached", "one more")
+    expect(held[0]("SET", "a", "b") == b"OK", "SET")
     for client in held:
         client.close()
     healthy(node)
@@ -265,7 +284,7 @@ def reload(workspace):
 
 def main():
     runner = Runner(__doc__)
-    for check in (max_clients, query_buffer, half_closed, hard_output, soft_output, before_login, idle, keepalive, pause_and_kill, http, reload):
+    for check in (max_clients, few_descriptors, query_buffer, half_closed, hard_output, soft_output, before_login, idle, keepalive, pause_and_kill, http, reload):
         runner.check(check.__name__, check)
     runner.finish()
 
