@@ -326,7 +326,7 @@ def main():
     parser.add_argument("--csv", default="")
     parser.add_argument("--spin", default="", help="runtime.spin of Cairn's nodes")
     parser.add_argument("--rate", type=float, default=10000, help="load, slow-reader: operations a second of all clients together")
-    parser.add_argument("--family", default="", help="families: only those whose name contains this")
+    parser.add_argument("--family", default="", help="families: only those whose name contains one of these, with commas between")
     parser.add_argument("--limit", type=float, default=600, help="seconds for everything")
     arguments = parser.parse_args()
     bench = Bench(arguments)
