@@ -185,7 +185,7 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
   count_reads(std::exchange(job->reads, 0), std::exchange(job->probed, {}));
   if (job->life == life_) {
     for (auto& loaded : job->source->take())
-      store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block));
+      store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block), loaded.use);
   }
   // Memtables the job has not seen, newest first.
   std::vector<std::shared_ptr<const Memtable>> unseen;

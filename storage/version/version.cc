@@ -66,22 +66,22 @@ std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Ve
   return tables;
 }
 
-Result<std::shared_ptr<const Block>> CachedSource::load(const Sstable& table, uint32_t ordinal) {
-  if (auto block = cache_.find(table.number(), ordinal)) {
+Result<const Block*> CachedSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
+  if (const Block* block = cache_.find(*table.cached(), ordinal, use)) {
     metrics_.cache_hits.add_owned();
     return block;
   }
   metrics_.cache_misses.add_owned();
-  CAIRN_TRY(auto block, table.read_block_cached(ordinal));
-  if (block) cache_.insert(table.number(), ordinal, block);
-  return block;
+  CAIRN_TRY(held_, table.read_block_cached(ordinal));
+  if (held_) cache_.insert(table.cached(), ordinal, held_, use);
+  return held_.get();
 }
 
-Result<std::shared_ptr<const Block>> DiskSource::load(const Sstable& table, uint32_t ordinal) {
-  CAIRN_TRY(auto block, table.read_block(ordinal));
-  bytes_read_ += block->bytes();
-  if (loaded_.size() < remember_) loaded_.push_back({table.number(), ordinal, block});
-  return block;
+Result<const Block*> DiskSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
+  CAIRN_TRY(held_, table.read_block(ordinal));
+  bytes_read_ += held_->bytes();
+  if (loaded_.size() < remember_) loaded_.push_back({table.cached(), ordinal, use, held_});
+  return held_.get();
 }
 
 MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uint64_t hash, uint64_t& covered,
@@ -104,36 +104,71 @@ const Sstable* table_for(const Run& run, std::string_view key) {
   return run.tables[static_cast<size_t>(std::prev(it) - run.infos.begin())].get();
 }
 
+namespace {
+
+// The next run of a lookup that has a table for the key.
+struct Candidate {
+  const Run* run;
+  const Sstable* table;  // null: the run only has deleted prefixes to ask
+};
+constexpr size_t kCandidatesAtOnce = 16;
+
+// Takes up to kCandidatesAtOnce runs from `at` on.
+size_t collect(const Version& version, size_t& at, uint64_t clear_sequence, std::string_view key, uint64_t hash,
+               Candidate* out) {
+  size_t n = 0;
+  for (; at < version.runs.size() && n < kCandidatesAtOnce; ++at) {
+    const Run& run = version.runs[at];
+    if (run.max_sequence < clear_sequence) continue;
+    const Sstable* table = table_for(run, key);
+    if (table == nullptr && run.with_prefixes.empty()) continue;
+    if (table != nullptr) table->filter().prefetch(hash);
+    out[n++] = {&run, table};
+  }
+  return n;
+}
+
+enum class Probe : uint8_t { kGoOn, kEnd };
+
+Probe probe_table(const Sstable& table, std::string_view key, uint64_t hash, uint64_t covered, BlockSource& source,
+                  FoundRow& found) {
+  const uint32_t ordinal = table.block_for(key);
+  if (ordinal == table.blocks()) return Probe::kGoOn;
+  auto loaded = source.load(table, ordinal, BlockUse::kPoint);
+  if (!loaded || *loaded == nullptr) {
+    found.state = Lookup::State::kNeedsDisk;
+    if (!loaded) found.error = std::move(loaded).error();
+    return Probe::kEnd;
+  }
+  const Block& block = **loaded;
+  const uint32_t row = block.find(key, hash);
+  if (row == block.rows()) return Probe::kGoOn;
+  if (block.kind(row) == OpKind::kDelete || (covered != 0 && block.sequence(row) < covered)) return Probe::kEnd;
+  found.state = Lookup::State::kFound;
+  found.value = block.value(row);
+  found.block = block.shared_from_this();
+  return Probe::kEnd;
+}
+
+}  // namespace
+
 FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
                       uint64_t covered, BlockSource& source, RunsProbed& probed) {
   FoundRow found;
-  for (const Run& run : version.runs) {
-    if (covered != 0) break;
-    if (run.max_sequence < clear_sequence) continue;
-    for (const Sstable* table : run.with_prefixes) covered = std::max(covered, table->prefixes().covering(key));
-    const Sstable* table = table_for(run, key);
-    if (table == nullptr) continue;
-    if (!table->may_contain(hash)) {
-      ++probed.filter_negatives;
-      continue;
+  Candidate candidates[kCandidatesAtOnce];
+  for (size_t at = 0; at < version.runs.size() && covered == 0;) {
+    const size_t n = collect(version, at, clear_sequence, key, hash, candidates);
+    for (size_t i = 0; i < n && covered == 0; ++i) {
+      const auto& [run, table] = candidates[i];
+      for (const Sstable* other : run->with_prefixes) covered = std::max(covered, other->prefixes().covering(key));
+      if (table == nullptr) continue;
+      if (!table->filter().may_contain(hash)) {
+        ++probed.filter_negatives;
+        continue;
+      }
+      ++probed.runs;
+      if (probe_table(*table, key, hash, covered, source, found) == Probe::kEnd) return found;
     }
-    ++probed.runs;
-    const uint32_t ordinal = table->block_for(key);
-    if (ordinal == table->blocks()) continue;
-    auto block = source.load(*table, ordinal);
-    if (!block || !*block) {
-      found.state = Lookup::State::kNeedsDisk;
-      if (!block) found.error = std::move(block).error();
-      return found;
-    }
-    const uint32_t slot = (*block)->lower_bound(key);
-    if (slot == (*block)->rows() || !(*block)->key_equals(slot, key)) continue;
-    const Row row = (*block)->row(slot);
-    if (row.sequence < covered || row.kind == OpKind::kDelete) return found;
-    found.state = Lookup::State::kFound;
-    found.value = row.value;
-    found.block = std::move(*block);
-    return found;
   }
   return found;
 }
@@ -151,7 +186,7 @@ class RunCursor final : public RowCursor {
       lower = std::max<std::string_view>(lower, run_.infos[table_].smallest);
       ordinal_ = run_.tables[table_]->block_for(lower);
       if (ordinal_ < run_.tables[table_]->blocks()) {
-        const CursorState state = open();
+        const CursorState state = open(BlockUse::kPoint);
         if (state != CursorState::kRow) return state;
         slot_ = block_->lower_bound(lower);
         return slot_ < block_->rows() ? show() : step_block();
@@ -175,19 +210,19 @@ class RunCursor final : public RowCursor {
       if (++table_ == run_.tables.size()) return CursorState::kEnd;
       if (run_.infos[table_].trimmed) return seek(run_.infos[table_].smallest);
     }
-    const CursorState state = open();
+    const CursorState state = open(BlockUse::kScan);
     if (state != CursorState::kRow) return state;
     slot_ = 0;
     return show();
   }
-  CursorState open() {
-    auto block = source_.load(*run_.tables[table_], ordinal_);
+  CursorState open(BlockUse use) {
+    auto block = source_.load(*run_.tables[table_], ordinal_, use);
     if (!block) {
       error_ = std::move(block).error();
       return CursorState::kFailed;
     }
-    if (!*block) return CursorState::kNeedsDisk;
-    block_ = std::move(*block);
+    if (*block == nullptr) return CursorState::kNeedsDisk;
+    block_ = (*block)->shared_from_this();
     return CursorState::kRow;
   }
   CursorState show() {

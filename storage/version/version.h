@@ -37,31 +37,34 @@ std::string behind_prefix(std::string_view prefix);
 class BlockSource {
  public:
   virtual ~BlockSource() = default;
-  // Null: not in memory, and this source may not wait.
-  virtual Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) = 0;
+  // Null: not in memory, and this source may not wait. Valid until the next load() or whatever else the cache is used
+  // for; its shared_from_this() keeps it.
+  virtual Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) = 0;
 };
 
 // The loop's: cache, then what the kernel holds.
 class CachedSource final : public BlockSource {
  public:
   CachedSource(BlockCache& cache, TabletStoreMetrics& metrics) : cache_(cache), metrics_(metrics) {}
-  Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) override;
+  Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
 
  private:
   BlockCache& cache_;
   TabletStoreMetrics& metrics_;
+  std::shared_ptr<const Block> held_;  // read last; the cache need not have taken it
 };
 
 // The background's: the device. Remembers a few blocks for the loop's cache.
 class DiskSource final : public BlockSource {
  public:
   struct Loaded {
-    uint64_t table;
+    std::shared_ptr<TableBlocks> table;
     uint32_t ordinal;
+    BlockUse use;
     std::shared_ptr<const Block> block;
   };
   explicit DiskSource(size_t remember) : remember_(remember) {}
-  Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) override;
+  Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
   std::vector<Loaded> take() { return std::move(loaded_); }
   uint64_t bytes_read() const { return bytes_read_; }
 
@@ -69,6 +72,7 @@ class DiskSource final : public BlockSource {
   size_t remember_;
   uint64_t bytes_read_ = 0;
   std::vector<Loaded> loaded_;
+  std::shared_ptr<const Block> held_;
 };
 
 // All that a read at one moment looks at, newest first. Memtables in it are sealed, or it stays on the loop.
@@ -91,8 +95,8 @@ struct RunsProbed {
   uint64_t runs = 0;              // whose blocks were searched
   uint64_t filter_negatives = 0;  // that a filter ruled out
 };
-// Looks through the runs only. `covered` = sequence of the newest deleted prefix above the key found in
-// memtables, or 0.
+// Looks through the runs only: first fetches what their filters will be asked for, all at once, then asks them in turn.
+// `covered` = sequence of the newest deleted prefix above the key found in memtables, or 0.
 FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
                       uint64_t covered, BlockSource& source, RunsProbed& probed);
 enum class MemtableAnswer : uint8_t { kNothing, kFound, kGone };

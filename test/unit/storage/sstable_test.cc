@@ -1,0 +1,157 @@
+#include <catch2/catch.hpp>
+
+#include "base/checksum.h"
+#include "base/random.h"
+#include "storage/key_head.h"
+#include "storage/sstable/sstable.h"
+#include "storage/sstable/tags.h"
+
+namespace cairn::storage {
+namespace {
+
+std::string random_key(Random& random) {
+  std::string key(random.below(3), 'p');
+  for (uint64_t n = random.below(12); n > 0; --n) key.push_back(static_cast<char>(random.below(4) * 85));
+  return key;
+}
+
+void check_separator(const std::string& last, const std::string& next) {
+  const std::string between = separator_between(last, next);
+  INFO("between " << last << " and " << next);
+  REQUIRE(between >= last);
+  REQUIRE(between < next);
+  REQUIRE(between.size() <= last.size());
+}
+
+// Every key of the rows and others beside them.
+void check_block(const Block& block, const std::vector<std::string>& keys, Random& random) {
+  REQUIRE(block.rows() == keys.size());
+  for (uint32_t i = 0; i < keys.size(); ++i) {
+    REQUIRE(block.lower_bound(keys[i]) == i);
+    REQUIRE(block.find(keys[i], hash64(keys[i])) == i);
+    REQUIRE(block.lower_bound(keys[i] + '\0') == i + 1);
+    REQUIRE(block.find(keys[i] + '@', hash64(keys[i])) == keys.size());  // even with an equal tag
+    const std::string other = random_key(random);
+    const auto at = std::ranges::lower_bound(keys, other);
+    REQUIRE(block.lower_bound(other) == static_cast<uint32_t>(at - keys.begin()));
+    const bool there = at != keys.end() && *at == other;
+    REQUIRE((block.find(other, hash64(other)) < keys.size()) == there);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every way to compare tags finds the same") {
+  SeededRandom random(1);
+  std::vector<MatchTags> ways{&match_tags_portable, match_tags};
+  for (const MatchTags way : {match_tags_avx2(), match_tags_avx512()}) {
+    if (way != nullptr) ways.push_back(way);
+  }
+  for (int round = 0; round < 20'000; ++round) {
+    uint8_t tags[kTagsAtOnce];
+    for (uint8_t& tag : tags) tag = static_cast<uint8_t>(random.below(4) * 85);
+    const auto n = static_cast<uint32_t>(random.between(1, kTagsAtOnce));
+    const auto tag = static_cast<uint8_t>(random.below(4) * 85);
+    uint64_t expected = 0;
+    for (uint32_t i = 0; i < n; ++i) expected |= uint64_t{tags[i] == tag} << i;
+    for (const MatchTags way : ways) REQUIRE(way(tags, n, tag) == expected);
+  }
+}
+
+TEST_CASE("heads are in the order of keys, and finding in them is exact") {
+  SeededRandom random(2);
+  for (int round = 0; round < 2000; ++round) {
+    const std::string a = random_key(random), b = random_key(random);
+    if (key_head(a) != key_head(b)) REQUIRE((key_head(a) < key_head(b)) == (a < b));
+    std::vector<uint64_t> heads;
+    for (uint64_t n = random.below(40); n > 0; --n) heads.push_back(random.below(30));
+    std::ranges::sort(heads);
+    const uint64_t wanted = random.below(32);
+    REQUIRE(heads_below(heads.data(), static_cast<uint32_t>(heads.size()), wanted) ==
+            static_cast<uint32_t>(std::ranges::lower_bound(heads, wanted) - heads.begin()));
+  }
+}
+
+TEST_CASE("a separator lies between its blocks and is no longer than a key") {
+  check_separator("a", "b");
+  check_separator("a", "c");
+  check_separator("abc", "abd");
+  check_separator("ab", "abc");
+  check_separator("a\xff\xff", "b");
+  check_separator("", "a");
+  CHECK(separator_between("key/1234", "key/5678") == "key/2");
+  CHECK(separator_between("key/1999", "key/2000") == "key/1:");
+  SeededRandom random(3);
+  for (int round = 0; round < 20'000; ++round) {
+    const std::string a = random_key(random), b = random_key(random);
+    if (a != b) check_separator(std::min(a, b), std::max(a, b));
+  }
+}
+
+TEST_CASE("a block finds its keys by tag and by head, whatever they look like") {
+  SeededRandom random(4);
+  for (int round = 0; round < 400; ++round) {
+    std::vector<std::string> keys;
+    const bool even = random.chance(0.3);
+    for (uint64_t n = random.between(1, random.chance(0.2) ? 300 : 40); n > 0; --n) {
+      keys.push_back(random_key(random));
+      if (even) keys.back().resize(12, 'x');
+    }
+    std::ranges::sort(keys);
+    keys.erase(std::ranges::unique(keys).begin(), keys.end());
+    BlockBuilder builder;
+    std::vector<Row> rows;
+    const uint64_t value_size = random.below(20), kinds = random.below(3), sequences = random.below(3);
+    std::vector<std::string> values;
+    for (const std::string& key : keys)
+      values.push_back(std::string(even ? value_size : random.below(20), key.empty() ? 'v' : key[0]));
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const bool put = kinds == 0 || (kinds == 1 && random.chance(0.5));
+      rows.push_back({keys[i], values[i], put ? OpKind::kPut : OpKind::kDelete, 7 + i * sequences * 300, 9});
+      builder.add(rows.back(), hash64(keys[i]));
+    }
+    const auto block = Block::parse(builder.finish(), "test");
+    REQUIRE(block);
+    check_block(**block, keys, random);
+    for (uint32_t i = 0; i < rows.size(); ++i) {
+      const Row row = (*block)->row(i);
+      REQUIRE(row.value == rows[i].value);
+      REQUIRE(row.kind == rows[i].kind);
+      REQUIRE(row.sequence == rows[i].sequence);
+      REQUIRE(row.time_ms == 9);
+    }
+  }
+}
+
+TEST_CASE("a filter never denies a key it holds and seldom grants another") {
+  for (const FilterKind kind : {FilterKind::kBloom, FilterKind::kFuse}) {
+    for (const int keys : {1, 255, 256, 257, 1000, 10'000, 200'000}) {
+      std::vector<uint64_t> hashes;
+      for (int i = 0; i < keys; ++i) hashes.push_back(hash64(std::to_string(i)));
+      const std::string bytes = build_filter(kind, hashes, 10);
+      CHECK((static_cast<uint8_t>(bytes[0]) == 0x80) == (kind == FilterKind::kFuse && keys >= 256));
+      const Filter filter{std::string(bytes)};
+      for (const uint64_t hash : hashes) {
+        filter.prefetch(hash);
+        REQUIRE(filter.may_contain(hash));
+      }
+      int granted = 0;
+      for (int i = keys; i < keys + 20'000; ++i) granted += filter.may_contain(hash64(std::to_string(i)));
+      CHECK(granted < (static_cast<uint8_t>(bytes[0]) == 0x80 ? 130 : 400));
+      if (keys == 10'000) CHECK(bytes.size() < 13'000);
+      if (keys == 200'000) CHECK(bytes.size() < 251'000);
+    }
+  }
+}
+
+TEST_CASE("a filter of keys with equal hashes, and one that is cut off, stay safe") {
+  std::vector<uint64_t> hashes;
+  for (uint64_t i = 0; i < 1000; ++i) hashes.push_back(hash64(std::to_string(i / 2)));
+  const std::string bytes = build_filter(FilterKind::kFuse, hashes, 10);
+  const Filter filter{std::string(bytes)};
+  for (const uint64_t hash : hashes) REQUIRE(filter.may_contain(hash));
+  CHECK(Filter{std::string()}.may_contain(1));
+  for (size_t n = 0; n < bytes.size(); n += 5) REQUIRE(Filter{bytes.substr(0, n)}.may_contain(hashes[0]));
+}
+
+}  // namespace cairn::storage
