@@ -20,6 +20,22 @@ inline uint64_t key_head(std::string_view key) {
   return head;
 }
 
+// Like std::string_view::compare, without a call: keys are short.
+inline int compare_keys(std::string_view a, std::string_view b) {
+  const size_t shared = std::min(a.size(), b.size());
+  size_t i = 0;
+  for (; i + 8 <= shared; i += 8) {
+    uint64_t x, y;
+    std::memcpy(&x, a.data() + i, 8);
+    std::memcpy(&y, b.data() + i, 8);
+    if (x != y) return __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+  }
+  for (; i < shared; ++i) {
+    if (a[i] != b[i]) return static_cast<uint8_t>(a[i]) < static_cast<uint8_t>(b[i]) ? -1 : 1;
+  }
+  return a.size() == b.size() ? 0 : a.size() < b.size() ? -1 : 1;
+}
+
 // How many of `n` ascending numbers are below `head`. No branch depends on them.
 inline uint32_t heads_below(const uint64_t* heads, uint32_t n, uint64_t head) {
   if (n == 0) return 0;

@@ -32,7 +32,7 @@ enum class CursorState : uint8_t {
   kFailed,     // error() tells
 };
 
-// Forward only, keys ascending, one version of each key. Not thread safe.
+// Keys ascending, one version of each key. Not thread safe.
 class RowCursor {
  public:
   virtual ~RowCursor() = default;
@@ -43,6 +43,15 @@ class RowCursor {
     static const Error none{};
     return none;
   }
+};
+
+// One that can also go through the keys in descending order.
+class TwoWayCursor : public RowCursor {
+ public:
+  // To the last key < upper, or to the last of all if it is empty. next() goes down from there, until the next seek().
+  virtual CursorState seek_back(std::string_view upper) = 0;
+  // A hint: seek() for the same key follows, after the same hint to others. Fetches what it will look at first.
+  virtual void prepare_seek(std::string_view) {}
 };
 
 }  // namespace cairn::storage

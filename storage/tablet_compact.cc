@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "storage/sstable/key_sketch.h"
 #include "storage/tablet_impl.h"
+#include "storage/version/cursors.h"
 
 namespace cairn::storage {
 namespace {
@@ -30,7 +31,7 @@ class CompactionCursor final : public RowCursor {
       }
       if (!part.tables.empty()) runs_.push_back(std::move(part));
     }
-    std::vector<std::unique_ptr<RowCursor>> children;
+    std::vector<std::unique_ptr<TwoWayCursor>> children;
     std::vector<const PrefixTombstones*> prefixes;
     for (const Run& run : runs_) {
       children.push_back(run_cursor(run, source_));

@@ -9,6 +9,8 @@ namespace cairn::storage {
 
 namespace {
 
+constexpr size_t kCacheLine = 64;
+
 // What the manifest does not say about a table.
 void complete(SstableInfo& info, const Sstable& table) {
   const SstableInfo& whole = table.info();
@@ -75,6 +77,13 @@ Result<const Block*> CachedSource::load(const Sstable& table, uint32_t ordinal, 
   CAIRN_TRY(held_, table.read_block_cached(ordinal));
   if (held_) cache_.insert(table.cached(), ordinal, held_, use);
   return held_.get();
+}
+
+void CachedSource::prefetch(const Sstable& table, uint32_t ordinal) {
+  const Block* block = cache_.find(*table.cached(), ordinal, BlockUse::kScan);
+  if (block == nullptr) return;
+  const auto* bytes = reinterpret_cast<const char*>(block);
+  for (size_t at = 0; at < sizeof(Block); at += kCacheLine) __builtin_prefetch(bytes + at);
 }
 
 Result<const Block*> DiskSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
@@ -171,156 +180,6 @@ FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::stri
     }
   }
   return found;
-}
-
-namespace {
-
-class RunCursor final : public RowCursor {
- public:
-  RunCursor(const Run& run, BlockSource& source) : run_(run), source_(source) {}
-
-  CursorState seek(std::string_view lower) override {
-    const auto it = std::ranges::lower_bound(run_.infos, lower, {}, &SstableInfo::largest);
-    table_ = static_cast<size_t>(it - run_.infos.begin());
-    while (table_ < run_.tables.size()) {
-      lower = std::max<std::string_view>(lower, run_.infos[table_].smallest);
-      ordinal_ = run_.tables[table_]->block_for(lower);
-      if (ordinal_ < run_.tables[table_]->blocks()) {
-        const CursorState state = open(BlockUse::kPoint);
-        if (state != CursorState::kRow) return state;
-        slot_ = block_->lower_bound(lower);
-        return slot_ < block_->rows() ? show() : step_block();
-      }
-      ++table_;
-    }
-    return CursorState::kEnd;
-  }
-  CursorState next() override {
-    if (++slot_ < block_->rows()) return show();
-    return step_block();
-  }
-  const Row& row() const override { return row_; }
-  const Error& error() const override { return error_; }
-
- private:
-  CursorState step_block() {
-    ++ordinal_;
-    while (ordinal_ >= run_.tables[table_]->blocks()) {
-      ordinal_ = 0;
-      if (++table_ == run_.tables.size()) return CursorState::kEnd;
-      if (run_.infos[table_].trimmed) return seek(run_.infos[table_].smallest);
-    }
-    const CursorState state = open(BlockUse::kScan);
-    if (state != CursorState::kRow) return state;
-    slot_ = 0;
-    return show();
-  }
-  CursorState open(BlockUse use) {
-    auto block = source_.load(*run_.tables[table_], ordinal_, use);
-    if (!block) {
-      error_ = std::move(block).error();
-      return CursorState::kFailed;
-    }
-    if (*block == nullptr) return CursorState::kNeedsDisk;
-    block_ = (*block)->shared_from_this();
-    return CursorState::kRow;
-  }
-  CursorState show() {
-    row_ = block_->row(slot_);
-    block_->key(slot_, key_);
-    row_.key = key_;
-    return CursorState::kRow;
-  }
-
-  const Run& run_;
-  BlockSource& source_;
-  size_t table_ = 0;
-  uint32_t ordinal_ = 0, slot_ = 0;
-  std::shared_ptr<const Block> block_;
-  std::string key_;
-  Row row_;
-  Error error_;
-};
-
-}  // namespace
-
-std::unique_ptr<RowCursor> run_cursor(const Run& run, BlockSource& source) {
-  return std::make_unique<RunCursor>(run, source);
-}
-
-MergeCursor::MergeCursor(std::vector<std::unique_ptr<RowCursor>> children,
-                         std::vector<const PrefixTombstones*> prefixes)
-    : prefixes_(std::move(prefixes)) {
-  for (auto& cursor : children) children_.push_back({std::move(cursor), CursorState::kEnd});
-}
-
-CursorState MergeCursor::seek(std::string_view lower) {
-  for (auto& child : children_) child.state = child.cursor->seek(lower);
-  return settle();
-}
-
-CursorState MergeCursor::next() {
-  pass();
-  return settle();
-}
-
-// Moves every child behind the present key. The winner goes last: its key is what the others are compared
-// with.
-void MergeCursor::pass() {
-  const std::string_view key = children_[winner_].cursor->row().key;
-  for (size_t i = winner_ + 1; i < children_.size(); ++i) {
-    Child& child = children_[i];
-    if (child.state != CursorState::kRow || child.cursor->row().key != key) continue;
-    ++dropped_;
-    child.state = child.cursor->next();
-  }
-  children_[winner_].state = children_[winner_].cursor->next();
-}
-
-CursorState MergeCursor::settle() {
-  while (true) {
-    if (steps_left_ == 0) return CursorState::kNeedsDisk;
-    --steps_left_;
-    bool any = false;
-    for (size_t i = 0; i < children_.size(); ++i) {
-      const Child& child = children_[i];
-      if (child.state == CursorState::kEnd) continue;
-      if (child.state != CursorState::kRow) {
-        winner_ = i;
-        return child.state;
-      }
-      if (!any || child.cursor->row().key < children_[winner_].cursor->row().key) winner_ = i;
-      any = true;
-    }
-    if (!any) return CursorState::kEnd;
-    if (!hidden(row())) return CursorState::kRow;
-    ++dropped_;
-    pass();
-  }
-}
-
-bool MergeCursor::hidden(const Row& row) const {
-  for (const PrefixTombstones* list : prefixes_) {
-    if (list->covering(row.key) > row.sequence) return true;
-  }
-  return false;
-}
-
-std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& source) {
-  std::vector<std::unique_ptr<RowCursor>> children;
-  std::vector<const PrefixTombstones*> prefixes;
-  for (const auto& table : view.memtables) {
-    children.push_back(std::make_unique<MemtableCursor>(*table));
-    if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
-  }
-  for (const Run& run : view.version->runs) {
-    if (run.max_sequence < view.clear_sequence) continue;
-    children.push_back(run_cursor(run, source));
-    for (const auto& table : run.tables) {
-      if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
-    }
-  }
-  return std::make_unique<MergeCursor>(std::move(children), std::move(prefixes));
 }
 
 }  // namespace cairn::storage

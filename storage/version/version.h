@@ -40,6 +40,8 @@ class BlockSource {
   // Null: not in memory, and this source may not wait. Valid until the next load() or whatever else the cache is used
   // for; its shared_from_this() keeps it.
   virtual Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) = 0;
+  // A hint: load() follows.
+  virtual void prefetch(const Sstable&, uint32_t) {}
 };
 
 // The loop's: cache, then what the kernel holds.
@@ -47,6 +49,7 @@ class CachedSource final : public BlockSource {
  public:
   CachedSource(BlockCache& cache, TabletStoreMetrics& metrics) : cache_(cache), metrics_(metrics) {}
   Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
+  void prefetch(const Sstable& table, uint32_t ordinal) override;
 
  private:
   BlockCache& cache_;
@@ -103,38 +106,5 @@ enum class MemtableAnswer : uint8_t { kNothing, kFound, kGone };
 // `covered` is raised to the newest deleted prefix above the key.
 MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uint64_t hash, uint64_t& covered,
                                 std::string_view& value);
-
-std::unique_ptr<RowCursor> run_cursor(const Run& run, BlockSource& source);  // both outlive it
-
-// Children newest first. Shows the newest version of every key, tombstones too, unless a deleted prefix hides
-// it.
-class MergeCursor final : public RowCursor {
- public:
-  MergeCursor(std::vector<std::unique_ptr<RowCursor>> children, std::vector<const PrefixTombstones*> prefixes);
-  CursorState seek(std::string_view lower) override;
-  CursorState next() override;
-  const Row& row() const override { return children_[winner_].cursor->row(); }
-  const Error& error() const override { return children_[winner_].cursor->error(); }
-  // seek() and next() answer kNeedsDisk once this many rows were passed, shadowed and hidden ones included.
-  void limit_steps(uint64_t steps) { steps_left_ = steps; }
-  uint64_t dropped() const { return dropped_; }  // shadowed and hidden versions passed over
-
- private:
-  struct Child {
-    std::unique_ptr<RowCursor> cursor;
-    CursorState state = CursorState::kEnd;
-  };
-  CursorState settle();
-  void pass();
-  bool hidden(const Row& row) const;
-
-  std::vector<Child> children_;
-  std::vector<const PrefixTombstones*> prefixes_;
-  size_t winner_ = 0;
-  uint64_t dropped_ = 0;
-  uint64_t steps_left_ = ~0ull;
-};
-
-std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& source);
 
 }  // namespace cairn::storage
