@@ -50,8 +50,10 @@ class TwoWayCursor : public RowCursor {
  public:
   // To the last key < upper, or to the last of all if it is empty. next() goes down from there, until the next seek().
   virtual CursorState seek_back(std::string_view upper) = 0;
-  // A hint: seek() for the same key follows, after the same hint to others. Fetches what it will look at first.
-  virtual void prepare_seek(std::string_view) {}
+  // Hints: seek() for the same key follows, after the same hints to others. Each step fetches what the next one, or
+  // seek(), will look at.
+  static constexpr int kSeekSteps = 2;
+  virtual void prepare_seek(std::string_view, int /*step*/) {}
 };
 
 }  // namespace cairn::storage

@@ -11,6 +11,8 @@
 
 namespace cairn::storage {
 
+inline constexpr size_t kCacheLine = 64;
+
 // An unpacked block. Immutable; thread safe. Views into it live as long as the block.
 class Block : public std::enable_shared_from_this<Block> {
  public:
@@ -35,11 +37,21 @@ class Block : public std::enable_shared_from_this<Block> {
   std::string_view value(uint32_t row) const {
     return {values_ + start_of(value_ends_, even_value_, row), length_of(value_ends_, even_value_, row)};
   }
+  // What a search looks at before it comes to the keys.
+  void prefetch() const {
+    for (size_t at = 0; at < kSearchBytes; at += kCacheLine) __builtin_prefetch(raw_.data() + at);
+  }
+  void prefetch_value(uint32_t row) const {
+    const char* at = values_ + start_of(value_ends_, even_value_, row);
+    __builtin_prefetch(at);
+    __builtin_prefetch(at + kCacheLine);
+  }
   OpKind kind(uint32_t row) const { return kinds_ != nullptr ? static_cast<OpKind>(kinds_[row]) : kind_; }
   uint64_t sequence(uint32_t row) const;
 
  private:
-  struct Token {};  // makes the constructor the parser's own
+  static constexpr size_t kSearchBytes = 256;  // header, heads, tags and prefix of a block of usual size
+  struct Token {};                             // makes the constructor the parser's own
 
  public:
   explicit Block(Token) {}

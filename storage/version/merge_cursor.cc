@@ -13,8 +13,8 @@ MergeCursor::MergeCursor(std::vector<std::unique_ptr<TwoWayCursor>> children,
 
 CursorState MergeCursor::seek(std::string_view lower) {
   back_ = false;
-  if (size() > 1) {
-    for (const Child& child : children_) child.cursor->prepare_seek(lower);
+  for (int step = 0; size() > 1 && step < TwoWayCursor::kSeekSteps; ++step) {
+    for (const Child& child : children_) child.cursor->prepare_seek(lower, step);
   }
   for (Child& child : children_) child.state = child.cursor->seek(lower);
   play_all();

@@ -12,10 +12,12 @@ class RunCursor final : public TwoWayCursor {
  public:
   RunCursor(const Run& run, BlockSource& source) : run_(run), source_(source) {}
 
-  void prepare_seek(std::string_view lower) override {
-    locate(lower);
-    prepared_ = true;
-    if (table_ < tables() && ordinal_ < table().blocks()) source_.prefetch(table(), ordinal_);
+  void prepare_seek(std::string_view lower, int step) override {
+    if (step == 0) {
+      locate(lower);
+      prepared_ = true;
+    }
+    if (table_ < tables() && ordinal_ < table().blocks()) source_.prefetch(table(), ordinal_, step);
   }
 
   CursorState seek(std::string_view lower) override {
@@ -26,7 +28,9 @@ class RunCursor final : public TwoWayCursor {
         const CursorState state = open(BlockUse::kPoint);
         if (state != CursorState::kRow) return state;
         slot_ = block_->lower_bound(std::max<std::string_view>(lower, run_.infos[table_].smallest));
-        return slot_ < block_->rows() ? show() : step_up();
+        if (slot_ == block_->rows()) return step_up();
+        block_->prefetch_value(slot_);
+        return show();
       }
       if (++table_ < tables()) ordinal_ = table().block_for(run_.infos[table_].smallest);
     }
@@ -114,6 +118,7 @@ class RunCursor final : public TwoWayCursor {
   }
   CursorState show() {
     row_ = block_->row(slot_);
+    if (slot_ + 1 < block_->rows()) block_->prefetch_value(slot_ + 1);
     const std::string_view suffix = block_->suffix(slot_);
     const size_t prefix = block_->prefix().size();
     key_.resize(prefix + suffix.size());

@@ -9,8 +9,6 @@ namespace cairn::storage {
 
 namespace {
 
-constexpr size_t kCacheLine = 64;
-
 // What the manifest does not say about a table.
 void complete(SstableInfo& info, const Sstable& table) {
   const SstableInfo& whole = table.info();
@@ -79,9 +77,10 @@ Result<const Block*> CachedSource::load(const Sstable& table, uint32_t ordinal, 
   return held_.get();
 }
 
-void CachedSource::prefetch(const Sstable& table, uint32_t ordinal) {
+void CachedSource::prefetch(const Sstable& table, uint32_t ordinal, int step) {
   const Block* block = cache_.find(*table.cached(), ordinal, BlockUse::kScan);
   if (block == nullptr) return;
+  if (step > 0) return block->prefetch();
   const auto* bytes = reinterpret_cast<const char*>(block);
   for (size_t at = 0; at < sizeof(Block); at += kCacheLine) __builtin_prefetch(bytes + at);
 }

@@ -40,8 +40,8 @@ class BlockSource {
   // Null: not in memory, and this source may not wait. Valid until the next load() or whatever else the cache is used
   // for; its shared_from_this() keeps it.
   virtual Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) = 0;
-  // A hint: load() follows.
-  virtual void prefetch(const Sstable&, uint32_t) {}
+  // Hints: load() and a search in the block follow. First the one, then for all that were hinted at the other.
+  virtual void prefetch(const Sstable&, uint32_t /*ordinal*/, int /*step*/) {}
 };
 
 // The loop's: cache, then what the kernel holds.
@@ -49,7 +49,7 @@ class CachedSource final : public BlockSource {
  public:
   CachedSource(BlockCache& cache, TabletStoreMetrics& metrics) : cache_(cache), metrics_(metrics) {}
   Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
-  void prefetch(const Sstable& table, uint32_t ordinal) override;
+  void prefetch(const Sstable& table, uint32_t ordinal, int step) override;
 
  private:
   BlockCache& cache_;
