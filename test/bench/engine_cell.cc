@@ -9,11 +9,15 @@
 #include <filesystem>
 #include <functional>
 
+#include "test/bench/engine_memory.h"
+
 namespace cairn::bench {
 namespace {
 
 namespace fs = std::filesystem;
 using Outcome = CellRunner::Outcome;
+
+constexpr uint64_t kProgramBytes = 32u << 20;  // what a process takes before it holds any data
 
 // Runs `work` in a child process: its counters start at zero, and what an engine leaves behind in the heap or in
 // threads is gone with it. The caller must have no threads.
@@ -52,6 +56,11 @@ Outcome in_child(const std::string& what, const std::function<bool(CellResult&)>
   return got == sizeof result ? static_cast<Outcome>(WEXITSTATUS(status)) : Outcome::kFailed;
 }
 
+Outcome skipped(const std::string& what, const char* why) {
+  std::fprintf(stderr, "%s: skipped, %s\n", what.c_str(), why);
+  return Outcome::kSkipped;
+}
+
 void fresh_directory(const std::string& dir) {
   fs::remove_all(dir);
   fs::create_directories(dir);
@@ -73,7 +82,8 @@ TargetOptions CellRunner::target_options(const Workload& workload, const std::st
   const uint64_t whole = options_.cache_bytes > 0 ? options_.cache_bytes : 2 * data_bytes() + (8u << 20);
   TargetOptions target;
   target.dir = dir;
-  target.cache_bytes = workload.cache == CacheSize::kTenth ? data_bytes() / 10 : whole;
+  target.cache_bytes = whole;
+  if (workload.cache == CacheSize::kTenth) target.cache_bytes = data_bytes() / 10;
   target.memtable_bytes = options_.memtable_bytes;
   target.log = workload.log;
   target.strategy = options_.strategy;
@@ -105,10 +115,21 @@ Outcome CellRunner::run(const Workload& workload, const EngineKind& engine, Cell
     if (workload.setting == Setting::kCopied) fs::copy(loaded_dir(engine), dir, fs::copy_options::recursive);
   }
   ::sync();  // what was written before is not this cell's to wait for
-  const TargetOptions target = target_options(workload, dir);
-  const auto work = [&](CellResult& measured) { return workload.run(*engine.open(target), options_.cell, measured); };
+  TargetOptions target = target_options(workload, dir);
+  std::optional<MemoryBound> bound;
+  if (workload.memory_half) {
+    const uint64_t half = directory_bytes(dir) / 2;
+    target.cache_bytes = half / 2;
+    bound.emplace(kProgramBytes + half);
+    if (!bound->works()) return skipped(what, "there is no memory controller that this process may use");
+    drop_from_page_cache(dir);
+  }
+  const auto work = [&](CellResult& measured) {
+    if (bound) bound->join();
+    return workload.run(*engine.open(target), options_.cell, measured);
+  };
   const Outcome outcome = in_child(what, work, result);
-  if (outcome == Outcome::kSkipped) std::fprintf(stderr, "%s: skipped, it cannot do that\n", what.c_str());
+  if (outcome == Outcome::kSkipped) return skipped(what, "it cannot do that");
   if (outcome == Outcome::kMeasured) result.final_bytes = directory_bytes(dir);
   if (workload.setting != Setting::kLoaded) fs::remove_all(dir);
   return outcome;

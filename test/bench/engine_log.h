@@ -42,7 +42,7 @@ class WrittenLog {
   }
   // Entries up to `index` are in SSTables.
   Result<void> release(uint64_t index) {
-    while (segments_.size() > 1 && segments_.front().last_index <= index) {
+    while (!segments_.empty() && segments_.front().last_index <= index) {
       CAIRN_TRY_VOID(fs_.remove(segments_.front().path));
       segments_.pop_front();
     }

@@ -6,7 +6,8 @@
 namespace cairn::bench {
 namespace {
 
-constexpr Duration kReadMax = 20 * kSecond;  // of a cell
+constexpr Duration kReadMax = 20 * kSecond;   // of a cell
+constexpr Duration kWarmUpMax = 5 * kSecond;  // before it
 constexpr uint64_t kSyncedPuts = 5'000, kSyncedPutsOfMany = 50'000;
 constexpr int kClients = 16;
 constexpr uint64_t kWritesPerSecond = 50'000;  // beside reads
@@ -182,7 +183,8 @@ void warm_up(EngineTarget& engine, const CellOptions& options) {
   constexpr uint64_t kStep = 8;  // keys: fewer than any block holds, unless values are large
   KeyMaker keys(options.style);
   const uint64_t step = options.value_bytes > 500 ? 1 : kStep;
-  for (uint64_t i = 0; i < options.keys; i += step) engine.get(keys.key(i));
+  const Instant end = monotonic_ns() + kWarmUpMax;
+  for (uint64_t i = 0; i < options.keys && monotonic_ns() < end; i += step) engine.get(keys.key(i));
 }
 
 // Lookups of the keys that `next` names. `between` runs before each.
@@ -358,6 +360,8 @@ constexpr Workload kAll[] = {
      CacheSize::kWhole, overwrite, true},
     {"readrandom", "all in the cache", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, readrandom},
     {"readrandom_tenth", "a tenth in the cache", Setting::kLoaded, LogMode::kWritten, CacheSize::kTenth, readrandom},
+    {"readrandom_half", "memory for half of the files", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole,
+     readrandom, false, true},
     {"readmissing", "keys that are not there", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, readmissing},
     {"readzipf", "Zipf's law, 0.99", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, readzipf},
     {"readseq", "all rows", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, readseq},

@@ -34,7 +34,7 @@ struct Workload {
   // Throws std::runtime_error when the engine fails or answers wrongly. False: the engine cannot do this.
   bool (*run)(EngineTarget& engine, const CellOptions& options, CellResult& result);
   bool writes = false;       // the ratios show what was written and the longest waits
-  bool memory_half = false;  // memory, page cache included, is held to half of the data
+  bool memory_half = false;  // memory, page cache included, is held to half of the files; a quarter for the cache
 };
 std::span<const Workload> workloads();
 

@@ -14,7 +14,7 @@ COLUMNS = ("round,workload,engine,key_style,keys,value_bytes,ops_per_s,p50_us,p9
            "bytes_written,final_bytes,p9999_us").split(",")
 WRITES = ["fillseq", "fillrandom", "overwrite", "space"]
 SYNCED = ["fillsync", "fillsync16"]
-READS = ["readrandom", "readrandom_tenth", "readmissing", "readzipf", "readseq", "readreverse", "seekrandom",
+READS = ["readrandom", "readrandom_tenth", "readrandom_half", "readmissing", "readzipf", "readseq", "readreverse", "seekrandom",
          "readwhilewriting", "scandeleted"]
 ENGINES = ["cairn", "rocksdb", "leveldb"]
 
