@@ -36,6 +36,13 @@ inline int compare_keys(std::string_view a, std::string_view b) {
   return a.size() == b.size() ? 0 : a.size() < b.size() ? -1 : 1;
 }
 
+// Like memcpy, without a call.
+inline void copy_key(char* to, std::string_view key) {
+  size_t i = 0;
+  for (; i + 8 <= key.size(); i += 8) std::memcpy(to + i, key.data() + i, 8);
+  for (; i < key.size(); ++i) to[i] = key[i];
+}
+
 // How many of `n` ascending numbers are below `head`. No branch depends on them.
 inline uint32_t heads_below(const uint64_t* heads, uint32_t n, uint64_t head) {
   if (n == 0) return 0;

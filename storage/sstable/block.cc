@@ -36,21 +36,8 @@ void put_width(std::string& out, uint64_t value, uint8_t width) {
   std::memcpy(raw, &value, 8);
   out.append(raw, width);
 }
-uint64_t get_width(const char* in, uint8_t width) {
-  switch (width) {
-    case 1: return static_cast<uint8_t>(*in);
-    case 2: return get_fixed<uint16_t>(in);
-    case 4: return get_fixed<uint32_t>(in);
-    case 8: return get_fixed<uint64_t>(in);
-    default: return 0;
-  }
-}
 
 }  // namespace
-
-size_t Block::offset(const char* array, uint32_t i) const {
-  return wide_ ? get_fixed<uint32_t>(array + size_t{i} * 4) : get_fixed<uint16_t>(array + size_t{i} * 2);
-}
 
 Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::string& path) {
   auto block = std::make_shared<Block>(Token{});
@@ -147,19 +134,6 @@ uint32_t Block::lower_bound(std::string_view key) const {
     if (low < high) __builtin_prefetch(suffix(high - 1).data());
   }
   return first_not_below(low, high, [&](uint32_t i) { return compare_keys(suffix(i), rest) < 0; });
-}
-
-uint64_t Block::sequence(uint32_t i) const {
-  return base_sequence_ + get_width(sequences_ + size_t{i} * sequence_width_, sequence_width_);
-}
-
-Row Block::row(uint32_t i) const {
-  Row row;
-  row.value = value(i);
-  row.kind = kind(i);
-  row.sequence = sequence(i);
-  row.time_ms = base_time_ + get_width(times_ + size_t{i} * time_width_, time_width_);
-  return row;
 }
 
 void BlockBuilder::add(const Row& row, uint64_t hash) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/codec.h"
 #include "storage/row.h"
 #include "storage/sstable/format.h"
 
@@ -25,7 +26,13 @@ class Block : public std::enable_shared_from_this<Block> {
   uint32_t find(std::string_view key, uint64_t hash) const;
   uint32_t lower_bound(std::string_view key) const;  // first row with a key >= `key`; rows() = none
   // Everything but the key, which is in two pieces.
-  Row row(uint32_t row) const;
+  Row row(uint32_t row) const {
+    return {.key = {},
+            .value = value(row),
+            .kind = kind(row),
+            .sequence = sequence(row),
+            .time_ms = base_time_ + number(times_, time_width_, row)};
+  }
   std::string_view prefix() const { return prefix_; }  // of all keys
   std::string_view suffix(uint32_t row) const {        // the rest of the row's key
     return {keys_ + start_of(key_ends_, even_key_, row), length_of(key_ends_, even_key_, row)};
@@ -47,7 +54,7 @@ class Block : public std::enable_shared_from_this<Block> {
     __builtin_prefetch(at + kCacheLine);
   }
   OpKind kind(uint32_t row) const { return kinds_ != nullptr ? static_cast<OpKind>(kinds_[row]) : kind_; }
-  uint64_t sequence(uint32_t row) const;
+  uint64_t sequence(uint32_t row) const { return base_sequence_ + number(sequences_, sequence_width_, row); }
 
  private:
   static constexpr size_t kSearchBytes = 256;  // header, heads, tags and prefix of a block of usual size
@@ -59,7 +66,16 @@ class Block : public std::enable_shared_from_this<Block> {
  private:
   bool lay_out();
   bool check_rows(size_t left) const;
-  size_t offset(const char* array, uint32_t i) const;
+  size_t offset(const char* array, uint32_t i) const {
+    return wide_ ? get_fixed<uint32_t>(array + size_t{i} * 4) : get_fixed<uint16_t>(array + size_t{i} * 2);
+  }
+  static uint64_t number(const char* column, uint8_t width, uint32_t i) {
+    if (width == 0) return 0;
+    const char* at = column + size_t{i} * width;
+    if (width == 4) return get_fixed<uint32_t>(at);
+    if (width == 8) return get_fixed<uint64_t>(at);
+    return width == 2 ? get_fixed<uint16_t>(at) : static_cast<uint8_t>(*at);
+  }
   // `ends` null: all are `even` bytes long.
   size_t start_of(const char* ends, uint32_t even, uint32_t row) const {
     if (ends == nullptr) return size_t{row} * even;

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
+#include "storage/key_head.h"
 #include "storage/version/cursors.h"
 
 namespace cairn::storage {
@@ -121,8 +121,8 @@ class RunCursor final : public TwoWayCursor {
     if (slot_ + 1 < block_->rows()) block_->prefetch_value(slot_ + 1);
     const std::string_view suffix = block_->suffix(slot_);
     const size_t prefix = block_->prefix().size();
-    key_.resize(prefix + suffix.size());
-    std::memcpy(key_.data() + prefix, suffix.data(), suffix.size());
+    if (key_.size() != prefix + suffix.size()) key_.resize(prefix + suffix.size());
+    copy_key(key_.data() + prefix, suffix);
     row_.key = key_;
     return CursorState::kRow;
   }

@@ -84,28 +84,14 @@ class CairnTarget final : public EngineTarget {
     RowPage page;
     page.start_after = from;
     page.start_included = true;
-    bool wanted = true;
-    uint64_t rows = 0, before = 0;
-    const auto take = [&](std::string_view key, std::string_view value) {
-      page.start_after = key;
-      page.start_included = false;
-      ++rows;
-      return wanted = visit(key, value);
-    };
-    do {
-      loop_.run_ready();
-      before = rows;
-      page.rows_max = std::min(rows_max - rows, kPageRows);
-      if (!tablet_->scan(page, take) && wanted) {
-        before = rows;
-        page.rows_max = std::min(rows_max - rows, kPageRows);
-        for (const auto& [key, value] : fetch_page(page)) {
-          if (!take(key, value)) break;
-        }
-      }
-    } while (wanted && rows > before && rows < rows_max);
+    scan_pages(page, rows_max, visit);
   }
-  bool scan_back(const RowVisit&) override { return false; }
+  bool scan_back(const RowVisit& visit) override {
+    RowPage page;
+    page.reverse = true;
+    scan_pages(page, ~0ull, visit);
+    return true;
+  }
 
   void put_from_client(std::string_view key, std::string_view value) override {
     std::atomic<bool> done = false;
@@ -140,6 +126,29 @@ class CairnTarget final : public EngineTarget {
     std::string batch;
     Task done;
   };
+
+  void scan_pages(RowPage& page, uint64_t rows_max, const RowVisit& visit) {
+    bool wanted = true;
+    uint64_t rows = 0, before = 0;
+    const auto take = [&](std::string_view key, std::string_view value) {
+      page.start_after = key;
+      page.start_included = false;
+      ++rows;
+      return wanted = visit(key, value);
+    };
+    do {
+      loop_.run_ready();
+      before = rows;
+      page.rows_max = std::min(rows_max - rows, kPageRows);
+      if (!tablet_->scan(page, take) && wanted) {
+        before = rows;
+        page.rows_max = std::min(rows_max - rows, kPageRows);
+        for (const auto& [key, value] : fetch_page(page)) {
+          if (!take(key, value)) break;
+        }
+      }
+    } while (wanted && rows > before && rows < rows_max);
+  }
 
   std::string path(const char* name) const { return join_path(options_.dir, name); }
   // Two memtables, as the others have them: one that fills while one is written out.
