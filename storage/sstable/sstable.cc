@@ -67,6 +67,31 @@ Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal) const
   return unpack(ordinal, std::string_view(stored).substr(0, got));
 }
 
+Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const {
+  const BlockHandle& handle = index_.handle(ordinal);
+  const auto held = [&] {
+    return handle.offset >= ahead.offset && handle.size <= ahead.bytes.size() &&
+           handle.offset - ahead.offset <= ahead.bytes.size() - handle.size;
+  };
+  if (!held()) {
+    ahead.window = std::clamp(ahead.window * 2, ReadAhead::kFirstBytes, ReadAhead::kBytesMax);
+    // Whole blocks that lie side by side.
+    uint64_t begin = handle.offset, end = handle.offset + handle.size;
+    for (uint32_t i = ordinal; back ? i-- > 0 : ++i < blocks();) {
+      const BlockHandle& other = index_.handle(i);
+      const bool beside = back ? other.offset + other.size == begin : other.offset == end;
+      if (!beside || end - begin + other.size > ahead.window) break;
+      (back ? begin : end) = back ? other.offset : end + other.size;
+    }
+    ahead.offset = begin;
+    ahead.bytes.resize(end - begin);
+    CAIRN_TRY(const size_t got, file_->read_at(begin, ahead.bytes));
+    ahead.bytes.resize(got);
+    if (!held()) return unpack(ordinal, {});  // cut off
+  }
+  return unpack(ordinal, std::string_view(ahead.bytes).substr(handle.offset - ahead.offset, handle.size));
+}
+
 Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal) const {
   const BlockHandle& handle = index_.handle(ordinal);
   std::string stored(handle.size, '\0');

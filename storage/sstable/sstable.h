@@ -16,6 +16,15 @@
 
 namespace cairn::storage {
 
+// What one reader of adjacent blocks has read beyond the block it asked for. Not thread safe.
+struct ReadAhead {
+  static constexpr uint32_t kFirstBytes = 8u << 10;  // doubled with every read
+  static constexpr uint32_t kBytesMax = 256u << 10;
+  uint32_t window = 0;  // bytes of the read before
+  uint64_t offset = 0;  // in the file, of `bytes`
+  std::string bytes;
+};
+
 // Thread safety: any thread. Ownership: shared; once retire() was called the file is unlinked with the last
 // owner.
 class Sstable {
@@ -41,6 +50,8 @@ class Sstable {
   // Which of its blocks the cache holds. For the owner's loop, like the cache.
   const std::shared_ptr<TableBlocks>& cached() const { return cached_; }
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal) const;
+  // The same for one that goes on to the next block, or to the one before: those are read along.
+  Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const;
   // Null where the caller would have to wait for the device.
   Result<std::shared_ptr<const Block>> read_block_cached(uint32_t ordinal) const;
 

@@ -1,6 +1,7 @@
 #include "storage/version/version.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/checksum.h"
@@ -8,6 +9,8 @@
 namespace cairn::storage {
 
 namespace {
+
+constexpr size_t kReadersMax = 64;  // that read ahead, of one source
 
 // What the manifest does not say about a table.
 void complete(SstableInfo& info, const Sstable& table) {
@@ -86,10 +89,27 @@ void CachedSource::prefetch(const Sstable& table, uint32_t ordinal, int step) {
 }
 
 Result<const Block*> DiskSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
-  CAIRN_TRY(held_, table.read_block(ordinal));
+  CAIRN_TRY(held_, read(table, ordinal, use));
   bytes_read_ += held_->bytes();
   if (loaded_.size() < remember_) loaded_.push_back({table.cached(), ordinal, use, held_});
   return held_.get();
+}
+
+Result<std::shared_ptr<const Block>> DiskSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
+  const auto reader = std::ranges::find(readers_, &table, &Reader::table);
+  if (reader == readers_.end()) {
+    if (table.blocks() > 1 && readers_.size() < kReadersMax) readers_.push_back({&table, ordinal, {}});
+    return table.read_block(ordinal);
+  }
+  const uint32_t before = std::exchange(reader->last, ordinal);
+  const bool back = ordinal + 1 == before;
+  if (use == BlockUse::kPoint || (ordinal != before + 1 && !back)) {
+    reader->ahead = {};
+    return table.read_block(ordinal);
+  }
+  auto block = table.read_block(ordinal, back, reader->ahead);
+  if (ordinal == (back ? 0 : table.blocks() - 1)) readers_.erase(reader);  // the run goes on in another table
+  return block;
 }
 
 MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uint64_t hash, uint64_t& covered,

@@ -57,7 +57,8 @@ class CachedSource final : public BlockSource {
   std::shared_ptr<const Block> held_;  // read last; the cache need not have taken it
 };
 
-// The background's: the device. Remembers a few blocks for the loop's cache.
+// The background's: the device. Reads ahead where blocks are asked for in their order. Remembers a few of them for the
+// loop's cache.
 class DiskSource final : public BlockSource {
  public:
   struct Loaded {
@@ -72,7 +73,16 @@ class DiskSource final : public BlockSource {
   uint64_t bytes_read() const { return bytes_read_; }
 
  private:
+  // One that goes through a table.
+  struct Reader {
+    const Sstable* table;
+    uint32_t last;  // block
+    ReadAhead ahead;
+  };
+  Result<std::shared_ptr<const Block>> read(const Sstable& table, uint32_t ordinal, BlockUse use);
+
   size_t remember_;
+  std::vector<Reader> readers_;
   uint64_t bytes_read_ = 0;
   std::vector<Loaded> loaded_;
   std::shared_ptr<const Block> held_;

@@ -2,6 +2,7 @@
 
 #include "base/checksum.h"
 #include "base/random.h"
+#include "storage/io/memory_file_system.h"
 #include "storage/key_head.h"
 #include "storage/sstable/sstable.h"
 #include "storage/sstable/tags.h"
@@ -152,6 +153,43 @@ TEST_CASE("a filter of keys with equal hashes, and one that is cut off, stay saf
   for (const uint64_t hash : hashes) REQUIRE(filter.may_contain(hash));
   CHECK(Filter{std::string()}.may_contain(1));
   for (size_t n = 0; n < bytes.size(); n += 5) REQUIRE(Filter{bytes.substr(0, n)}.may_contain(hashes[0]));
+}
+
+TEST_CASE("blocks that are read ahead are the blocks, in both directions") {
+  MemoryFileSystem fs;
+  auto writer = SstableWriter::create(fs, "/1.sst", 1, {.block_bytes = 512, .compress = false});
+  REQUIRE(writer);
+  for (int i = 10'000; i < 20'000; ++i) {
+    const std::string key = std::to_string(i);
+    REQUIRE((*writer)->add({key, std::string(100, 'v'), OpKind::kPut, 1, 1}));
+  }
+  REQUIRE((*writer)->finish(1, 0));
+  const auto opened = Sstable::open(fs, "/1.sst", 1);
+  REQUIRE(opened);
+  const Sstable& table = **opened;
+  ReadAhead up, down, jumps;
+  SeededRandom random(5);
+  const auto same = [&](uint32_t ordinal, bool back, ReadAhead& ahead) {
+    const auto got = table.read_block(ordinal, back, ahead), wanted = table.read_block(ordinal);
+    REQUIRE(got);
+    REQUIRE((*got)->rows() == (*wanted)->rows());
+    REQUIRE((*got)->suffix(0) == (*wanted)->suffix(0));
+    REQUIRE((*got)->prefix() == (*wanted)->prefix());
+    REQUIRE(ahead.bytes.size() <= ReadAhead::kBytesMax);
+  };
+  for (uint32_t i = 0; i < table.blocks(); ++i) {
+    same(i, false, up);
+    same(table.blocks() - 1 - i, true, down);
+    same(static_cast<uint32_t>(random.below(table.blocks())), random.chance(0.5), jumps);
+  }
+  CHECK(up.window == ReadAhead::kBytesMax);
+  CHECK(down.window == ReadAhead::kBytesMax);
+  // A byte that changed is noticed by the block it belongs to, and by no other.
+  REQUIRE(fs.flip_bit("/1.sst", (table.file_bytes() / 4) * 8));
+  uint32_t bad = 0;
+  ReadAhead ahead;
+  for (uint32_t i = 0; i < table.blocks(); ++i) bad += !table.read_block(i, false, ahead);
+  CHECK(bad == 1);
 }
 
 }  // namespace cairn::storage
