@@ -130,8 +130,10 @@ uint32_t Block::lower_bound(std::string_view key) const {
     const uint32_t up_to = first_not_below(below, heads, [&](uint32_t i) { return head(i) == wanted; });
     if (below > 0) low = (below - 1) * kRowsPerHead + 1;
     if (up_to < heads) high = up_to * kRowsPerHead;
-    __builtin_prefetch(suffix(low).data());
-    if (low < high) __builtin_prefetch(suffix(high - 1).data());
+    if (low < high) {
+      __builtin_prefetch(suffix(low).data());
+      __builtin_prefetch(suffix(high - 1).data());
+    }
   }
   return first_not_below(low, high, [&](uint32_t i) { return compare_keys(suffix(i), rest) < 0; });
 }

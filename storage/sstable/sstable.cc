@@ -85,8 +85,9 @@ Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool 
     }
     ahead.offset = begin;
     ahead.bytes.resize(end - begin);
-    CAIRN_TRY(const size_t got, file_->read_at(begin, ahead.bytes));
-    ahead.bytes.resize(got);
+    const auto got = file_->read_at(begin, ahead.bytes);
+    ahead.bytes.resize(got ? *got : 0);
+    if (!got) return Error(got.error());
     if (!held()) return unpack(ordinal, {});  // cut off
   }
   return unpack(ordinal, std::string_view(ahead.bytes).substr(handle.offset - ahead.offset, handle.size));

@@ -1,7 +1,11 @@
 #include <catch2/catch.hpp>
 
+#include <map>
+#include <optional>
+
 #include "base/checksum.h"
 #include "base/random.h"
+#include "storage/io/faulty_file_system.h"
 #include "storage/io/memory_file_system.h"
 #include "storage/key_head.h"
 #include "storage/sstable/sstable.h"
@@ -153,6 +157,103 @@ TEST_CASE("a filter of keys with equal hashes, and one that is cut off, stay saf
   for (const uint64_t hash : hashes) REQUIRE(filter.may_contain(hash));
   CHECK(Filter{std::string()}.may_contain(1));
   for (size_t n = 0; n < bytes.size(); n += 5) REQUIRE(Filter{bytes.substr(0, n)}.may_contain(hashes[0]));
+}
+
+namespace {
+
+using Rows = std::map<std::string, std::string>;
+
+// A small table with all there is in one: deletions, expiry, deleted prefixes, a filter of either kind.
+Rows write_table(FileSystem& fs, FilterKind filter) {
+  auto writer = SstableWriter::create(fs, "/1.sst", 1, {.block_bytes = 600, .filter = filter});
+  REQUIRE(writer);
+  Rows rows;
+  for (int i = 1000; i < 1260; ++i) {
+    const std::string key = "k" + std::to_string(i * 7), value(static_cast<size_t>(i % 3), 'v');
+    const OpKind kind = i % 16 == 0 ? OpKind::kDelete : OpKind::kPut;
+    REQUIRE((*writer)->add({key, value, kind, static_cast<uint64_t>(i), 5}));
+    rows[key] = kind == OpKind::kPut ? value : "deleted";
+  }
+  (*writer)->add_prefix_tombstone({"old/", 3, 4});
+  REQUIRE((*writer)->finish(1, 0));
+  return rows;
+}
+
+// What lookups and a scan say; nothing if one of them notices damage.
+std::optional<Rows> read_table(FileSystem& fs, const Rows& keys) {
+  const auto table = Sstable::open(fs, "/1.sst", 1);
+  if (!table) return std::nullopt;
+  Rows rows;
+  std::string key;
+  for (uint32_t b = 0; b < (*table)->blocks(); ++b) {
+    const auto block = (*table)->read_block(b);
+    if (!block) return std::nullopt;
+    for (uint32_t i = 0; i < (*block)->rows(); ++i) {
+      (*block)->key(i, key);
+      rows[key] = (*block)->kind(i) == OpKind::kPut ? (*block)->value(i) : "deleted";
+      REQUIRE((*block)->find(key, hash64(key)) == i);
+    }
+  }
+  for (const auto& [wanted, value] : keys) {
+    REQUIRE((*table)->filter().may_contain(hash64(wanted)));
+    const uint32_t b = (*table)->block_for(wanted);
+    REQUIRE(b < (*table)->blocks());
+  }
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("every flipped bit of a table of either filter is noticed or harmless") {
+  for (const FilterKind filter : {FilterKind::kBloom, FilterKind::kFuse}) {
+    MemoryFileSystem fs;
+    const Rows rows = write_table(fs, filter);
+    REQUIRE(read_table(fs, rows) == rows);
+    const uint64_t bits = read_file(fs, "/1.sst")->size() * 8;
+    uint64_t noticed = 0;
+    for (uint64_t bit = 0; bit < bits; ++bit) {
+      REQUIRE(fs.flip_bit("/1.sst", bit));
+      const auto got = read_table(fs, rows);
+      if (got) REQUIRE(got == rows);
+      noticed += !got;
+      REQUIRE(fs.flip_bit("/1.sst", bit));
+    }
+    CHECK(noticed == bits);
+  }
+}
+
+TEST_CASE("tables of unknown versions and features are refused, and version 1 has no features") {
+  const auto opens = [](uint32_t version, uint32_t features) {
+    Footer footer;
+    footer.version = version;
+    footer.features = features;
+    const auto parsed = parse_footer(encode_footer(footer), "test");
+    return parsed ? std::optional<ErrorCode>() : parsed.error().code;
+  };
+  CHECK(opens(2, kSstIncompatibleKnown) == std::nullopt);
+  CHECK(opens(1, 0) == std::nullopt);
+  CHECK(opens(1, 1) == ErrorCode::kUnsupported);
+  CHECK(opens(2, 8) == ErrorCode::kUnsupported);
+  CHECK(opens(3, 0) == ErrorCode::kUnsupported);
+  CHECK(opens(0, 0) == ErrorCode::kUnsupported);
+}
+
+TEST_CASE("a read that failed leaves nothing behind that the next one would take for the file's") {
+  MemoryFileSystem memory;
+  FaultyFileSystem fs(memory);
+  write_table(memory, FilterKind::kBloom);
+  const auto table = Sstable::open(fs, "/1.sst", 1);
+  REQUIRE(table);
+  ReadAhead ahead;
+  const Error broken{ErrorCode::kIoError, "broken"};
+  fs.set_policy({.fail = [&](FileOp op,
+                             const std::string&) { return op == FileOp::kRead ? std::optional(broken) : std::nullopt; },
+                 .after_read = nullptr});
+  const auto failed = (*table)->read_block(0, false, ahead);
+  fs.set_policy({});
+  REQUIRE(!failed);
+  CHECK(failed.error().code == ErrorCode::kIoError);
+  CHECK((*table)->read_block(0, false, ahead));
 }
 
 TEST_CASE("blocks that are read ahead are the blocks, in both directions") {
