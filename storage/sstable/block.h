@@ -1,6 +1,7 @@
 // Data blocks: columns of keys, values, kinds, sequences and times of adjacent rows.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,20 +46,23 @@ class Block : public std::enable_shared_from_this<Block> {
     return {values_ + start_of(value_ends_, even_value_, row), length_of(value_ends_, even_value_, row)};
   }
   // What a search looks at before it comes to the keys.
-  void prefetch() const {
+  [[gnu::always_inline]] void prefetch() const {  // else GCC drops the call: it has no effect that it knows of
     for (size_t at = 0; at < kSearchBytes; at += kCacheLine) __builtin_prefetch(raw_.data() + at);
   }
-  void prefetch_value(uint32_t row) const {
-    const char* at = values_ + start_of(value_ends_, even_value_, row);
-    __builtin_prefetch(at);
-    __builtin_prefetch(at + kCacheLine);
+  // The values of `n` rows, as far as a short scan will want them.
+  [[gnu::always_inline]] void prefetch_values(uint32_t row, uint32_t n) const {
+    const size_t begin = start_of(value_ends_, even_value_, row);
+    const size_t end = start_of(value_ends_, even_value_, std::min(row + n, rows_));
+    for (size_t at = begin; at < std::min(end, begin + kValueBytesAhead); at += kCacheLine)
+      __builtin_prefetch(values_ + at);
   }
   OpKind kind(uint32_t row) const { return kinds_ != nullptr ? static_cast<OpKind>(kinds_[row]) : kind_; }
   uint64_t sequence(uint32_t row) const { return base_sequence_ + number(sequences_, sequence_width_, row); }
 
  private:
   static constexpr size_t kSearchBytes = 256;  // header, heads, tags and prefix of a block of usual size
-  struct Token {};                             // makes the constructor the parser's own
+  static constexpr size_t kValueBytesAhead = 512;
+  struct Token {};  // makes the constructor the parser's own
 
  public:
   explicit Block(Token) {}

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "storage/key_head.h"
@@ -6,6 +7,8 @@
 
 namespace cairn::storage {
 namespace {
+
+constexpr uint32_t kRowsAhead = 4;  // whose values are fetched into the processor's cache
 
 // Only this block's keys are put together, in a buffer that the block's prefix stays in.
 class RunCursor final : public TwoWayCursor {
@@ -29,7 +32,7 @@ class RunCursor final : public TwoWayCursor {
         if (state != CursorState::kRow) return state;
         slot_ = block_->lower_bound(std::max<std::string_view>(lower, run_.infos[table_].smallest));
         if (slot_ == block_->rows()) return step_up();
-        block_->prefetch_value(slot_);
+        block_->prefetch_values(slot_, kRowsAhead);
         return show();
       }
       if (++table_ < tables()) ordinal_ = table().block_for(run_.infos[table_].smallest);
@@ -118,11 +121,11 @@ class RunCursor final : public TwoWayCursor {
   }
   CursorState show() {
     row_ = block_->row(slot_);
-    if (slot_ + 1 < block_->rows()) block_->prefetch_value(slot_ + 1);
+    if (!back_ && slot_ + kRowsAhead < block_->rows()) block_->prefetch_values(slot_ + kRowsAhead, 1);
     const std::string_view suffix = block_->suffix(slot_);
     const size_t prefix = block_->prefix().size();
     if (key_.size() != prefix + suffix.size()) key_.resize(prefix + suffix.size());
-    copy_key(key_.data() + prefix, suffix);
+    std::memcpy(key_.data() + prefix, suffix.data(), suffix.size());
     row_.key = key_;
     return CursorState::kRow;
   }
