@@ -64,6 +64,18 @@ void append_element_key(std::string& out, KeyspaceId keyspace, uint16_t slot, st
   out.append(element);
 }
 
+void append_chunk_prefix(std::string& out, std::string_view key_prefix, uint64_t version) {
+  out.reserve(out.size() + key_prefix.size() + 13);
+  out.append(key_prefix);
+  out.push_back(static_cast<char>(RowKind::kChunk));
+  put_big_u64(out, version);
+}
+
+void append_chunk_key(std::string& out, std::string_view key_prefix, uint64_t version, uint32_t number) {
+  append_chunk_prefix(out, key_prefix, version);
+  put_big_u32(out, number);
+}
+
 std::string slot_bound(KeyspaceId keyspace, uint32_t slot) {
   std::string out;
   if (slot >= 16384) {
@@ -85,10 +97,23 @@ std::optional<DecodedKey> decode_row_key(std::string_view row_key) {
   if (at == std::string_view::npos || at >= row_key.size()) return std::nullopt;
   key.kind = static_cast<RowKind>(row_key[at++]);
   if (key.kind == RowKind::kMeta) return at == row_key.size() ? std::optional(std::move(key)) : std::nullopt;
-  if (key.kind != RowKind::kElement || row_key.size() < at + 12) return std::nullopt;
+  if (row_key.size() < at + 12) return std::nullopt;
   key.version = get_big_u64(row_key.data() + at);
-  key.element = row_key.substr(at + 12);
+  if (key.kind == RowKind::kElement) {
+    key.element = row_key.substr(at + 12);
+  } else if (key.kind == RowKind::kChunk && row_key.size() == at + 12) {
+    key.number = get_big_u32(row_key.data() + at + 8);
+  } else {
+    return std::nullopt;
+  }
   return key;
+}
+
+bool user_key_of_meta_row(std::string_view row_key, std::string& user_key) {
+  user_key.clear();
+  if (row_key.size() < kHeader || row_key[4] != kHashKeyspace) return false;
+  const size_t at = end_of_user_key(row_key, &user_key);
+  return at != std::string_view::npos && at + 1 == row_key.size() && row_key[at] == static_cast<char>(RowKind::kMeta);
 }
 
 bool is_meta_row(std::string_view row_key) {
@@ -103,10 +128,11 @@ std::string_view key_prefix_of(std::string_view row_key) {
 }
 
 std::string meta_row_behind(std::string_view row_key) {
-  std::string meta(key_prefix_of(row_key));
-  if (meta.empty() || meta.size() >= row_key.size() || row_key[meta.size()] != static_cast<char>(RowKind::kElement)) {
-    return {};
-  }
+  const std::string_view prefix = key_prefix_of(row_key);
+  if (prefix.empty() || prefix.size() >= row_key.size()) return {};
+  const auto kind = static_cast<RowKind>(row_key[prefix.size()]);
+  if (kind != RowKind::kElement && kind != RowKind::kChunk) return {};
+  std::string meta(prefix);
   meta.push_back(static_cast<char>(RowKind::kMeta));
   return meta;
 }

@@ -1,10 +1,11 @@
 // Row keys of the one ordered key space (docs/formats/keys.md).
 //
 //   hash keyspace     [keyspace u32 BE][0x01][slot u16 BE][hash32 of the user key BE][user key, 00 -> 00 FF, end 00 01]
-//                     [kind u8][version u64 BE][hash32 of the element BE][element]
+//                     [kind u8][version u64 BE][hash32 of the element BE][element]   or   [kind u8][version][number u32
+//                     BE]
 //   ordered keyspace  [keyspace u32 BE][0x02][user key, escaped and terminated][kind][version][element]
 //
-// A meta row ends after its kind; only element rows have version, hash and element.
+// A meta row ends after its kind; element rows have version, hash and element, chunk rows version and number.
 #pragma once
 
 #include <optional>
@@ -23,6 +24,7 @@ struct KeyspaceId {
 enum class RowKind : uint8_t {
   kMeta = 'M',     // type, expiry, count, and the whole value where it is small
   kElement = 'E',  // one field of an exploded collection
+  kChunk = 'C',    // one piece of a long string
 };
 
 // Everything of a row key up to and including the terminated user key.
@@ -34,6 +36,10 @@ void append_element_prefix(std::string& out, KeyspaceId keyspace, uint16_t slot,
 void append_element_key(std::string& out, KeyspaceId keyspace, uint16_t slot, std::string_view user_key,
                         uint64_t version, std::string_view element);
 
+// `key_prefix` is what append_key_prefix() makes. Prefix of all chunk rows of one version of a string, and one of them.
+void append_chunk_prefix(std::string& out, std::string_view key_prefix, uint64_t version);
+void append_chunk_key(std::string& out, std::string_view key_prefix, uint64_t version, uint32_t number);
+
 // First row key of a slot: the bound of ranges in a hash keyspace. slot may be 16384 (the end of the keyspace).
 std::string slot_bound(KeyspaceId keyspace, uint32_t slot);
 
@@ -42,13 +48,16 @@ struct DecodedKey {
   uint16_t slot = 0;
   std::string user_key;  // unescaped
   RowKind kind = RowKind::kMeta;
-  uint64_t version = 0;  // element rows
+  uint64_t version = 0;  // element and chunk rows
   std::string element;   // element rows
+  uint32_t number = 0;   // chunk rows
 };
 std::optional<DecodedKey> decode_row_key(std::string_view row_key);  // nullopt: not a row of a hash keyspace
+// The same of a meta row, into memory that is used again. False: it is none; `user_key` may be anything then.
+bool user_key_of_meta_row(std::string_view row_key, std::string& user_key);
 // True if the row is a meta row; cheap, for counting. Requires: a well-formed row key of a hash keyspace.
 bool is_meta_row(std::string_view row_key);
-// Of an element row: the meta row of its key, which comes behind all of them. Empty for every other row.
+// Of an element or chunk row: the meta row of its key, which comes behind all of them. Empty for every other row.
 std::string meta_row_behind(std::string_view row_key);
 // What append_key_prefix() made: all that the rows of a key begin with. Empty: not a row of a hash keyspace.
 std::string_view key_prefix_of(std::string_view row_key);

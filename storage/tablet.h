@@ -230,6 +230,10 @@ class Tablet {
   // Newest committed value of a row, from memory only: memtables, filters, cached blocks, pages the kernel
   // holds.
   virtual Lookup get(std::string_view row_key) = 0;
+  // Hints that get() will be called soon for a row with this hash64(): first for the place where it is looked up, some
+  // rows later, when that has come, for the row.
+  virtual void expect_place(uint64_t hash) const = 0;
+  virtual void expect_row(uint64_t hash) const = 0;
   // Visits the rows with this prefix in key order from memory only. False if some block would have to come
   // from disk (nothing useful was visited then). `visit` returns false to stop early.
   virtual bool scan(std::string_view prefix, std::string_view start_after,

@@ -28,6 +28,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   const AppliedPosition& applied() const override { return applied_; }
   const AppliedPosition& flushed() const override { return flushed_; }
   Lookup get(std::string_view row_key) override;
+  void expect_place(uint64_t hash) const override { mutable_->prefetch_slot(hash); }
+  void expect_row(uint64_t hash) const override { mutable_->prefetch_entry(hash); }
   bool scan(std::string_view prefix, std::string_view start_after,
             const std::function<bool(std::string_view, std::string_view)>& visit) override;
   bool scan(const RowPage& page, const std::function<bool(std::string_view, std::string_view)>& visit) override;

@@ -106,8 +106,10 @@ bool Forwarding::send_next(const Key& key, Stream& stream, std::vector<std::stri
     host_.pump_later(kRetry);
     return false;
   }
-  if (stream.sent > 0 && stream.items.front().peer != leader) return false;  // wait for the answers of the former one
   Item& item = stream.items[stream.sent];
+  // Wait for the answers of the former leader. A large command goes another way than others: it travels alone.
+  if (stream.sent > 0 && (stream.items.front().peer != leader || stream.items.front().large() || item.large()))
+    return false;
   item.peer = leader;
   item.request = next_request_++;
   requests_[item.request] = key;
@@ -123,7 +125,7 @@ bool Forwarding::send_next(const Key& key, Stream& stream, std::vector<std::stri
   ++stream.sent;
   --waiting_;
   metrics_.forwarded.add_owned();
-  host_.send_forward(leader, frame.encode());
+  host_.send_forward(leader, frame.encode(), item.large());
   return true;
 }
 
@@ -157,15 +159,16 @@ void Forwarding::on_reply(NodeId from, const ForwardReplyFrame& frame) {
   pump(key);
 }
 
-void Forwarding::peer_lost(NodeId peer) { give_back(peer, true); }
+void Forwarding::peer_lost(NodeId peer) { give_back(peer, nullptr); }
 
-void Forwarding::peer_unsent(NodeId peer) {
-  give_back(peer, false);
+void Forwarding::peer_unsent(NodeId peer, bool large) {
+  give_back(peer, [large](const Item& item) { return item.large() == large; });
   if (waiting_ > 0) host_.pump_later(kRetry);  // not at once: it would be queued for the same peer again
 }
 
-// Of what waits for an answer of the peer; `sent`: it may have run there.
-void Forwarding::give_back(NodeId peer, bool sent) {
+// All that waits for an answer of the peer and may have run there; with `unsent` what that picks, which has not.
+void Forwarding::give_back(NodeId peer, const std::function<bool(const Item&)>& unsent) {
+  const bool sent = unsent == nullptr;
   std::vector<Key> keys;
   for (const auto& [key, stream] : streams_) {
     if (stream.sent > 0) keys.push_back(key);
@@ -176,7 +179,7 @@ void Forwarding::give_back(NodeId peer, bool sent) {
     Stream& stream = found->second;
     std::vector<ReplyTarget> unknown, expired;
     for (auto item = stream.items.begin(); item != stream.items.end();) {
-      if (item->request == 0 || item->peer != peer) {
+      if (item->request == 0 || item->peer != peer || (!sent && !unsent(*item))) {
         ++item;
         continue;
       }

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "base/types.h"
 #include "server/cluster/peer_frames.h"
+#include "server/cluster/transport.h"
 #include "server/replica/command_call.h"
 
 namespace cairn::server {
@@ -34,7 +35,8 @@ class ForwardingHost {
   // Who should get a command of the range; 0 = unknown, this node = it is about to lead (wait).
   virtual NodeId leader_of(RangeId range) = 0;
   virtual void learn_leader(RangeId range, NodeId leader) = 0;
-  virtual void send_forward(NodeId to, std::string frame) = 0;
+  // `large`: over a connection of its own, so that nothing small waits behind it.
+  virtual void send_forward(NodeId to, std::string frame, bool large) = 0;
   virtual void deliver(const ReplyTarget& target, std::string_view reply) = 0;
   // Brings a command that waited for its range to where it runs; `deadline` goes with it. False: its range is still
   // unknown. May deliver replies before it returns.
@@ -67,8 +69,9 @@ class Forwarding {
   void on_reply(NodeId from, const ForwardReplyFrame& frame);
   // The connection to `peer` is gone or it no longer answers.
   void peer_lost(NodeId peer);
-  // Nothing that waits for an answer of `peer` has left: it is tried again, writes too, until its time is over.
-  void peer_unsent(NodeId peer);
+  // Of what waits for an answer of `peer`, nothing of the large commands, or nothing but these, has left: it is tried
+  // again, writes too, until its time is over.
+  void peer_unsent(NodeId peer, bool large);
   void session_closed(uint64_t session);
   // Tries everything that waits and answers what waited too long.
   void pump_all();
@@ -77,12 +80,12 @@ class Forwarding {
   const ForwardingMetrics& metrics() const { return metrics_; }
 
  private:
-  void give_back(NodeId peer, bool sent);
   struct Item {
     OwnedCommand command;
     Instant deadline = 0;
     uint64_t request = 0;  // 0 = waiting; otherwise sent to `peer`
     NodeId peer;
+    bool large() const { return command.size() > kLargeFrameBytes; }
   };
   struct Stream {
     uint64_t epoch = 1;
@@ -94,6 +97,7 @@ class Forwarding {
   };
   using Key = std::pair<uint64_t, RangeId>;
 
+  void give_back(NodeId peer, const std::function<bool(const Item&)>& unsent);
   void pump(const Key& key);
   bool send_next(const Key& key, Stream& stream, std::vector<std::string_view>& argv);
   void expire_unrouted();

@@ -41,7 +41,6 @@ void KeyspaceWalk::set_out(Argv argv) {
   count_ = options.count;
   if (options.pattern) pattern_ = *options.pattern;
   if (options.type) type_ = *options.type;
-  deadline_ = host_.now() + kScanTimeMax;
 }
 
 void KeyspaceWalk::ask() {
@@ -81,7 +80,9 @@ void KeyspaceWalk::more(uint64_t looked_at) {
   if (cursor_ == 0) return finish();
   if (kind_ == Kind::kKeys) return keys_.size() > kKeysBytesMax ? fail(kTooManyKeys) : ask();
   count_ -= std::min(count_, looked_at);
-  if (count_ == 0 || keys_.size() >= kScanBytesMax || host_.now() >= deadline_) return finish();
+  if (count_ == 0 || keys_.size() >= kScanBytesMax) return finish();
+  if (deadline_ == kNever) deadline_ = host_.now() + kScanTimeMax;  // most have enough with their first page
+  if (host_.now() >= deadline_) return finish();
   ask();
 }
 
@@ -93,6 +94,7 @@ void KeyspaceWalk::fail(std::string_view error) {
 
 void KeyspaceWalk::finish() {
   std::string bytes;
+  bytes.reserve(keys_.size() + 64);
   RespWriter reply(bytes, proto_);
   if (kind_ == Kind::kRandomKey) {
     std::string_view keys = keys_;

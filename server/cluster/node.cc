@@ -199,8 +199,8 @@ void Node::send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, 
   transport_dirty_ = true;
 }
 
-void Node::send_forward(NodeId to, std::string frame) {
-  env_.data->send(to, Channel::kData, std::move(frame));
+void Node::send_forward(NodeId to, std::string frame, bool large) {
+  env_.data->send(to, large ? Channel::kLarge : Channel::kData, std::move(frame));
   transport_dirty_ = true;
 }
 
@@ -322,14 +322,16 @@ void Node::on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame
   }
 }
 
-void Node::on_unsent(NodeId peer) {
-  if (!stopped_) forwarding_.peer_unsent(peer);
+void Node::on_unsent(NodeId peer, Channel channel) {
+  if (!stopped_) forwarding_.peer_unsent(peer, channel == Channel::kLarge);
 }
 
 void Node::on_disconnected(NodeId peer, Channel channel, bool refused) {
   (void)refused;
   if (stopped_) return;
-  if (channel == Channel::kData) {
+  if (channel == Channel::kLarge) {
+    forwarding_.peer_lost(peer);
+  } else if (channel == Channel::kData) {
     refused_.forget(peer);
     deferred_forwards_.erase(peer);
     forwarding_.peer_lost(peer);

@@ -122,10 +122,11 @@ class Node final : public CommandSink,
   // TransportEvents of the data transport
   void on_frame(const PeerIdentity& from, Channel channel, SharedBytes frame) override;
   void on_disconnected(NodeId peer, Channel channel, bool refused) override;
-  void on_unsent(NodeId peer) override;
+  void on_unsent(NodeId peer, Channel channel) override;
   void on_call(std::string request, Transport::CallDone done) override;
 
   // CommandSink
+  void expect(Argv keys, std::span<const uint16_t> slots) override;
   bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto,
                RespWriter& reply) override;
   void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) override;
@@ -174,7 +175,11 @@ class Node final : public CommandSink,
   bool execute_here(RangeId range, const CommandCall& call, std::string& reply) override;
   NodeId leader_of(RangeId range) override;
   void learn_leader(RangeId range, NodeId leader) override;
-  void send_forward(NodeId to, std::string frame) override;
+  void send_forward(NodeId to, std::string frame, bool large) override;
+  void send_reply(NodeId to, std::string frame) {
+    const bool large = frame.size() > kLargeFrameBytes;
+    send_forward(to, std::move(frame), large);
+  }
   bool route(const CommandCall& call, Instant deadline) override;
   void pump_later(Duration delay) override;
 
@@ -291,6 +296,8 @@ class Node final : public CommandSink,
   bool deferred_armed_ = false;
 
   std::set<RangeId> touched_;
+  std::vector<std::pair<const storage::Tablet*, uint64_t>> expected_;  // scratch of expect()
+  std::string expected_key_;
   std::set<RangeId> gathering_;  // have effects that are proposed when the log write under way is done
   bool ending_turn_ = false;
   bool transport_dirty_ = false;

@@ -1,9 +1,11 @@
 // Commands: where they run, those of peers, and the node's own.
 #include "base/assert.h"
+#include "base/checksum.h"
 #include "server/cluster/node.h"
 #include "server/commands/scan.h"
 #include "server/resp/reply_parser.h"
 #include "server/session/session.h"
+#include "sharding/key_encoding.h"
 
 namespace cairn::server {
 namespace {
@@ -18,7 +20,9 @@ constexpr uint64_t kSystemSessions = uint64_t{1} << 63;  // stream ids of the no
 // Large replies must not pile up for a peer faster than it takes them.
 void Node::on_forward(const PeerIdentity& from, const SharedBytes& bytes) {
   const auto deferred = deferred_forwards_.find(from.node);
-  if (deferred == deferred_forwards_.end() && env_.data->queued_bytes(from.node, Channel::kData) <= kReplyQueueMax) {
+  const uint64_t queued =
+      env_.data->queued_bytes(from.node, Channel::kData) + env_.data->queued_bytes(from.node, Channel::kLarge);
+  if (deferred == deferred_forwards_.end() && queued <= kReplyQueueMax) {
     return run_forward(from, bytes);
   }
   deferred_forwards_[from.node].emplace_back(from, bytes);
@@ -49,7 +53,7 @@ void Node::run_forward(const PeerIdentity& from, const SharedBytes& bytes) {
     reply.status = ForwardReplyFrame::Status::kRefused;
     reply.leader = replica != nullptr ? replica->core().leader() : NodeId{};
     refused_.refuse(from.node, frame->session, frame->range, frame->epoch);
-    send_forward(from.node, reply.encode());
+    send_reply(from.node, reply.encode());
     return;
   }
   CommandCall call;
@@ -78,7 +82,7 @@ void Node::deliver(const ReplyTarget& target, std::string_view reply) {
       ForwardReplyFrame frame;
       frame.request = target.id;
       frame.reply = reply;
-      send_forward(target.node, frame.encode());
+      send_reply(target.node, frame.encode());
       return;
     }
     case ReplyTarget::Kind::kCallback: {
@@ -108,7 +112,7 @@ void Node::redispatch(const CommandCall& call, RangeId range) {
       frame.status = ForwardReplyFrame::Status::kRefused;
       frame.leader = leader_of(range);
       refused_.refuse(call.target.node, call.target.sequence, range, call.target.epoch);
-      send_forward(call.target.node, frame.encode());
+      send_reply(call.target.node, frame.encode());
       return;
     }
   }
@@ -177,6 +181,20 @@ RangeId Node::range_of_slot(uint16_t slot) const {
   if (by_slot_.empty()) return {};
   const Replica* replica = by_slot_[slot];
   return replica != nullptr ? replica->range() : directory_.range_of_slot(slot);
+}
+
+void Node::expect(Argv keys, std::span<const uint16_t> slots) {
+  if (by_slot_.empty()) return;
+  expected_.clear();
+  for (size_t i = 0; i < keys.size(); ++i) {
+    Replica* replica = by_slot_[slots[i]];
+    if (replica == nullptr) continue;
+    expected_key_.clear();
+    sharding::append_meta_key(expected_key_, sharding::KeyspaceId{0}, slots[i], keys[i]);
+    expected_.emplace_back(&replica->tablet(), hash64(expected_key_));
+    expected_.back().first->expect_place(expected_.back().second);
+  }
+  for (const auto& [tablet, hash] : expected_) tablet->expect_row(hash);
 }
 
 bool Node::execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto, RespWriter& reply) {

@@ -13,10 +13,14 @@ namespace cairn::server {
 
 // Each channel of a node pair is its own connection, so that bulk data never delays liveness.
 enum class Channel : uint8_t {
-  kLink = 0,  // heartbeats and support; handled by the link loop
-  kData = 1,  // consensus messages and forwarded commands
-  kBulk = 2,  // snapshots
+  kLink = 0,   // heartbeats and support; handled by the link loop
+  kData = 1,   // consensus messages and forwarded commands
+  kBulk = 2,   // snapshots
+  kLarge = 4,  // forwarded commands and replies above kLargeFrameBytes: nothing small waits behind them
 };
+inline constexpr size_t kLargeFrameBytes = 256u << 10;
+// What is lost on these is not sent again by whoever sent it: it has to be told.
+inline bool carries_forwards(Channel channel) { return channel == Channel::kData || channel == Channel::kLarge; }
 
 // Who is at the other end, checked in the handshake: cluster id, node id, boot incarnation.
 struct PeerIdentity {
@@ -33,7 +37,8 @@ class Transport {
   // Where a node is reached, "host:port". Unknown nodes are not connected to. Idempotent.
   virtual void set_address(NodeId node, const std::string& address) = 0;
   // Best effort, first-in first-out while the connection lives; queued while it is made. What is dropped (bound
-  // reached, no connection) consensus repeats; of kData on_disconnected or on_unsent tells forwarders. Nothing leaves
+  // reached, no connection) consensus repeats; of forwards on_disconnected or on_unsent tells
+  // their senders. Nothing leaves
   // before flush().
   virtual void send(NodeId to, Channel channel, std::string frame) = 0;
   virtual void flush() = 0;
@@ -50,8 +55,9 @@ class TransportEvents {
   // An established connection of the channel was lost, in either direction: what was under way may be gone. `refused`:
   // reconnecting was actively refused, so no process listens.
   virtual void on_disconnected(NodeId peer, Channel channel, bool refused) = 0;
-  // kData: no connection could be made. Nothing that was queued since the last one was lost has left; it was dropped.
-  virtual void on_unsent(NodeId) {}
+  // A channel that carries forwards: no connection could be made. Nothing that was queued since the last one was lost
+  // has left; it was dropped.
+  virtual void on_unsent(NodeId, Channel) {}
   // Serves call(). Must call `done` once.
   virtual void on_call(std::string request, Transport::CallDone done) = 0;
 };

@@ -261,7 +261,7 @@ EvalStatus bitfield(EvalContext& ctx, Argv argv, bool may_write) {
   if (bytes_min > kStringBytesMax) return fail(ctx, kBadOffset);
 
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   ctx.reply.array(ops.size());
   if (!writes) {
     for (const FieldOp& op : ops) ctx.reply.integer(static_cast<int64_t>(read_field(key.meta().payload, op)));
@@ -273,6 +273,21 @@ EvalStatus bitfield(EvalContext& ctx, Argv argv, bool may_write) {
   return EvalStatus::kDone;
 }
 
+// Of a string in chunks, and a byte that it has: one chunk is read and written. Goes on with any other.
+Answered set_bit_in_chunk(EvalContext& ctx, KeyAccess& key, uint64_t offset, bool bit) {
+  const size_t byte = offset / 8;
+  if (byte >= key.text_size() || !key.can_put_part(byte, 1)) return std::nullopt;
+  std::string_view part;
+  if (const Answered answered = go_on(ctx, key.read_part(byte, 1, part))) return answered;
+  const bool before = bit_at(part, offset % 8);
+  if (before != bit) {
+    std::string changed(part);
+    set_bit(changed, offset % 8, bit);
+    if (const Answered answered = go_on(ctx, key.put_part(byte, changed))) return answered;
+  }
+  return answer(ctx, before ? 1 : 0);
+}
+
 }  // namespace
 
 EvalStatus evaluate_setbit(EvalContext& ctx, Argv argv) {
@@ -282,6 +297,8 @@ EvalStatus evaluate_setbit(EvalContext& ctx, Argv argv) {
   if (bit != 0 && bit != 1) return fail(ctx, kBadBit);
   KeyAccess key(ctx, argv[1], ctx.slot);
   if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = set_bit_in_chunk(ctx, key, offset, bit != 0)) return *answered;
+  if (const Answered answered = go_on(ctx, key.load_text())) return *answered;
   const bool before = bit_at(key.meta().payload, offset);
   if (before == (bit != 0) && key.meta().payload.size() > offset / 8) return answer(ctx, bit);  // nothing is written
   std::string& text = editable_copy(key, offset / 8 + 1);
@@ -296,12 +313,16 @@ EvalStatus evaluate_getbit(EvalContext& ctx, Argv argv) {
   if (!read_offset(ctx, argv[2], 0, offset)) return EvalStatus::kDone;
   KeyAccess key(ctx, argv[1], ctx.slot);
   if (const Answered answered = load_string(ctx, key)) return *answered;
-  return answer(ctx, bit_at(key.meta().payload, offset) ? 1 : 0);
+  const size_t byte = offset / 8;
+  if (byte >= key.text_size()) return answer(ctx, 0);
+  std::string_view part;
+  if (const Answered answered = go_on(ctx, key.read_part(byte, 1, part))) return *answered;
+  return answer(ctx, bit_at(part, offset % 8) ? 1 : 0);
 }
 
 EvalStatus evaluate_bitcount(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   if (!key.found()) return answer(ctx, 0);
   if (argv.size() == 3 || argv.size() > 5) return fail(ctx, kSyntaxError);
   Positions range{0, -1};
@@ -321,7 +342,7 @@ EvalStatus evaluate_bitpos(EvalContext& ctx, Argv argv) {
   if (!read_integer(ctx, argv[2], bit)) return EvalStatus::kDone;
   if (bit != 0 && bit != 1) return fail(ctx, "ERR The bit argument must be 1 or 0.");
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   if (!key.found()) return answer(ctx, bit == 1 ? -1 : 0);
   if (argv.size() > 6) return fail(ctx, kSyntaxError);
   Positions range{0, -1};

@@ -37,7 +37,7 @@ EvalStatus for_each_key(EvalContext& ctx, Argv argv, bool count_corrupt, OnFound
 constexpr size_t kMovedBytesMax = kStringBytesMax;
 
 struct Pair {
-  MetaRow from;  // its payload stays valid until its row is written
+  MetaRow from;  // its payload stays valid until its row is written; that of a string is all of it
   bool from_found = false;
   bool to_found = false;
 };
@@ -47,7 +47,7 @@ Answered load_pair(EvalContext& ctx, Argv argv, Pair& pair) {
   Answered first, second;
   {
     KeyAccess from(ctx, argv[1]);
-    first = load_key(ctx, from);
+    first = go_on(ctx, from.load_text());
     pair.from = from.meta();
     pair.from_found = from.found();
   }
@@ -101,6 +101,9 @@ Answered copy_key(EvalContext& ctx, Argv argv, const MetaRow& from) {
     const uint64_t version = ctx.rows.next_version();
     copy_elements(ctx, elements, element_prefix(ctx, argv[2], version));
     append_exploded_meta(row, from.expire_ms, version, from.count);
+  } else if (from.is_string()) {
+    to.put_string(from.payload, {}, from.expire_ms);
+    return std::nullopt;
   } else {
     append_meta_header(row, from.type, from.expire_ms);
     row += from.payload;

@@ -22,10 +22,11 @@ EvalStatus evaluate_memory_usage(EvalContext& ctx, Argv argv) {
   const RowResult row = ctx.rows.get(key.meta_key());
   if (row.state == RowState::kNeedsRows) return EvalStatus::kNeedsRows;
   size_t bytes = key.meta_key().size() + row.value.size() + kRowOverhead;
-  if (key.exploded()) {
-    std::string prefix;
-    sharding::append_element_prefix(prefix, ctx.keyspace, key.slot(), argv[1], key.meta().version);
-    const RowState state = ctx.rows.scan(prefix, [&](std::string_view element, std::string_view value) {
+  if (key.chunked()) {
+    const size_t chunks = (key.text_size() + key.meta().chunk_bytes - 1) / key.meta().chunk_bytes;
+    bytes += key.text_size() + chunks * (key.rows_prefix().size() + 4 + kRowOverhead);
+  } else if (key.exploded()) {
+    const RowState state = ctx.rows.scan(key.rows_prefix(), [&](std::string_view element, std::string_view value) {
       bytes += element.size() + value.size() + kRowOverhead;
       return true;
     });

@@ -41,10 +41,10 @@ Answered load_strings(EvalContext& ctx, Argv keys, std::vector<std::string_view>
   std::string_view error;
   for (const std::string_view user_key : keys) {
     KeyAccess key(ctx, user_key);
-    const KeyState state = key.load();
+    const KeyState state = key.load_text();
     needs_rows = needs_rows || state == KeyState::kNeedsRows;
     if (error.empty() && state == KeyState::kCorrupt) error = kCorruptRow;
-    if (error.empty() && key.meta().type != RowType::kString) error = wrong_type;
+    if (error.empty() && !key.meta().is_string()) error = wrong_type;
     texts.push_back(key.meta().payload);
   }
   if (needs_rows) return EvalStatus::kNeedsRows;
@@ -74,34 +74,129 @@ KeyState KeyAccess::load() {
   return KeyState::kFound;
 }
 
-void KeyAccess::drop_elements() {
-  if (!exploded()) return;
+KeyState KeyAccess::load_text() {
+  const KeyState state = load();
+  if (!chunked()) return state;
+  std::string text;
+  text.reserve(meta_.count);
+  const RowState scanned = ctx_.rows.scan(rows_prefix(), [&](std::string_view, std::string_view chunk) {
+    text.append(chunk);
+    return text.size() <= meta_.count;
+  });
+  if (scanned == RowState::kNeedsRows || meta_.version == kChunksToCome) return KeyState::kNeedsRows;
+  if (text.size() != meta_.count) return KeyState::kCorrupt;
+  meta_.payload = ctx_.rows.keep(std::move(text));
+  return state;
+}
+
+KeyState KeyAccess::read_part(size_t offset, size_t size, std::string_view& part) {
+  if (!chunked()) {
+    part = meta_.payload.substr(offset, size);
+    return KeyState::kFound;
+  }
+  if (meta_.version == kChunksToCome) return KeyState::kNeedsRows;
+  if (size == 0) return KeyState::kFound;
+  const auto first = static_cast<uint32_t>(offset / meta_.chunk_bytes);
+  const size_t skipped = offset - size_t{first} * meta_.chunk_bytes;
+  storage::RowPage page;
+  page.prefix = rows_prefix();
+  sharding::append_chunk_key(page.start_after, key_prefix(), meta_.version, first);
+  page.start_included = true;
+  page.rows_max = (skipped + size + meta_.chunk_bytes - 1) / meta_.chunk_bytes;
+  std::string text;
+  text.reserve(page.rows_max * meta_.chunk_bytes);
+  RowView::PageEnd end;
+  const RowState scanned = ctx_.rows.page(
+      page,
+      [&](std::string_view, std::string_view chunk) {
+        text.append(chunk);
+        return text.size() < skipped + size;
+      },
+      end);
+  if (scanned == RowState::kNeedsRows) return KeyState::kNeedsRows;
+  if (text.size() < skipped + size) return KeyState::kCorrupt;
+  part = ctx_.rows.keep(std::move(text)).substr(skipped, size);
+  return KeyState::kFound;
+}
+
+bool KeyAccess::can_put_part(size_t offset, size_t size) const {
+  return chunked() && size > 0 && offset <= meta_.count && size <= ctx_.rows.whole_bytes_max();
+}
+
+KeyState KeyAccess::put_part(size_t offset, std::string_view bytes) {
+  const size_t chunk_bytes = meta_.chunk_bytes, end = offset + bytes.size(), length = std::max(meta_.count, end);
+  // What stands in the first and in the last chunk before and behind the new bytes.
+  const size_t start = offset / chunk_bytes * chunk_bytes;
+  const size_t stop = std::min(length, (end + chunk_bytes - 1) / chunk_bytes * chunk_bytes);
+  std::string_view before, behind;
+  KeyState state = read_part(start, offset - start, before);
+  if (state == KeyState::kFound && end < stop) state = read_part(end, stop - end, behind);
+  if (state != KeyState::kFound) return state;
+  std::string& chunk = cleared(scratch().own_value);
+  std::string row_key;
+  for (size_t at = start; at < stop; at += chunk_bytes) {
+    chunk.clear();
+    const size_t chunk_end = std::min(at + chunk_bytes, stop);
+    if (at < offset) chunk.append(before);
+    const size_t from = std::max(at, offset), to = std::min(chunk_end, end);
+    chunk.append(bytes.substr(from - offset, to - from));
+    if (chunk_end > end) chunk.append(behind);
+    row_key.clear();
+    sharding::append_chunk_key(row_key, key_prefix(), meta_.version, static_cast<uint32_t>(at / chunk_bytes));
+    ctx_.rows.put(row_key, chunk);
+  }
+  chunk.clear();
+  append_chunked_meta(chunk, meta_.expire_ms, meta_.version, length, meta_.chunk_bytes);
+  ctx_.rows.put(meta_key_, chunk);  // behind the chunks: it says that they belong to a string
+  meta_.count = length;
+  return KeyState::kFound;
+}
+
+std::string_view KeyAccess::rows_prefix() {
   std::string& prefix = cleared(scratch().element_key);
-  sharding::append_element_prefix(prefix, ctx_.keyspace, slot_, user_key_, meta_.version);
-  ctx_.rows.remove_prefix(prefix);
+  if (chunked()) {
+    sharding::append_chunk_prefix(prefix, key_prefix(), meta_.version);
+  } else {
+    sharding::append_element_prefix(prefix, ctx_.keyspace, slot_, user_key_, meta_.version);
+  }
+  return prefix;
+}
+
+void KeyAccess::drop_rows() {
+  if (found_ && meta_.has_more_rows()) ctx_.rows.remove_prefix(rows_prefix());
 }
 
 void KeyAccess::drop() {
   if (loaded_ && !found_) return;
   ctx_.rows.remove(meta_key_);
-  drop_elements();
+  drop_rows();
   found_ = false;
   meta_ = {};
 }
 
 void KeyAccess::put_string(std::string_view head, std::string_view tail, uint64_t expire_ms) {
   std::string& value = cleared(scratch().own_value);
-  append_meta_header(value, RowType::kString, expire_ms);
-  value.append(head);
-  value.append(tail);
+  const size_t size = head.size() + tail.size();
+  if (size > ctx_.rows.whole_bytes_max()) {
+    const ChunksWritten chunks = ctx_.rows.write_chunks(key_prefix(), head, tail);
+    append_chunked_meta(value, expire_ms, chunks.version, size, chunks.chunk_bytes);
+  } else {
+    append_meta_header(value, RowType::kString, expire_ms);
+    value.append(head);
+    value.append(tail);
+  }
   ctx_.rows.put(meta_key_, value);
-  drop_elements();
+  drop_rows();
 }
 
 void KeyAccess::set_expiry(uint64_t expire_ms) {
   std::string& value = cleared(scratch().own_value);
-  append_meta_header(value, meta_.type, expire_ms);
-  value.append(meta_.payload);
+  if (chunked()) {
+    append_chunked_meta(value, expire_ms, meta_.version, meta_.count, meta_.chunk_bytes);
+  } else {
+    append_meta_header(value, meta_.type, expire_ms);
+    value.append(meta_.payload);
+  }
   ctx_.rows.put(meta_key_, value);
 }
 

@@ -34,13 +34,25 @@ class KeyAccess {
   // For commands with several keys: in a `sharding: whole` keyspace each has a slot of its own.
   KeyAccess(EvalContext& ctx, std::string_view user_key);
 
-  // Reads the meta row. A key that is due is deleted here, and absent.
+  // Reads the meta row. A key that is due is deleted here, and absent. Of a string in chunks meta().payload is empty.
   KeyState load();
+  // The same, and the text of a string in chunks with it.
+  KeyState load_text();
   bool found() const { return found_; }
   // The row as loaded; of an absent key: an empty string without expiry. Its payload stays valid until the evaluation
   // ends or the row is written.
   const MetaRow& meta() const { return meta_; }
   bool exploded() const { return found_ && meta_.type == RowType::kExplodedHash; }
+  bool chunked() const { return found_ && meta_.type == RowType::kChunkedString; }
+  // Bytes [offset, offset + size) of a loaded string, which has them. kFound or kNeedsRows, or kCorrupt.
+  KeyState read_part(size_t offset, size_t size, std::string_view& part);
+  // Whether put_part() does it: a string in chunks, no gap before `offset`, and no more than is written in one entry.
+  bool can_put_part(size_t offset, size_t size) const;
+  // Writes `bytes` at `offset` of a loaded string, where they may go beyond its end: only the chunks that change.
+  // kFound, kNeedsRows or kCorrupt. Requires: can_put_part().
+  KeyState put_part(size_t offset, std::string_view bytes);
+  // Of a string, in chunks or not; 0: absent.
+  size_t text_size() const { return chunked() ? meta_.count : meta_.payload.size(); }
   std::string_view meta_key() const { return meta_key_; }
   std::string_view user_key() const { return user_key_; }
   uint16_t slot() const { return slot_; }
@@ -48,18 +60,21 @@ class KeyAccess {
   // Deletes the key with all its rows. Requires: load() was called, or the key has no element rows.
   void drop();
   // Replaces whatever the key holds by a string (`head` followed by `tail`, which may point into
-  // meta().payload). Requires: as drop(). `expire_ms` 0: never.
+  // meta().payload). Requires: as drop(). `expire_ms` 0: never. A long one is written in chunks.
   void put_string(std::string_view head, std::string_view tail, uint64_t expire_ms);
   // Writes the meta row. `value` must not point into the scratch of this class.
   void put_meta(std::string_view value) { ctx_.rows.put(meta_key_, value); }
   // Writes the meta row with another expiry and the same payload. Requires: found().
   void set_expiry(uint64_t expire_ms);
 
+  // What all other rows of the key begin with. Requires: meta().has_more_rows(). Valid until the next call.
+  std::string_view rows_prefix();
   // Row key of one field. Valid until the next call.
   std::string_view element_key(uint64_t version, std::string_view field);
 
  private:
-  void drop_elements();
+  std::string_view key_prefix() const { return meta_key().substr(0, meta_key().size() - 1); }
+  void drop_rows();
 
   EvalContext& ctx_;
   std::string_view user_key_;
@@ -100,17 +115,23 @@ inline EvalStatus answer(EvalContext& ctx, const std::optional<std::string_view>
 // With a value: the evaluator ends with it, the reply is written or rows are missing. Without: it goes on.
 using Answered = std::optional<EvalStatus>;
 
-// Goes on with a key that is found or absent.
-inline Answered load_key(EvalContext& ctx, KeyAccess& key) {
-  const KeyState state = key.load();
+inline Answered go_on(EvalContext& ctx, KeyState state) {
   if (state == KeyState::kNeedsRows) return EvalStatus::kNeedsRows;
   if (state == KeyState::kCorrupt) return fail(ctx, kCorruptRow);
   return std::nullopt;
 }
-// Goes on with a string or an absent key, whose meta() is that of an empty string.
+// Goes on with a key that is found or absent.
+inline Answered load_key(EvalContext& ctx, KeyAccess& key) { return go_on(ctx, key.load()); }
+// Goes on with a string or an absent key, whose meta() is that of an empty string. Without the text of one in chunks.
 inline Answered load_string(EvalContext& ctx, KeyAccess& key) {
   Answered answered = load_key(ctx, key);
-  if (!answered && key.meta().type != RowType::kString) answered = fail(ctx, kWrongType);
+  if (!answered && !key.meta().is_string()) answered = fail(ctx, kWrongType);
+  return answered;
+}
+// The same, with the text.
+inline Answered load_text(EvalContext& ctx, KeyAccess& key) {
+  Answered answered = go_on(ctx, key.load_text());
+  if (!answered && !key.meta().is_string()) answered = fail(ctx, kWrongType);
   return answered;
 }
 // Before a key is overwritten: goes on without reading where it certainly has no element rows.

@@ -6,6 +6,9 @@
 //   exploded hash   payload = version u64 LE | number of fields u64 LE; the fields are element rows of that
 //   version, and
 //                   the value of an element row is the field's value as it is
+//   chunked string  payload = version u64 LE | length u64 LE | bytes of a chunk u32 LE; the bytes are chunk rows of
+//   that
+//                   version, numbered from 0, all but the last of that size
 #pragma once
 
 #include <cstdint>
@@ -14,7 +17,7 @@
 
 namespace cairn::server {
 
-enum class RowType : uint8_t { kString = 1, kInlineHash = 2, kExplodedHash = 3 };
+enum class RowType : uint8_t { kString = 1, kInlineHash = 2, kExplodedHash = 3, kChunkedString = 4 };
 inline constexpr uint8_t kHasExpiry = 1;
 
 // A hash is kept inline up to these; it never becomes inline again.
@@ -27,10 +30,14 @@ struct MetaRow {
   RowType type = RowType::kString;
   uint64_t expire_ms = 0;  // 0: never
   std::string_view payload;
-  uint64_t version = 0;  // exploded
-  uint64_t count = 0;    // exploded: number of fields, at least 1
+  uint64_t version = 0;      // exploded, chunked
+  uint64_t count = 0;        // exploded: number of fields, at least 1; chunked: length
+  uint32_t chunk_bytes = 0;  // chunked
 
-  bool is_hash() const { return type != RowType::kString; }
+  bool is_string() const { return type == RowType::kString || type == RowType::kChunkedString; }
+  bool is_hash() const { return !is_string(); }
+  // All that there is of the key besides its meta row has this version; it goes when the meta row goes.
+  bool has_more_rows() const { return type == RowType::kExplodedHash || type == RowType::kChunkedString; }
 };
 
 // False: not a meta row of a version we know. `row.payload` points into `value`.
@@ -38,9 +45,10 @@ bool decode_meta_row(std::string_view value, MetaRow& row);
 // Type, flags and expiry; the payload is to be appended.
 void append_meta_header(std::string& out, RowType type, uint64_t expire_ms);
 void append_exploded_meta(std::string& out, uint64_t expire_ms, uint64_t version, uint64_t count);
+void append_chunked_meta(std::string& out, uint64_t expire_ms, uint64_t version, uint64_t length, uint32_t chunk_bytes);
 
-// When a row may go by itself, ms since 1970; 0: never. Strings and inline hashes: of an exploded one the element rows
-// would stay. Takes the bytes of any row.
+// When a row may go by itself, ms since 1970; 0: never. Not for those that have more
+// rows: these would stay. Takes the bytes of any row.
 uint64_t row_expiry(std::string_view row_key, std::string_view value);
 
 }  // namespace cairn::server

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "storage/tablet.h"
 
@@ -23,6 +25,14 @@ struct RowResult {
   std::string_view
       value;  // valid until this evaluation ends; unaffected by writes of the same evaluation to other rows
 };
+
+// Chunk rows that hold a string.
+struct ChunksWritten {
+  uint64_t version = 0;
+  uint32_t chunk_bytes = 0;
+};
+// A version that no rows have: they are still to be written, and the evaluation is run again then.
+inline constexpr uint64_t kChunksToCome = 0;
 
 // Reads see, newest first: writes of this evaluation, effects proposed but not committed, committed rows.
 class RowView {
@@ -56,6 +66,15 @@ class RowView {
   virtual void remove_prefix(std::string_view prefix) = 0;
   virtual void clear_all() = 0;  // every row of the range
 
+  // Strings of more bytes are kept in chunk rows.
+  virtual uint64_t whole_bytes_max() const { return ~0ull; }
+  // Writes chunk rows for the string `head` + `tail` of the key that `key_prefix` (append_key_prefix()) stands for,
+  // under a fresh version, where nobody sees them before a meta row names it. kChunksToCome: the effects of this
+  // evaluation are void, it is run again when the rows are there.
+  virtual ChunksWritten write_chunks(std::string_view key_prefix, std::string_view head, std::string_view tail) = 0;
+  // Keeps bytes until the evaluation ends.
+  std::string_view keep(std::string bytes) { return kept_.emplace_back(std::move(bytes)); }
+
   // Written by this evaluation and by others of its log entry.
   struct Effects {
     size_t bytes = 0;
@@ -83,6 +102,12 @@ class RowView {
   virtual uint64_t now_ms() const = 0;
   // A number drawn evenly from all. Another one when the evaluation is run again; only effects are replicated.
   virtual uint64_t random() = 0;
+
+ protected:
+  void drop_kept() { kept_.clear(); }
+
+ private:
+  std::deque<std::string> kept_;
 };
 
 }  // namespace cairn::server

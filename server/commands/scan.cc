@@ -1,7 +1,9 @@
 #include "server/commands/scan.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <vector>
 
@@ -16,6 +18,7 @@ namespace {
 constexpr uint64_t kPageBytesMax = 1u << 20;   // of one evaluation, but for its last row
 constexpr uint64_t kMetaBytesRead = 64;        // of a meta row: its type, expiry and numbers
 constexpr uint64_t kMatchWorkMax = 4'000'000;  // bytes of pattern that a page may be held against
+constexpr uint64_t kRowsExpected = 64;         // memory is taken for at once
 constexpr std::string_view kEveryKey = "*";
 
 // ---- walking in the order of a hash ----
@@ -30,11 +33,6 @@ struct Walk {
   uint64_t rows = 10;     // to look at, more or less
   uint64_t value_bytes_max = ~0ull;
   std::string (*skip)(std::string_view) = nullptr;
-};
-struct WalkedRow {
-  std::string key;
-  std::string value;
-  uint64_t number = 0;
 };
 
 uint64_t number_of(const Walk& walk, std::string_view row_key) {
@@ -53,8 +51,10 @@ std::string first_row(const Walk& walk, uint64_t number) {
 }
 
 // Collects rows from the position on and moves it behind them. A page may end among the rows of one number: those are
-// left for the next call, unless it began with them, which would bring them for ever.
-RowState walk_rows(RowView& view, Walk& walk, std::vector<WalkedRow>& found) {
+// left for the next call, unless it began with them, which would bring them for ever. `taken` makes of a row what is
+// kept of it.
+template <class Kept, class Taken>
+RowState walk_rows(RowView& view, Walk& walk, std::vector<Kept>& found, const Taken& taken) {
   if (walk.position >= walk.end) return RowState::kFound;
   storage::RowPage page;
   page.prefix = walk.prefix;
@@ -64,12 +64,16 @@ RowState walk_rows(RowView& view, Walk& walk, std::vector<WalkedRow>& found) {
   page.bytes_max = kPageBytesMax;
   page.value_bytes_max = walk.value_bytes_max;
   page.skip = walk.skip;
+  std::vector<uint64_t> numbers;
+  numbers.reserve(std::min(walk.rows + 1, kRowsExpected));
+  found.reserve(numbers.capacity());
   for (;;) {
     RowView::PageEnd end;
     const RowState state = view.page(
         page,
         [&](std::string_view key, std::string_view value) {
-          found.push_back({std::string(key), std::string(value), number_of(walk, key)});
+          found.push_back(taken(key, value));
+          numbers.push_back(number_of(walk, key));
           return true;
         },
         end);
@@ -81,7 +85,10 @@ RowState walk_rows(RowView& view, Walk& walk, std::vector<WalkedRow>& found) {
     const uint64_t reached = number_of(walk, end.reached);
     if (reached > walk.position) {
       walk.position = reached;
-      while (!found.empty() && found.back().number >= reached) found.pop_back();
+      while (!numbers.empty() && numbers.back() >= reached) {
+        numbers.pop_back();
+        found.pop_back();
+      }
       return state;
     }
     page.start_after = std::move(end.reached);
@@ -102,19 +109,18 @@ uint64_t rows_to_look_at(const ScanOptions& options) {
 // ---- keys ----
 
 bool is_of_type(const MetaRow& meta, std::string_view type) {
-  return equals_ignoring_case(type, meta.type == RowType::kString ? "STRING" : "HASH");
+  return equals_ignoring_case(type, meta.is_string() ? "STRING" : "HASH");
 }
 
-// The user key of a meta row, if it is to be shown. A key that is due is left to those who ask for it.
-std::optional<std::string> shown_key(EvalContext& ctx, const ScanOptions& options, const WalkedRow& row) {
-  auto key = sharding::decode_row_key(row.key);
-  if (!key || key->kind != sharding::RowKind::kMeta) return std::nullopt;
+// True: `key` is the user key of a meta row that is to be shown. A key that is due is left to those who ask for it.
+bool shown(EvalContext& ctx, const ScanOptions& options, std::string_view row_key, std::string_view row_value,
+           std::string& key) {
+  if (!sharding::user_key_of_meta_row(row_key, key)) return false;
   MetaRow meta;
-  const bool known = decode_meta_row(row.value, meta);
-  if (known && meta.expire_ms != 0 && meta.expire_ms <= ctx.rows.now_ms()) return std::nullopt;
-  if (options.type && !(known && is_of_type(meta, *options.type))) return std::nullopt;
-  if (!matches(options.pattern, key->user_key)) return std::nullopt;
-  return std::move(key->user_key);
+  const bool known = decode_meta_row(row_value, meta);
+  if (known && meta.expire_ms != 0 && meta.expire_ms <= ctx.rows.now_ms()) return false;
+  if (options.type && !(known && is_of_type(meta, *options.type))) return false;
+  return matches(options.pattern, key);
 }
 
 EvalStatus scan_range(EvalContext& ctx, Argv argv) {
@@ -133,17 +139,27 @@ EvalStatus scan_range(EvalContext& ctx, Argv argv) {
   walk.rows = rows_to_look_at(options);
   walk.value_bytes_max = kMetaBytesRead;
   walk.skip = &sharding::meta_row_behind;
-  std::vector<WalkedRow> rows;
-  if (walk_rows(ctx.rows, walk, rows) != RowState::kFound) return EvalStatus::kNeedsRows;
-  std::vector<std::string> keys;
-  for (const WalkedRow& row : rows) {
-    if (auto key = shown_key(ctx, options, row)) keys.push_back(std::move(*key));
-  }
+  // The keys as they are sent, and where each row's ends: those behind the last row that is kept are cut off again.
+  struct Taken {
+    size_t end = 0;
+    uint32_t shown = 0;  // so far
+  };
+  std::string keys, key;
+  RespWriter writer(keys, ctx.reply.proto());
+  std::vector<Taken> rows;
+  const auto take = [&](std::string_view row_key, std::string_view value) {
+    const uint32_t before = rows.empty() ? 0 : rows.back().shown;
+    if (!shown(ctx, options, row_key, value, key)) return Taken{keys.size(), before};
+    writer.bulk(key);
+    return Taken{keys.size(), before + 1};
+  };
+  if (walk_rows(ctx.rows, walk, rows, take) != RowState::kFound) return EvalStatus::kNeedsRows;
+  const Taken kept = rows.empty() ? Taken{} : rows.back();
   ctx.reply.array(3);
   ctx.reply.integer(static_cast<int64_t>(rows.size()));
   ctx.reply.bulk(std::to_string(walk.position >= kScanCursorEnd ? 0 : walk.position));
-  ctx.reply.array(keys.size());
-  for (const std::string& key : keys) ctx.reply.bulk(key);
+  ctx.reply.array(kept.shown);
+  ctx.reply.raw(std::string_view(keys).substr(0, kept.end));
   return EvalStatus::kDone;
 }
 
@@ -166,14 +182,17 @@ EvalStatus scan_elements(EvalContext& ctx, const KeyAccess& key, uint64_t cursor
   walk.position = cursor;
   walk.end = uint64_t{1} << 32;
   walk.rows = rows_to_look_at(options);
-  std::vector<WalkedRow> rows;
-  if (walk_rows(ctx.rows, walk, rows) != RowState::kFound) return EvalStatus::kNeedsRows;
+  std::vector<std::pair<std::string, std::string>> rows;
+  const auto copy = [](std::string_view key, std::string_view value) {
+    return std::pair<std::string, std::string>(key, value);
+  };
+  if (walk_rows(ctx.rows, walk, rows, copy) != RowState::kFound) return EvalStatus::kNeedsRows;
   std::vector<HashField> fields;
-  for (const WalkedRow& row : rows) {
+  for (const auto& [key, value] : rows) {
     const size_t name_at = walk.prefix.size() + walk.width;
-    if (row.key.size() < name_at) return fail(ctx, kCorruptRow);
-    const std::string_view name = std::string_view(row.key).substr(name_at);
-    if (matches(options.pattern, name)) fields.push_back({name, row.value, 0});
+    if (key.size() < name_at) return fail(ctx, kCorruptRow);
+    const std::string_view name = std::string_view(key).substr(name_at);
+    if (matches(options.pattern, name)) fields.push_back({name, value, 0});
   }
   return answer_fields(ctx, walk.position >= walk.end ? 0 : walk.position, fields);
 }
@@ -181,6 +200,10 @@ EvalStatus scan_elements(EvalContext& ctx, const KeyAccess& key, uint64_t cursor
 }  // namespace
 
 std::string_view parse_scan_cursor(std::string_view text, uint64_t& cursor) {
+  // What our own cursors are; the rest is as strtoull() has it.
+  const char* behind = text.data() + text.size();
+  if (const auto [at, error] = std::from_chars(text.data(), behind, cursor); at == behind && error == std::errc())
+    return "";
   const std::string terminated(text);
   char* end = nullptr;
   errno = 0;

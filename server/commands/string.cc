@@ -107,7 +107,7 @@ EvalStatus set_with_expiry(EvalContext& ctx, Argv argv, Expiry kind, std::string
 
 EvalStatus add(EvalContext& ctx, Argv argv, int64_t delta) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   int64_t value = 0;
   if (key.found() && !read_integer(ctx, key.meta().payload, value)) return EvalStatus::kDone;
   if (__builtin_add_overflow(value, delta, &value)) return fail(ctx, kWouldOverflow);
@@ -147,7 +147,7 @@ void put_pairs(EvalContext& ctx, Argv argv) {
 
 EvalStatus evaluate_get(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   return answer(ctx, text_of(key));
 }
 
@@ -156,10 +156,10 @@ EvalStatus evaluate_mget(EvalContext& ctx, Argv argv) {
   ctx.reply.array(argv.size() - 1);
   for (size_t i = 1; i < argv.size(); ++i) {
     KeyAccess key(ctx, argv[i]);
-    const KeyState state = key.load();
+    const KeyState state = key.load_text();
     if (state == KeyState::kNeedsRows) {
       needs_rows = true;
-    } else if (state == KeyState::kFound && key.meta().type == RowType::kString) {
+    } else if (state == KeyState::kFound && key.meta().is_string()) {
       if (!needs_rows) ctx.reply.bulk(key.meta().payload);
     } else {
       ctx.reply.null();
@@ -170,7 +170,7 @@ EvalStatus evaluate_mget(EvalContext& ctx, Argv argv) {
 
 EvalStatus evaluate_getdel(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   answer(ctx, text_of(key));
   key.drop();
   return EvalStatus::kDone;
@@ -178,7 +178,7 @@ EvalStatus evaluate_getdel(EvalContext& ctx, Argv argv) {
 
 EvalStatus evaluate_getset(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   answer(ctx, text_of(key));
   key.put_string(argv[2], {}, 0);
   return EvalStatus::kDone;
@@ -188,7 +188,7 @@ EvalStatus evaluate_getex(EvalContext& ctx, Argv argv) {
   Options options;
   if (!parse_options(argv, false, options)) return fail(ctx, kSyntaxError);
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   if (!key.found()) return answer(ctx, std::nullopt);
   uint64_t expire_ms = 0;
   if (!read_expiry(ctx, options, "getex", expire_ms)) return EvalStatus::kDone;
@@ -210,10 +210,13 @@ EvalStatus evaluate_set(EvalContext& ctx, Argv argv) {
 
   KeyAccess key(ctx, argv[1], ctx.slot);
   const bool old_matters = options.nx || options.xx || options.get || options.keep_ttl;
-  if (const Answered answered = old_matters ? load_key(ctx, key) : load_to_overwrite(ctx, key)) return *answered;
+  if (const Answered answered = options.get   ? load_text(ctx, key)
+                                : old_matters ? load_key(ctx, key)
+                                              : load_to_overwrite(ctx, key)) {
+    return *answered;
+  }
   const bool found = key.found();
   if (options.get) {
-    if (key.meta().type != RowType::kString) return fail(ctx, kWrongType);
     answer(ctx, text_of(key));
   }
   if ((options.nx && found) || (options.xx && !found)) {
@@ -257,8 +260,13 @@ EvalStatus evaluate_msetnx(EvalContext& ctx, Argv argv) {
 EvalStatus evaluate_append(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
   if (const Answered answered = load_string(ctx, key)) return *answered;
-  const size_t length = key.meta().payload.size() + argv[2].size();
+  const size_t length = key.text_size() + argv[2].size();
   if (too_long(ctx, length)) return EvalStatus::kDone;
+  if (key.can_put_part(key.text_size(), argv[2].size())) {
+    if (const Answered answered = go_on(ctx, key.put_part(key.text_size(), argv[2]))) return *answered;
+    return answer(ctx, static_cast<int64_t>(length));
+  }
+  if (const Answered answered = go_on(ctx, key.load_text())) return *answered;
   key.put_string(key.meta().payload, argv[2], key.meta().expire_ms);
   return answer(ctx, static_cast<int64_t>(length));
 }
@@ -266,7 +274,7 @@ EvalStatus evaluate_append(EvalContext& ctx, Argv argv) {
 EvalStatus evaluate_strlen(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
   if (const Answered answered = load_string(ctx, key)) return *answered;
-  return answer(ctx, static_cast<int64_t>(key.meta().payload.size()));
+  return answer(ctx, static_cast<int64_t>(key.text_size()));
 }
 
 EvalStatus evaluate_setrange(EvalContext& ctx, Argv argv) {
@@ -275,9 +283,14 @@ EvalStatus evaluate_setrange(EvalContext& ctx, Argv argv) {
   if (offset < 0) return fail(ctx, "ERR offset is out of range");
   KeyAccess key(ctx, argv[1], ctx.slot);
   if (const Answered answered = load_string(ctx, key)) return *answered;
-  if (argv[3].empty()) return answer(ctx, static_cast<int64_t>(key.meta().payload.size()));
+  if (argv[3].empty()) return answer(ctx, static_cast<int64_t>(key.text_size()));
   const auto at = static_cast<size_t>(offset);
   if (too_long(ctx, at + argv[3].size())) return EvalStatus::kDone;
+  if (key.can_put_part(at, argv[3].size())) {
+    if (const Answered answered = go_on(ctx, key.put_part(at, argv[3]))) return *answered;
+    return answer(ctx, static_cast<int64_t>(key.text_size()));
+  }
+  if (const Answered answered = go_on(ctx, key.load_text())) return *answered;
   std::string& value = editable_copy(key, at + argv[3].size());
   value.replace(at, argv[3].size(), argv[3]);
   key.put_string(value, {}, key.meta().expire_ms);
@@ -289,10 +302,13 @@ EvalStatus evaluate_getrange(EvalContext& ctx, Argv argv) {
   if (!read_integer(ctx, argv[2], range.start) || !read_integer(ctx, argv[3], range.end)) return EvalStatus::kDone;
   KeyAccess key(ctx, argv[1], ctx.slot);
   if (const Answered answered = load_string(ctx, key)) return *answered;
-  const std::string_view text = key.meta().payload;
-  const Positions part = range.within(static_cast<int64_t>(text.size()));
+  const Positions part = range.within(static_cast<int64_t>(key.text_size()));
   if (range.reversed_from_end() || part.empty()) return answer(ctx, std::string_view());
-  return answer(ctx, text.substr(static_cast<size_t>(part.start), static_cast<size_t>(part.end - part.start + 1)));
+  std::string_view text;
+  const KeyState state =
+      key.read_part(static_cast<size_t>(part.start), static_cast<size_t>(part.end - part.start + 1), text);
+  if (const Answered answered = go_on(ctx, state)) return *answered;
+  return answer(ctx, text);
 }
 
 EvalStatus evaluate_incr(EvalContext& ctx, Argv argv) { return add(ctx, argv, 1); }
@@ -313,7 +329,7 @@ EvalStatus evaluate_decrby(EvalContext& ctx, Argv argv) {
 
 EvalStatus evaluate_incrbyfloat(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  if (const Answered answered = load_string(ctx, key)) return *answered;
+  if (const Answered answered = load_text(ctx, key)) return *answered;
   long double value = 0, delta = 0;
   if ((key.found() && !parse_float(key.meta().payload, value)) || !parse_float(argv[2], delta)) {
     return fail(ctx, kNotAFloat);

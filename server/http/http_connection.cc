@@ -16,21 +16,6 @@ constexpr auto kRequestLimit = std::chrono::seconds(5);
 constexpr auto kIdleLimit = std::chrono::seconds(60);
 constexpr auto kReplyLimit = std::chrono::seconds(30);
 constexpr Duration kHandleLimit = 10 * kSecond;
-constexpr uint32_t kHeaderBytesMax = 16 * 1024;
-constexpr uint64_t kBodyBytesMax = 1024 * 1024;
-// Several of these would mean different things to different readers of the request.
-constexpr std::string_view kSingle[] = {"host", "origin", "authorization", "content-type", "content-length"};
-
-std::string lower(beast::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
-
-bool is_printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= ' ' && c != 127; });
-}
-
 unsigned status_of(beast::error_code error) {
   if (error == http::error::header_limit) return 431;
   if (error == http::error::body_limit) return 413;
@@ -41,7 +26,7 @@ unsigned status_of(beast::error_code error) {
 }  // namespace
 
 HttpConnection::HttpConnection(tcp::socket socket, std::shared_ptr<HttpServer::Impl> server)
-    : stream_(std::move(socket)), server_(std::move(server)), buffer_(kHeaderBytesMax + 64 * 1024) {
+    : stream_(std::move(socket)), server_(std::move(server)), buffer_(kHttpHeaderBytesMax + 64 * 1024) {
   ++server_->connections;
   server_->metrics.open.set(server_->connections);
 }
@@ -82,7 +67,7 @@ void HttpConnection::read() {
   if (serial_ == 0 || buffer_.size() > 0) return read_request();
   // Kept alive: it may be silent for a while, but once it begins it has to be quick.
   stream_.expires_after(kIdleLimit);
-  stream_.async_read_some(buffer_.prepare(kHeaderBytesMax),
+  stream_.async_read_some(buffer_.prepare(kHttpHeaderBytesMax),
                           [self = shared_from_this()](beast::error_code error, size_t got) {
                             if (error) return self->close();
                             self->buffer_.commit(got);
@@ -93,8 +78,7 @@ void HttpConnection::read() {
 void HttpConnection::read_request() {
   ++serial_;
   parser_.emplace();
-  parser_->header_limit(kHeaderBytesMax);
-  parser_->body_limit(kBodyBytesMax);
+  set_limits(*parser_);
   stream_.expires_after(kRequestLimit);
   http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
     if (!self->failed(error)) self->read_body();
@@ -140,41 +124,6 @@ bool HttpConnection::failed(beast::error_code error) {
   return true;
 }
 
-std::optional<Problem> HttpConnection::take(AdminRequest& out) const {
-  const auto& request = parser_->get();
-  out.method = std::string(request.method_string());
-  out.target = std::string(request.target());
-  for (const auto& field : request) {
-    std::string name = lower(field.name_string());
-    if (!is_printable(std::string(field.value()))) {
-      return Problem{.status = 400, .detail = "control characters in the header", .field = name};
-    }
-    if (std::find(std::begin(kSingle), std::end(kSingle), name) != std::end(kSingle) && out.header(name) != nullptr) {
-      return Problem{.status = 400, .detail = "the header has this field twice", .field = name};
-    }
-    out.headers.emplace_back(std::move(name), std::string(field.value()));
-  }
-  // The absolute form is what proxies use; its host counts instead of the header's.
-  for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!out.target.starts_with(scheme)) continue;
-    const size_t path = out.target.find('/', scheme.size());
-    const std::string host = out.target.substr(scheme.size(), path - scheme.size());
-    std::erase_if(out.headers, [](const auto& field) { return field.first == "host"; });
-    out.headers.emplace_back("host", host);
-    out.target = path == std::string::npos ? "/" : out.target.substr(path);
-    break;
-  }
-  if (version_ >= 11 && out.header("host") == nullptr) {
-    return Problem{.status = 400, .detail = "the request names no Host", .field = "host"};
-  }
-  if (!out.target.starts_with('/') && out.target != "*") {
-    return Problem{.status = 400, .detail = "the target of the request is not a path"};
-  }
-  if (out.target.size() > 8192) return Problem{.status = 414, .detail = "the target is above 8 KiB"};
-  out.body = request.body();
-  return std::nullopt;
-}
-
 void HttpConnection::run() {
   leave_waiting();
   const auto& request = parser_->get();
@@ -184,7 +133,7 @@ void HttpConnection::run() {
   stream_.expires_never();
   server_->metrics.requests.add_owned();
   AdminRequest admin;
-  if (const auto wrong = take(admin)) {
+  if (const auto wrong = take_request(request, admin)) {
     server_->metrics.bad_requests.add_owned();
     return write(wrong->reply());
   }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "server/http/http_request.h"
 #include "server/http/http_server.h"
 
 namespace cairn::server {
@@ -48,7 +49,6 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void read_request();
   void read_body();
   bool failed(Error error);
-  std::optional<Problem> take(AdminRequest& request) const;
   void run();
   void write(AdminReply reply);
   void close();
@@ -58,7 +58,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool counted_ = true;  // in server_->connections
   std::optional<std::list<HttpConnection*>::iterator> waiting_;
   boost::beast::flat_buffer buffer_;
-  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  std::optional<HttpParser> parser_;
   boost::beast::http::response<boost::beast::http::string_body> response_;
   uint64_t serial_ = 0;    // of the request; late answers to an earlier one are ignored
   bool handling_ = false;  // `handle` has it

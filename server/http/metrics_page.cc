@@ -118,6 +118,7 @@ void add_consensus(MetricsText& page, const Node& node) {
                  "Applying what one step has committed, and releasing its replies.", replica.apply_duration.view());
   page.counter("cairn_evaluations_total", "Commands evaluated.", replica.evaluations);
   page.counter("cairn_row_fetches_total", "Evaluations that had to wait for rows from disk.", replica.row_fetches);
+  page.counter("cairn_chunk_bytes_total", "Bytes of long strings proposed in chunks.", replica.chunk_bytes);
   page.counter("cairn_writes_held_total", "Writes that had to wait because flushes lagged.", replica.writes_held);
   page.counter("cairn_handovers_total", "Leaderships handed to the advertised owner.", node.metrics().handovers);
   const auto& snapshots = node.snapshot_metrics();

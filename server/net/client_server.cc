@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/asio/steady_timer.hpp>
 
 #include "server/net/peer_transport.h"
@@ -18,6 +19,8 @@ using ErrorCodeT = boost::system::error_code;
 
 namespace {
 constexpr Duration kTick = 250 * kMillisecond;
+constexpr Duration kIdle = kSecond;   // of silence: a connection gives back what it keeps for the next command
+constexpr size_t kPiecesAtOnce = 32;  // of output
 
 void set_keepalive(int socket, Duration silence) {
   if (silence == 0) return;
@@ -53,7 +56,9 @@ struct ClientServer::Connection {
   Session session;
   bool readable = false;  // the kernel may have input that was not read yet
   bool hangup = false;    // what is to be read ends with the end
+  bool ended = false;     // the client sends no more; it may wait for replies
   bool unread = false;    // in unread_
+  bool rested = false;    // in unread_, to go on with commands that were read
   bool writing = false;   // the kernel's buffer is full: waiting for room
   bool dirty = false;
   bool closed = false;
@@ -170,9 +175,13 @@ void ClientServer::read(const std::shared_ptr<Connection>& connection) {
   // One read a turn, so that one busy client does not starve the others.
   const std::span<char> space = connection->session.input_space(options_.read_bytes);
   const ssize_t got = ::recv(connection->fd, space.data(), space.size(), MSG_DONTWAIT);
-  if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
+  const bool failed = got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+  if (got == 0 || failed) {
     connection->session.input_filled(0);
-    return close(connection);
+    connection->readable = false;
+    connection->ended = true;
+    if (failed || finished(*connection)) close(connection);
+    return;
   }
   // Less than there was room for: the kernel has no more, and reports what comes later. The end of the stream may
   // have been reported already.
@@ -185,9 +194,18 @@ void ClientServer::read(const std::shared_ptr<Connection>& connection) {
   read_on(connection);
 }
 
+// It has ended, and has everything that it asked for.
+bool ClientServer::finished(const Connection& connection) const {
+  return connection.ended && connection.session.idle();
+}
+
 // Reads more next turn if there may be more and the session takes it.
 void ClientServer::read_on(const std::shared_ptr<Connection>& connection) {
-  if (connection->unread || !may_read(*connection)) return;
+  if (may_read(*connection)) next_turn(connection);
+}
+
+void ClientServer::next_turn(const std::shared_ptr<Connection>& connection) {
+  if (connection->unread) return;
   connection->unread = true;
   unread_.push_back(connection);
   if (unread_.size() > 1) return;
@@ -195,9 +213,16 @@ void ClientServer::read_on(const std::shared_ptr<Connection>& connection) {
     if (alive.expired()) return;
     for (const auto& next : std::exchange(unread_, {})) {
       next->unread = false;
+      if (std::exchange(next->rested, false) && !next->closed) go_on(next);
       if (may_read(*next)) read(next);
     }
   });
+}
+
+// Its output has left.
+void ClientServer::go_on(const std::shared_ptr<Connection>& connection) {
+  connection->session.on_output_sent();
+  mark(connection);
 }
 
 void ClientServer::mark(const std::shared_ptr<Connection>& connection) {
@@ -224,30 +249,38 @@ void ClientServer::end_turn() {
 void ClientServer::tick() {
   if (closed_) return;
   const Instant now = node_.now();
-  std::vector<std::shared_ptr<Connection>> all;
-  for (const auto& [id, connection] : connections_) all.push_back(connection);
-  for (const auto& connection : all) (void)enforce(connection, now);
+  std::vector<std::shared_ptr<Connection>> broken;
+  for (const auto& [id, connection] : connections_) {
+    if (broken_limit(*connection, now) != nullptr) {
+      broken.push_back(connection);
+    } else if (now - std::min(now, connection->session.last_input()) >= kIdle) {
+      connection->session.trim();
+    }
+  }
+  for (const auto& connection : broken) (void)enforce(connection, now);
   loop_.run_after(kTick, [this, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) tick();
   });
 }
 
-bool ClientServer::enforce(const std::shared_ptr<Connection>& connection, Instant now) {
-  const Session& session = connection->session;
+Counter* ClientServer::broken_limit(Connection& connection, Instant now) {
+  const Session& session = connection.session;
   ClientLimitMetrics& limits = node_.hub().limits;
   const auto over = [&](Duration limit, Instant since) { return limit != 0 && now > since && now - since >= limit; };
-  if (connection->closed) return true;
-  Counter* reason = nullptr;
-  if (over_output_limit(*connection, now)) {
-    reason = &limits.output_buffer;
-  } else if (!session.authenticated() && over(options_.login_timeout, session.created())) {
-    reason = &limits.login;
-  } else if (session.outstanding_commands() == 0 && !session.postponed() &&
-             over(options_.idle_timeout, session.last_input())) {
-    reason = &limits.idle;
+  if (over_output_limit(connection, now)) return &limits.output_buffer;
+  if (!session.authenticated() && over(options_.login_timeout, session.created())) return &limits.login;
+  if (session.outstanding_commands() == 0 && !session.postponed() &&
+      over(options_.idle_timeout, session.last_input())) {
+    return &limits.idle;
   }
-  if (reason == nullptr) return false;
-  reason->add_owned();
+  return nullptr;
+}
+
+bool ClientServer::enforce(const std::shared_ptr<Connection>& connection, Instant now) {
+  if (connection->closed) return true;
+  Counter* limit = broken_limit(*connection, now);
+  if (limit == nullptr) return false;
+  limit->add_owned();
   close(connection);
   return true;
 }
@@ -278,29 +311,40 @@ void ClientServer::flush(const std::shared_ptr<Connection>& connection) {
     if (connection->session.output().size() > options_.unauthenticated_output) (void)enforce(connection, node_.now());
     return;
   }
-  std::string& output = connection->session.output();
+  Session& session = connection->session;
+  OutputBuffer& output = session.output();
   if (!output.empty()) {
-    const ssize_t sent = ::send(connection->fd, output.data(), output.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return close(connection);
-    if (sent > 0) {
-      metrics_.bytes_out.add_owned(static_cast<uint64_t>(sent));
-      connection->soft_taken += static_cast<uint64_t>(sent);
-      if (static_cast<size_t>(sent) == output.size()) {
-        output.clear();
-      } else {
-        output.erase(0, static_cast<size_t>(sent));
-      }
-    }
+    const bool rests = session.resting();
+    if (!send(connection)) return close(connection);
     if (!output.empty()) {
       if (output.size() > options_.unauthenticated_output && enforce(connection, node_.now())) return;
       connection->writing = true;  // room is reported
       return;
     }
-    connection->session.on_output_sent();
-    if (!connection->session.output().empty()) mark(connection);
+    if (rests) {  // others come first
+      connection->rested = true;
+      return next_turn(connection);
+    }
+    session.on_output_sent();
+    if (!output.empty()) mark(connection);
   }
-  if (connection->session.wants_close() && connection->session.output().empty()) return close(connection);
+  if ((session.wants_close() && output.empty()) || finished(*connection)) return close(connection);
   read_on(connection);
+}
+
+// What the kernel takes. False: the connection has failed.
+bool ClientServer::send(const std::shared_ptr<Connection>& connection) {
+  OutputBuffer& output = connection->session.output();
+  std::array<iovec, kPiecesAtOnce> pieces;
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = output.pieces(pieces);
+  const ssize_t sent = ::sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+  metrics_.bytes_out.add_owned(static_cast<uint64_t>(sent));
+  connection->soft_taken += static_cast<uint64_t>(sent);
+  output.consume(static_cast<size_t>(sent));
+  return true;
 }
 
 void ClientServer::close(const std::shared_ptr<Connection>& connection) {

@@ -60,12 +60,17 @@ class ClientServer {
   bool may_read(const Connection& connection) const;
   void read(const std::shared_ptr<Connection>& connection);
   void read_on(const std::shared_ptr<Connection>& connection);
+  void next_turn(const std::shared_ptr<Connection>& connection);
+  void go_on(const std::shared_ptr<Connection>& connection);
+  bool finished(const Connection& connection) const;
   void flush(const std::shared_ptr<Connection>& connection);
+  bool send(const std::shared_ptr<Connection>& connection);
   void close(const std::shared_ptr<Connection>& connection);
   void mark(const std::shared_ptr<Connection>& connection);
   void tick();
   // Closes a connection that has been too long in a state, or holds too much; true if it did.
   bool enforce(const std::shared_ptr<Connection>& connection, Instant now);
+  Counter* broken_limit(Connection& connection, Instant now);  // which counts; null: none
   bool over_output_limit(Connection& connection, Instant now);
 
   EventLoop& loop_;

@@ -4,11 +4,13 @@
 #include <openssl/rand.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
 #include "base/codec.h"
+#include "server/session/output_buffer.h"
 
 namespace cairn::server {
 
@@ -21,6 +23,7 @@ constexpr Duration kRedialFirst = 20 * kMillisecond;
 constexpr Duration kRedialMax = 200 * kMillisecond;
 constexpr Duration kHandshakeLimit = 5 * kSecond;
 constexpr size_t kReadBytes = 256 * 1024;
+constexpr size_t kPiecesMax = 16;  // of one sendmsg()
 
 std::string random_nonce() {
   std::string nonce(kNonceBytes, '\0');
@@ -75,9 +78,8 @@ struct PeerTransport::Outgoing {
   enum class State : uint8_t { kIdle, kConnecting, kReady } state = State::kIdle;
   std::string nonce;        // ours
   std::string scratch;      // handshake bytes
-  std::string queue;        // frames to be written
-  std::string writing;      // being written asynchronously
-  bool busy = false;        // an asynchronous write is under way
+  OutputBuffer queue;       // frames to be written
+  bool busy = false;        // the kernel takes no more at the moment
   bool rejected = false;    // the peer answered, and does not want this connection
   bool overflowed = false;  // no connection in time for what was queued: it is about to be dropped
   Duration redial = kRedialFirst;
@@ -135,7 +137,7 @@ void PeerTransport::set_address(NodeId node, const std::string& address) {
   std::string& known = addresses_[node];
   if (known == address) return;
   known = address;
-  for (Channel channel : {Channel::kLink, Channel::kData, Channel::kBulk}) {
+  for (Channel channel : {Channel::kLink, Channel::kData, Channel::kBulk, Channel::kLarge}) {
     const auto found = outgoing_.find({node, channel});
     if (found != outgoing_.end()) {
       ErrorCodeT ignored;
@@ -233,10 +235,10 @@ void PeerTransport::lost(const std::shared_ptr<Outgoing>& out, bool refused) {
   next->redial = was_ready ? kRedialFirst : std::min(out->redial * 2, kRedialMax);
   outgoing_[key] = next;
   if (was_ready) metrics_.disconnects.add_owned();
-  if (events_ != nullptr && !was_ready && key.second == Channel::kData) {
+  if (events_ != nullptr && !was_ready && carries_forwards(key.second)) {
     // Answers may be among what was dropped: who waits for them has to notice, too.
-    if (!out->queue.empty() && !out->rejected) close_incoming(key);
-    events_->on_unsent(key.first);
+    if (!out->queue.empty() && !out->rejected) close_forwards_of(key.first);
+    events_->on_unsent(key.first, key.second);
   }
   if (events_ != nullptr && (was_ready || refused)) events_->on_disconnected(key.first, key.second, refused);
   loop_.run_after(delay, [this, next, key] {
@@ -254,20 +256,21 @@ void PeerTransport::send(NodeId to, Channel channel, std::string frame) {
   }
   if (found == outgoing_.end()) {  // no address is known
     metrics_.dropped.add_owned();
-    if (channel == Channel::kData) {
-      loop_.post([this, to] {
-        if (!closed_ && events_ != nullptr) events_->on_unsent(to);
+    if (carries_forwards(channel)) {
+      loop_.post([this, to, channel] {
+        if (!closed_ && events_ != nullptr) events_->on_unsent(to, channel);
       });
     }
     return;
   }
   const std::shared_ptr<Outgoing>& out = found->second;
-  const uint64_t queued = out->queue.size() + out->writing.size();
-  // Forwarders are told of every loss on kData, so there the time until the next attempt must not lose anything.
-  const bool dropped = out->overflowed || (out->state == Outgoing::State::kIdle && channel != Channel::kData);
-  if (dropped || (out->state != Outgoing::State::kReady && queued > kConnectingQueueMax)) {
+  const uint64_t queued = out->queue.size();
+  // Forwarders are told of every loss, so there the time until the next attempt must not lose anything.
+  const bool dropped = out->overflowed || (out->state == Outgoing::State::kIdle && !carries_forwards(channel));
+  const uint64_t early_max = channel == Channel::kLarge ? kQueueMax[static_cast<size_t>(channel)] : kConnectingQueueMax;
+  if (dropped || (out->state != Outgoing::State::kReady && queued > early_max)) {
     metrics_.dropped.add_owned();
-    if (channel == Channel::kData && !std::exchange(out->overflowed, true)) {
+    if (carries_forwards(channel) && !std::exchange(out->overflowed, true)) {
       loop_.post([this, copy = out] { lost(copy, false); });
     }
     return;
@@ -280,7 +283,13 @@ void PeerTransport::send(NodeId to, Channel channel, std::string frame) {
     metrics_.dropped.add_owned();
     return;
   }
-  append_frame(out->queue, frame);
+  if (frame.size() > kLargeFrameBytes) {
+    append_frame_header(out->queue.tail(), frame);
+    out->queue.append(std::move(frame));
+  } else {
+    append_frame(out->queue.tail(), frame);
+    out->queue.set_aside();
+  }
   metrics_.frames_sent.add_owned();
   if (out->state == Outgoing::State::kReady && !out->busy) dirty_.insert(out);
 }
@@ -293,36 +302,35 @@ void PeerTransport::flush() {
 
 void PeerTransport::write(const std::shared_ptr<Outgoing>& out) {
   if (out->dead || out->busy || out->state != Outgoing::State::kReady || out->queue.empty()) return;
-  const ssize_t sent =
-      ::send(out->socket.native_handle(), out->queue.data(), out->queue.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (sent > 0) {
-    metrics_.bytes_sent.add_owned(static_cast<uint64_t>(sent));
-    if (static_cast<size_t>(sent) == out->queue.size()) {
-      out->queue.clear();
+  for (;;) {
+    std::array<iovec, kPiecesMax> pieces;
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = out->queue.pieces(pieces);
+    const ssize_t sent = ::sendmsg(out->socket.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+      loop_.post([this, out] { lost(out, false); });
       return;
     }
-    out->queue.erase(0, static_cast<size_t>(sent));
-  } else if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-    loop_.post([this, out] { lost(out, false); });
-    return;
+    metrics_.bytes_sent.add_owned(static_cast<uint64_t>(sent));
+    out->queue.consume(static_cast<size_t>(sent));
+    if (out->queue.empty()) return;
   }
-  out->writing.swap(out->queue);
-  out->queue.clear();
   out->busy = true;
-  asio::async_write(out->socket, asio::buffer(out->writing), [this, out](const ErrorCodeT& error, size_t bytes) {
+  out->socket.async_wait(tcp::socket::wait_write, [this, out](const ErrorCodeT& error) {
     if (out->dead) return;
     out->busy = false;
-    metrics_.bytes_sent.add_owned(bytes);
-    out->writing.clear();
     if (error) return lost(out, false);
     write(out);
   });
 }
 
 // The peer's end of these connections sees them go.
-void PeerTransport::close_incoming(const Key& key) {
+void PeerTransport::close_forwards_of(NodeId peer) {
   for (const auto& in : incoming_) {
-    if (in->call || Key{in->from.node, in->channel} != key) continue;
+    if (in->call || in->from.node != peer || !carries_forwards(in->channel)) continue;
     ErrorCodeT ignored;
     in->socket.shutdown(tcp::socket::shutdown_both, ignored);  // its read ends, and cleans up
   }
@@ -330,7 +338,7 @@ void PeerTransport::close_incoming(const Key& key) {
 
 uint64_t PeerTransport::queued_bytes(NodeId to, Channel channel) const {
   const auto found = outgoing_.find({to, channel});
-  return found == outgoing_.end() ? 0 : found->second->queue.size() + found->second->writing.size();
+  return found == outgoing_.end() ? 0 : found->second->queue.size();
 }
 
 // ---- accepted connections ----

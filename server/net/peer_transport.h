@@ -51,9 +51,10 @@ class PeerTransport final : public Transport {
   void write(const std::shared_ptr<Outgoing>& out);
   void watch(const std::shared_ptr<Outgoing>& out);
   void read(const std::shared_ptr<Incoming>& in);
-  void close_incoming(const Key& key);
+  void close_forwards_of(NodeId peer);
 
-  static constexpr uint64_t kQueueMax[3] = {1u << 20, 128u << 20, 32u << 20};  // bytes, by channel; above: reconnect
+  // Bytes, by channel; above: reconnect.
+  static constexpr uint64_t kQueueMax[5] = {1u << 20, 128u << 20, 32u << 20, 0, 256u << 20};
   static constexpr uint64_t kConnectingQueueMax = 4u << 20;
 
   EventLoop& loop_;

@@ -5,6 +5,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <utility>
+
 #include "base/checksum.h"
 #include "base/codec.h"
 
@@ -67,7 +69,8 @@ std::optional<PeerHello> PeerHello::decode(std::string_view bytes, std::string_v
   hello.to = in.number<NodeIdTag>();
   hello.channel = in.u8();
   hello.nonce = in.bytes();
-  if (!in.ok() || !in.at_end() || hello.channel > kCallChannel || hello.nonce.size() != kNonceBytes)
+  if (!in.ok() || !in.at_end() || hello.channel > static_cast<uint8_t>(Channel::kLarge) ||
+      hello.nonce.size() != kNonceBytes)
     return std::nullopt;
   return hello;
 }
@@ -104,11 +107,15 @@ uint64_t frame_bytes_max(uint8_t channel) {
   return kFrameBytesMax;
 }
 
-void append_frame(std::string& out, std::string_view payload) {
+void append_frame_header(std::string& out, std::string_view payload) {
   const size_t start = out.size();
   put_u32(out, static_cast<uint32_t>(payload.size()));
   put_u32(out, crc32c(payload));
   put_u32(out, crc32c(std::string_view(out).substr(start)));
+}
+
+void append_frame(std::string& out, std::string_view payload) {
+  append_frame_header(out, payload);
   out.append(payload);
 }
 
@@ -136,6 +143,12 @@ std::optional<SharedBytes> FrameReader::fail(const Error& error) {
 
 std::optional<SharedBytes> FrameReader::next() {
   if (failed()) return std::nullopt;
+  if (large_) {
+    if (payload_.size() < large_->length) return std::nullopt;
+    if (const auto checked = check_frame_payload(*large_, payload_); !checked) return fail(checked.error());
+    large_.reset();
+    return SharedBytes(std::exchange(payload_, {}));
+  }
   const std::string_view rest = std::string_view(buffer_).substr(at_);
   if (rest.size() >= kFrameHeaderBytes) {
     const auto header = read_frame_header(rest, payload_max_);
@@ -150,6 +163,14 @@ std::optional<SharedBytes> FrameReader::next() {
         at_ = 0;
       }
       return frame;
+    }
+    if (header->length > kLargeFrameBytes) {
+      large_ = *header;
+      payload_.reserve(header->length);
+      payload_.append(rest.substr(kFrameHeaderBytes));
+      buffer_.clear();
+      at_ = 0;
+      return std::nullopt;
     }
   }
   if (at_ > 0 && at_ > buffer_.size() / 2) {

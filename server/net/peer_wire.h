@@ -6,6 +6,7 @@
 //   then frames             u32 length | u32 crc32c of the payload | u32 crc32c of these 8 bytes | payload
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -59,6 +60,7 @@ Result<FrameHeader> read_frame_header(std::string_view bytes, uint64_t payload_m
 // kCorruption: not the payload that the header announced.
 Result<void> check_frame_payload(const FrameHeader& header, std::string_view payload);
 
+void append_frame_header(std::string& out, std::string_view payload);  // which has to follow
 void append_frame(std::string& out, std::string_view payload);
 
 // Finds frames in a byte stream. Thread safety: none.
@@ -66,7 +68,14 @@ class FrameReader {
  public:
   explicit FrameReader(uint64_t payload_max = kFrameBytesMax) : payload_max_(payload_max) {}
 
-  void add(std::string_view bytes) { buffer_.append(bytes); }
+  void add(std::string_view bytes) {
+    if (large_) {
+      const size_t part = std::min<size_t>(bytes.size(), large_->length - payload_.size());
+      payload_.append(bytes.substr(0, part));
+      bytes.remove_prefix(part);
+    }
+    buffer_.append(bytes);
+  }
   // A whole frame's payload, or nullopt: more bytes are needed, or error() is set for good. An error is found as soon
   // as the header is there, so a caller asks for error() after every nullopt.
   std::optional<SharedBytes> next();
@@ -79,6 +88,8 @@ class FrameReader {
   uint64_t payload_max_;
   std::string buffer_;
   size_t at_ = 0;
+  std::optional<FrameHeader> large_;  // of the frame that comes first: it is collected apart, and copied once
+  std::string payload_;
   std::string error_;
 };
 

@@ -1,9 +1,13 @@
 #include "server/replica/committed_rows.h"
 
+#include <algorithm>
+
 #include "base/codec.h"
 
 namespace cairn::server {
 namespace {
+constexpr uint64_t kRowsExpected = 64;  // of a page: memory is taken for at once
+
 std::string page_name(const storage::RowPage& page) {
   std::string name;
   put_bytes(name, page.prefix);
@@ -58,11 +62,44 @@ const PageRows* CommittedRows::page(const storage::RowPage& page, PageRows& memo
     memory.emplace_back(key, value);
     return true;
   };
-  const bool bounded = page.rows_max != ~0ull || page.bytes_max != ~0ull;
-  if (bounded ? tablet_.scan(page, collect) : tablet_.scan(page.prefix, page.start_after, collect)) return &memory;
+  memory.reserve(std::min(page.rows_max, kRowsExpected));
+  if (scan_memory(page, collect)) return &memory;
   if (const PageRows* rows = fetched_ == nullptr ? nullptr : fetched_->page(page)) return rows;
   missing_.prefixes.push_back(page);
   return nullptr;
+}
+
+bool CommittedRows::scan_memory(const storage::RowPage& page,
+                                const std::function<bool(std::string_view key, std::string_view value)>& visit) {
+  const bool bounded = page.rows_max != ~0ull || page.bytes_max != ~0ull;
+  return bounded ? tablet_.scan(page, visit) : tablet_.scan(page.prefix, page.start_after, visit);
+}
+
+RowState CommittedRows::visit(const storage::RowPage& page,
+                              const std::function<bool(std::string_view key, std::string_view value)>& visit,
+                              RowView::PageEnd& end) {
+  if (fetched_ == nullptr) {
+    uint64_t rows = 0, bytes = 0;
+    const auto see = [&](std::string_view key, std::string_view value) {
+      ++rows;
+      bytes += key.size() + value.size();
+      if (page.full(rows, bytes)) end.reached = key;
+      return visit(key, value);
+    };
+    end.complete = scan_memory(page, see);
+    if (!end.complete) {
+      missing_.prefixes.push_back(page);
+      return RowState::kNeedsRows;
+    }
+    end.complete = !page.full(rows, bytes);
+    return RowState::kFound;
+  }
+  PageRows memory;
+  const PageRows* rows = this->page(page, memory);
+  if (rows == nullptr) return RowState::kNeedsRows;
+  end = page_end(page, *rows);
+  (void)std::all_of(rows->begin(), rows->end(), [&](const auto& row) { return visit(row.first, row.second); });
+  return RowState::kFound;
 }
 
 RowView::PageEnd page_end(const storage::RowPage& page, const PageRows& rows) {

@@ -1,6 +1,7 @@
 // The committed rows that one evaluation after another reads: from memory, else as they were fetched from disk for it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -48,12 +49,20 @@ class CommittedRows {
   RowResult get(std::string_view row_key);
   // The rows of a page: in `memory`, or as they were fetched. Null: to be fetched.
   const PageRows* page(const storage::RowPage& page, PageRows& memory);
+  // Visits the rows of a page, in memory without copying them. kNeedsRows: to be fetched; what was visited is void
+  // then.
+  RowState visit(const storage::RowPage& page,
+                 const std::function<bool(std::string_view key, std::string_view value)>& visit, RowView::PageEnd& end);
   const FetchedRows* fetched() const { return fetched_; }
+  bool misses() const { return !missing_.rows.empty() || !missing_.prefixes.empty(); }
 
   // What the evaluations since the last call have missed.
   storage::FetchRequest take_missing() { return std::exchange(missing_, {}); }
 
  private:
+  bool scan_memory(const storage::RowPage& page,
+                   const std::function<bool(std::string_view key, std::string_view value)>& visit);
+
   storage::Tablet& tablet_;
   const FetchedRows* fetched_ = nullptr;
   storage::FetchRequest missing_;

@@ -32,18 +32,17 @@ class FollowerView final : public RowView {
   }
   RowState page(const storage::RowPage& page,
                 const std::function<bool(std::string_view key, std::string_view value)>& visit, PageEnd& end) override {
-    PageRows memory;
-    const PageRows* rows = rows_.page(page, memory);
-    if (rows == nullptr) return RowState::kNeedsRows;
-    end = page_end(page, *rows);
-    (void)std::all_of(rows->begin(), rows->end(), [&](const auto& row) { return visit(row.first, row.second); });
-    return RowState::kFound;
+    return rows_.visit(page, visit, end);
   }
 
   void put(std::string_view, std::string_view) override { leader_wanted_ = true; }
   void remove(std::string_view) override { leader_wanted_ = true; }
   void remove_prefix(std::string_view) override { leader_wanted_ = true; }
   void clear_all() override { leader_wanted_ = true; }
+  ChunksWritten write_chunks(std::string_view, std::string_view, std::string_view) override {
+    leader_wanted_ = true;
+    return {kChunksToCome, 1};
+  }
   Effects written() const override { return {}; }
   Moment watch(std::string_view) override {
     leader_wanted_ = true;

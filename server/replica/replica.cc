@@ -139,6 +139,7 @@ void Replica::apply(const consensus::Entry& entry) {
     return;
   }
   host_.metrics().entries_applied.add_owned();
+  if (operations.size() >= options_.chunk_bytes || !open_chunks_.empty()) note_chunks(operations);
   if (range_.value == 0 && !operations.empty()) host_.applied(*this, operations);
   if (leading_ && !pending_.empty() && pending_.front().index == entry.index) {
     PendingBatch batch = std::move(pending_.front());
@@ -240,6 +241,9 @@ void Replica::lose_leadership() {
   waiting_.clear();
   locks_.clear();
   held_.clear();
+  chunking_.clear();
+  chunks_done_.clear();
+  chunks_pending_ = 0;
   waiting_bytes_ = 0;
 
   for (const ReplyTarget& target : unknown) {
@@ -287,6 +291,7 @@ void Replica::propose_batch() {
       leading_ = true;
       ++leadership_;
       counter_loaded_ = false;
+      leads_from_ = core_->last_index();
     }
     if (!draining_) drain();
     return;
@@ -303,6 +308,7 @@ void Replica::propose_batch() {
 
 void Replica::end_turn(bool gather) {
   if (!held_.empty() && host_.has_memory() && host_.has_memory_for_large()) resume_held();
+  if (!chunking_.empty() || !chunks_done_.empty()) serve_chunks();
   if (leading_ && !gather) propose_batch();
   if (round_ != 0 && leading_) {
     const uint64_t round = std::exchange(round_, 0);
@@ -330,6 +336,7 @@ bool Replica::may_install(const storage::AppliedPosition& position) const {
 void Replica::end_install(bool ok, const storage::AppliedPosition& position, const std::string& configuration) {
   installing_ = false;
   if (!ok) return;
+  open_chunks_.clear();
   applied_reported_ = tablet_.applied().index;
   newest_ms_ = std::max(newest_ms_, position.time_ms);
   consensus::SnapshotInstalled installed;

@@ -28,6 +28,9 @@ namespace cairn::server {
 
 class Replica;
 
+inline constexpr std::string_view kMisconf =
+    "MISCONF the disk of the node that leads this range is full: writes are refused until there is space";
+
 // Counters of all replicas of a node. Single writer: the range loop.
 struct ReplicaMetrics {
   Counter writes_acked;  // acknowledged commands with effects (cairn_log_writes_acked_total)
@@ -39,6 +42,7 @@ struct ReplicaMetrics {
   Counter read_indexes;  // given to followers
   Counter row_fetches;
   Counter writes_held;  // had to wait because flushes lagged
+  Counter chunk_bytes;  // of long strings, proposed in chunks
   Counter leader_changes;
   Counter indeterminate;
   DurationHistogram commit_duration;  // proposal to commit, on the leader
@@ -104,6 +108,8 @@ class Replica final : private RowView {
     uint64_t batch_bytes_max = 1u << 20;      // a fuller batch is proposed at once
     uint64_t waiting_bytes_max = 192u << 20;  // commands that wait for rows or memory; above it they are refused
     uint64_t catchup_bytes = 16u << 20;       // log kept in memory for followers that are behind
+    uint64_t whole_bytes_max = 1u << 20;      // longer strings are replicated and kept in chunks
+    uint32_t chunk_bytes = 64u << 10;
   };
 
   Replica(ReplicaHost& host, RangeId range, ReplicaId id, NodeId self, std::string descriptor,
@@ -116,7 +122,7 @@ class Replica final : private RowView {
   const consensus::ReplicatedLog& core() const { return *core_; }
   storage::Tablet& tablet() { return tablet_; }
   // Accepts commands: leader, own term durable, own-term no-op applied, no transfer under way.
-  bool leads() const { return core_->may_propose() && !installing_; }
+  bool leads() const { return core_->may_propose() && !installing_ && applied() >= leads_from_; }
   // What the tablet holds is a prefix of what is committed, and whole: it may be shown to whoever knows that it is new
   // enough.
   bool may_follow() const { return !installing_ && !core_->suspect(); }
@@ -175,16 +181,30 @@ class Replica final : private RowView {
     size_t bytes = 0;
     std::vector<ParkedReply> replies;
   };
-  // A command whose rows are being fetched, or that waits for one that shares a key, or a write that waits for memory.
+  // A string on its way in chunks.
+  struct LongString {
+    std::string key_prefix;
+    std::string bytes;
+    uint64_t version = kChunksToCome;
+    uint64_t proposed = 0;  // bytes
+    bool used = false;      // by the last evaluation
+    bool complete() const { return proposed == bytes.size(); }
+  };
+  // A command whose rows are being fetched, whose long strings are on their way, or that waits for one that shares a
+  // key, or a write that waits for memory.
   struct Waiting {
     uint64_t id = 0;
     uint64_t order = 0;
     OwnedCommand command;
     std::vector<std::string> keys;
     bool fetching = false;
-    bool held = false;  // in held_
+    bool held = false;      // in held_
+    bool chunking = false;  // in chunking_, or what it has proposed last is not committed
+    std::vector<LongString> chunked;
+    uint64_t chunked_bytes = 0, chunked_counted = 0;  // counted: in waiting_bytes_
     uint64_t data_epoch = 0;
     FetchedRows fetched;
+    LongString* find_chunked(std::string_view key_prefix, std::string_view head, std::string_view tail);
   };
 
   // RowView
@@ -201,7 +221,9 @@ class Replica final : private RowView {
   void clear_all() override;
   // Versions are given to exploded collections only, so without one there has never been any in this range.
   bool may_be_exploded(std::string_view) override { return version_counter_ != 0; }
-  Effects written() const override { return {batch_.bytes().size(), batch_.count()}; }
+  Effects written() const override { return {batch_.bytes().size() + chunked_bytes_, batch_.count()}; }
+  uint64_t whole_bytes_max() const override { return options_.whole_bytes_max; }
+  ChunksWritten write_chunks(std::string_view key_prefix, std::string_view head, std::string_view tail) override;
   Moment watch(std::string_view key_prefix) override;
   bool changed_since(std::string_view key_prefix, const Moment& moment) override;
   uint64_t next_version() override { return ++version_counter_; }
@@ -229,6 +251,16 @@ class Replica final : private RowView {
   bool at_front(const Waiting& waiting) const;
   void after_batch(uint64_t batch, Task task);
   uint64_t newest_batch() const;  // the newest one with effects, proposed or not; 0 = all committed
+
+  // Long strings (replica_chunks.cc)
+  void begin_chunks(Waiting* waiting);
+  void start_chunks(Waiting& waiting);
+  void serve_chunks();
+  void propose_chunks(Waiting& waiting);
+  void discard_chunks(Waiting& waiting);
+  void note_chunks(std::string_view operations);
+  void note_put(std::string_view row_key, std::string_view value);
+  void remove_open_chunks();
 
   // Commit (replica.cc)
   void propose_batch();
@@ -269,6 +301,7 @@ class Replica final : private RowView {
   bool leading_ = false;  // role at the last look
   Term leading_term_;
   uint64_t leadership_ = 0;  // counts times of leading; stale callbacks are recognised by it
+  LogIndex leads_from_;      // entries whose effects are no longer known in advance end here
   Overlay overlay_;
   storage::WriteBatch batch_;  // of this turn; 8 bytes of header first
   uint64_t batch_number_ = 1;  // of batch_
@@ -287,8 +320,16 @@ class Replica final : private RowView {
   uint64_t done_round_ = 0;                              // newest confirmed one
   std::map<uint64_t, std::vector<ParkedReply>> rounds_;  // replies that wait for a read round only
 
+  std::deque<uint64_t> chunking_;      // ids of waiting commands whose strings are being proposed, one after another
+  std::vector<uint64_t> chunks_done_;  // those whose strings are committed
+  uint64_t chunks_pending_ = 0;        // bytes proposed and not committed
+  std::map<uint64_t, std::string> open_chunks_;  // versions with rows that no meta row names yet, and their keys
+
   // Evaluation in progress
-  uint64_t seen_batch_ = 0;  // newest pending batch whose effects it saw
+  Waiting* evaluated_ = nullptr;           // null: of a command that does not wait
+  std::vector<LongString> wanted_chunks_;  // strings that it writes and that are not there yet
+  uint64_t chunked_bytes_ = 0;             // of long strings that it writes
+  uint64_t seen_batch_ = 0;                // newest pending batch whose effects it saw
   CommittedRows committed_;
 
   WatchTable watched_;

@@ -10,8 +10,6 @@
 
 namespace cairn::server {
 namespace {
-constexpr std::string_view kMisconf =
-    "MISCONF the disk of the node that leads this range is full: writes are refused until there is space";
 constexpr std::string_view kBusy = "BUSY too many commands wait for the disk";
 
 bool is_due(std::string_view meta_row, uint64_t now_ms) {
@@ -27,6 +25,7 @@ void Replica::begin_turn() {
     // The own-term no-op is applied, so the tablet holds every earlier counter.
     counter_loaded_ = true;
     version_counter_ = tablet_.applied().version_counter;
+    remove_open_chunks();
   }
 }
 
@@ -82,11 +81,15 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   seen_batch_ = 0;
   ++evaluation_;
   committed_.begin(waiting != nullptr ? &waiting->fetched : nullptr);
+  begin_chunks(waiting);
   EvalContext context{*this, reply, sharding::KeyspaceId{0}, call.slot};
   const EvalStatus status = call.spec->evaluate(context, call.argv);
   committed_.end();
+  drop_kept();
+  evaluated_ = nullptr;
   host_.metrics().evaluations.add_owned();
-  if (status == EvalStatus::kDone) {
+  const bool chunks = !wanted_chunks_.empty();  // the effects are void
+  if (status == EvalStatus::kDone && !chunks) {
     const uint64_t order = waiting != nullptr ? waiting->order : next_order_++;
     if (!watched_.empty()) note_changes(mark.bytes);
     return settle(call, reply, reply_start, batch_.count() != mark.count, order);
@@ -105,7 +108,11 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
     reply.error(kBusy);
     return true;
   }
-  start_fetch(*waiting);
+  if (chunks && !committed_.misses()) {
+    start_chunks(*waiting);
+  } else {
+    start_fetch(*waiting);
+  }
   return false;
 }
 
@@ -205,6 +212,7 @@ const PageRows* Replica::committed_page(const storage::RowPage& page, PageRows& 
 RowState Replica::page(const storage::RowPage& page,
                        const std::function<bool(std::string_view key, std::string_view value)>& visit, PageEnd& end) {
   seen_batch_ = std::max(seen_batch_, newest_batch());
+  if (overlay_.rows().empty() && overlay_.clear_batch() == 0) return committed_.visit(page, visit, end);
   PageRows memory;
   const PageRows* rows = committed_page(page, memory);
   if (rows == nullptr) return RowState::kNeedsRows;
@@ -353,7 +361,9 @@ void Replica::fetch_done(uint64_t id, uint64_t leadership, std::vector<std::stri
 
 void Replica::run_waiting(uint64_t id) {
   const auto found = waiting_.find(id);
-  if (found == waiting_.end() || found->second->fetching || found->second->held || !at_front(*found->second)) return;
+  if (found == waiting_.end() || found->second->fetching || found->second->held || found->second->chunking ||
+      !at_front(*found->second))
+    return;
   Waiting& waiting = *found->second;
   if (!leads()) {  // stepping down or handing over: whoever leads next runs it
     std::vector<std::string_view> argv;
@@ -365,6 +375,7 @@ void Replica::run_waiting(uint64_t id) {
   begin_turn();
   if (waiting.data_epoch != data_epoch_ && !CAIRN_PLANTED("fetched-row-survives-clear")) {
     waiting.fetched.clear();
+    if (!CAIRN_PLANTED("chunks-survive-clear")) discard_chunks(waiting);
     waiting.data_epoch = data_epoch_;
   }
   std::vector<std::string_view> argv;
@@ -375,7 +386,7 @@ void Replica::run_waiting(uint64_t id) {
   const uint64_t leadership = leadership_;
   const bool replied = evaluate(call, reply, &waiting);
   if (leadership != leadership_) return;
-  if (!replied && waiting.fetching) return;
+  if (!replied && (waiting.fetching || waiting.chunking)) return;
   if (replied) host_.deliver(call.target, bytes);
   finish_waiting(id);
 }
@@ -405,6 +416,7 @@ void Replica::resume_held() {
       finish_waiting(id);
     }
   }
+  if (!chunking_.empty()) host_.touch(*this);
 }
 
 void Replica::finish_waiting(uint64_t id) {
@@ -413,6 +425,7 @@ void Replica::finish_waiting(uint64_t id) {
   const std::unique_ptr<Waiting> waiting = std::move(found->second);
   waiting_.erase(found);
   waiting_bytes_ -= std::min<uint64_t>(waiting_bytes_, waiting->command.size());
+  discard_chunks(*waiting);
   std::vector<uint64_t> next;
   for (const std::string& key : waiting->keys) {
     const auto lock = locks_.find(key);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,6 +59,8 @@ class CommandSink {
   // of one session for one range are run in call order.
   virtual bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto,
                        RespWriter& reply) = 0;
+  // Hints that commands which are executed next read these keys, of these slots.
+  virtual void expect(Argv /*keys*/, std::span<const uint16_t> /*slots*/) {}
   // Runs a command of CommandPlace::kEverywhere on every range (the reply is an integer sum, +OK, or the first error),
   // or one of kWalk, whose arguments are right, on one after another. The reply always arrives later.
   virtual void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) = 0;

@@ -17,6 +17,7 @@
 #include "base/types.h"
 #include "server/commands/command.h"
 #include "server/session/command_stats.h"
+#include "server/session/input_buffer.h"
 #include "server/session/latency.h"
 #include "server/session/slow_log.h"
 
@@ -76,6 +77,7 @@ class SessionHub {
   SlowLog slow_log;
   LatencyMonitor latency;
   ClientLimitMetrics limits;
+  InputMemory input_memory;
   // Set by the node. Null in tests that need none of them: then a pause ends when somebody asks.
   std::function<void(Duration, Task)> run_after;
   std::function<void(uint64_t session)> output_ready;

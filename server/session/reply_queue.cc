@@ -96,15 +96,17 @@ void ReplyQueue::drain() {
     slot.counted = 0;
     slot.bytes.clear();
     if (slot.bytes.capacity() > kSlotBytesKept) slot.bytes.shrink_to_fit();
-    if (slot.trace.arguments.capacity() > kSlotBytesKept) slot.trace.arguments = {};
+    if (slot.trace.arguments.capacity() > kSlotBytesKept) std::string().swap(slot.trace.arguments);
     slot.parent = kNoParent;
     ++head_;
     --count_;
   }
-  if (count_ == 0 && ring_.size() > kSlotsKept) {
-    ring_.clear();
-    ring_.shrink_to_fit();
-  }
+  if (count_ == 0 && ring_.size() > kSlotsKept) trim();
+}
+
+void ReplyQueue::trim() {
+  std::vector<Slot>().swap(ring_);
+  spare_scatters_.clear();
 }
 
 uint64_t ReplyQueue::open_scatter(const CommandSpec& spec, std::vector<uint32_t>& part_of_key, uint32_t parts,

@@ -76,6 +76,9 @@ class ReplyQueue {
   uint64_t open_scatter(const CommandSpec& spec, std::vector<uint32_t>& part_of_key, uint32_t parts,
                         size_t request_bytes);
 
+  // Gives its memory back. Requires: empty().
+  void trim();
+
   // Accounts for what was written into immediate().
   void settle();
 

@@ -12,6 +12,9 @@ namespace cairn::server {
 namespace {
 
 constexpr size_t kScratchKeysKept = 4096;
+constexpr std::string_view kScan = "SCAN";
+constexpr size_t kScansAtOnce = 16;    // of one connection; each may gather some MiB
+constexpr size_t kKeysExpected = 128;  // more would push each other out of the processor's cache
 
 }  // namespace
 
@@ -22,7 +25,12 @@ size_t Session::bytes_of(Argv argv) {
 }
 
 Session::Session(uint64_t id, CommandSink& sink, SessionOptions options)
-    : id_(id), sink_(sink), options_(std::move(options)), parser_(options_.limits.parser), replies_(output_, *this) {
+    : id_(id),
+      sink_(sink),
+      options_(std::move(options)),
+      parser_(options_.limits.parser),
+      input_(sink_.hub().input_memory),
+      replies_(output_.tail(), *this) {
   set_authenticated(sink_.requirepass().empty());
   created_ = last_input_ = sink_.now();
 }
@@ -48,13 +56,22 @@ void Session::input_filled(size_t bytes) {
 
 void Session::deliver(uint64_t sequence, std::string_view bytes) {
   const bool awaited = awaited_.kind != Awaited::Kind::kNone && awaited_.sequence == sequence;
-  if (awaited ? replies_.deliver(sequence, take_awaited(bytes)) : replies_.deliver(sequence, bytes)) process();
+  if (awaited ? replies_.deliver(sequence, take_awaited(bytes)) : replies_.deliver(sequence, bytes)) {
+    if (!processing_) output_.set_aside();
+    process();
+  }
 }
 
 void Session::kill() {
   closing_ = killed_ = true;
   on_close();
   output_.clear();
+}
+
+void Session::trim() {
+  if (!idle()) return;
+  output_.trim();
+  replies_.trim();
 }
 
 void Session::resume() {
@@ -82,8 +99,8 @@ void Session::process() {
   if (processing_) return;  // a reply came while a command was being handed over
   processing_ = true;
   leave_room();
-  while (!closing_ && !paused()) {
-    fence_ = false;
+  while (!closing_ && !loaded() && !resting() && (!fenced() || scanning())) {
+    fence_ = fenced();
     if (held_ != nullptr) {
       execute_held();
       continue;
@@ -92,8 +109,9 @@ void Session::process() {
     const RequestParser::Step step = parser_.next(input_.view());
     if (step.status == ParseStatus::kCommand) {
       const CommandSpec* spec = find_command(parser_.argv()[0]);
+      if (fence_ && !joins_scans(spec)) break;  // it stays in the input, and is parsed again
       if (spec != nullptr && pauses(*spec)) {
-        postponed_ = true;  // it stays in the input, and is parsed again
+        postponed_ = true;  // likewise
         break;
       }
       execute(spec, parser_.argv());
@@ -109,6 +127,7 @@ void Session::process() {
       closing_ = true;
     }
     input_.consume(step.consumed);
+    output_.set_aside();
     if (step.status == ParseStatus::kNeedMore) {
       seek_room();
       break;
@@ -150,6 +169,10 @@ bool Session::pauses(const CommandSpec& spec) const {
   if (hub.pauses(spec) || spec.session != SessionCommand::kExec) return hub.pauses(spec);
   return std::any_of(transaction_.commands().begin(), transaction_.commands().end(),
                      [&](const QueuedCommand& command) { return hub.pauses(*command.spec); });
+}
+
+bool Session::joins_scans(const CommandSpec* spec) const {
+  return spec != nullptr && spec->name == kScan && !transaction_.open() && replies_.size() < kScansAtOnce;
 }
 
 void Session::answer_error(std::string_view text) {
@@ -289,9 +312,11 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
   bool one_slot = true;
   if (keys > 1 && !sink_.whole()) {
     order_.clear();
+    slots_.clear();
     for (size_t i = 0; i < keys; ++i) {
       const uint16_t slot = i == 0 ? first_slot : sharding::key_slot(argv[i + 1]);
       one_slot = one_slot && slot == first_slot;
+      slots_.push_back(slot);
       order_.push_back(static_cast<uint64_t>(slot) << 32 | i);
     }
   }
@@ -301,6 +326,7 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
     time_reply(spec, sequence);
     return hand_over(spec, argv, first_slot, sequence);
   }
+  if (keys <= kKeysExpected) sink_.expect(argv.subspan(1), slots_);
   std::sort(order_.begin(), order_.end());
   part_of_key_.assign(keys, 0);
   uint32_t parts = 0;
@@ -321,9 +347,11 @@ void Session::execute_scattered(const CommandSpec& spec, Argv argv) {
     hand_over(spec, part_argv_, slot, parent + 1 + part, true);
   }
   if (keys > kScratchKeysKept) {
-    order_ = {};
-    part_of_key_ = {};
-    part_argv_ = {};
+    // An assigned {} would keep their memory.
+    std::vector<uint64_t>().swap(order_);
+    std::vector<uint16_t>().swap(slots_);
+    std::vector<uint32_t>().swap(part_of_key_);
+    std::vector<std::string_view>().swap(part_argv_);
   }
 }
 
@@ -336,12 +364,13 @@ void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
   } else if (const std::string_view error = scan_error(spec, argv); !error.empty()) {
     return answer_error(error);
   }
-  if (!replies_.empty()) {
+  if (!replies_.empty() && !fence_) {
     held_ = &spec;
     held_argv_.assign(argv.begin(), argv.end());
     return;
   }
   fence_ = true;
+  scans_ = spec.name == kScan;
   const uint64_t sequence = replies_.open(bytes_of(argv));
   time_reply(spec, sequence);
   answered_later(spec, argv, sequence);

@@ -18,6 +18,7 @@
 #include "server/session/hub.h"
 #include "server/session/input_buffer.h"
 #include "server/session/large_commands.h"
+#include "server/session/output_buffer.h"
 #include "server/session/reply_queue.h"
 #include "server/session/transaction.h"
 
@@ -28,6 +29,11 @@ struct SessionLimits {
   // When either is reached no further command is read until replies have left: the bound of a pipeline.
   size_t outstanding_commands_max = 10'000;
   size_t pending_bytes_max = 64 * 1024 * 1024;  // requests without a reply, held replies and output
+  // With so much unsent output no further command is executed either, but requests are read: they take less memory than
+  // their replies. A client that goes on sending until `input_rest` has come waits, it seems, for being read before it
+  // reads, and is served on.
+  size_t output_rest = 1024 * 1024;
+  size_t input_rest = 256 * 1024;
 };
 
 struct SessionOptions {
@@ -55,9 +61,10 @@ class Session : private ReplyObserver {
   std::span<char> input_space(size_t bytes) { return input_.space(bytes); }
   void input_filled(size_t bytes);
 
-  // Bytes for the client. The owner sends from the front, erases what was sent (or swaps the whole string
-  // out), then calls on_output_sent(), which goes on with commands that had to wait.
-  std::string& output() { return output_; }
+  // Bytes for the client. The owner sends from the front and consumes what was sent, or takes everything. Once it is
+  // empty he calls on_output_sent(), which goes on with commands that had to wait.
+  OutputBuffer& output() { return output_; }
+  const OutputBuffer& output() const { return output_; }
   void on_output_sent();
 
   // The late reply of a command given to the sink. May go on with commands that had to wait, and so call the
@@ -65,10 +72,16 @@ class Session : private ReplyObserver {
   void deliver(uint64_t sequence, std::string_view bytes);
 
   // True: read nothing more from the client for now.
-  bool paused() const {
-    return replies_.size() >= options_.limits.outstanding_commands_max ||
-           pending_bytes() >= options_.limits.pending_bytes_max || fenced() || postponed_ || wants_room();
+  bool paused() const { return loaded() || fenced(); }
+  // True: commands that were read wait until output() has left.
+  bool resting() const {
+    return output_.size() >= options_.limits.output_rest && !input_.empty() &&
+           input_.size() < options_.limits.input_rest;
   }
+  // True: nothing is to be answered or sent, whatever else may come.
+  bool idle() const { return replies_.empty() && output_.empty() && !postponed_; }
+  // Gives back what an idle connection keeps for the next command.
+  void trim();
   // The memory that reserve_room() refused is there: read on.
   void room_granted(size_t bytes);
   // True: close the connection as soon as output() is sent. Nothing more will be read or answered.
@@ -102,8 +115,14 @@ class Session : private ReplyObserver {
   std::string client_line() const;
 
  private:
+  bool loaded() const {
+    return replies_.size() >= options_.limits.outstanding_commands_max ||
+           pending_bytes() >= options_.limits.pending_bytes_max || postponed_ || wants_room();
+  }
   // A command that runs everywhere waits for all earlier replies, and all later commands wait for its own: what one
-  // connection sends happens in its order.
+  // connection sends happens in its order. Only SCANs, which change nothing, run side by side.
+  bool scanning() const { return fence_ && scans_ && held_ == nullptr; }
+  bool joins_scans(const CommandSpec* spec) const;
   bool fenced() const { return (fence_ || held_ != nullptr) && !replies_.empty(); }
   // A reply that is not for the client as it comes.
   struct Awaited {
@@ -200,7 +219,7 @@ class Session : private ReplyObserver {
   SessionOptions options_;
   RequestParser parser_;
   InputBuffer input_;
-  std::string output_;
+  OutputBuffer output_;
   ReplyQueue replies_;
   LatencyTracker latency_;
 
@@ -218,6 +237,7 @@ class Session : private ReplyObserver {
   bool skip_next_ = false;    // CLIENT REPLY SKIP was the last command
   Room room_ = Room::kNone;
   bool fence_ = false;                 // an everywhere-command was started: nothing more before its reply
+  bool scans_ = false;                 // it is a SCAN, or several
   const CommandSpec* held_ = nullptr;  // an everywhere-command that waits for earlier replies
   std::vector<std::string> held_argv_;
   Transaction transaction_;
@@ -235,6 +255,7 @@ class Session : private ReplyObserver {
 
   // Scratch of execute_scattered.
   std::vector<uint64_t> order_;
+  std::vector<uint16_t> slots_;
   std::vector<uint32_t> part_of_key_;
   std::vector<std::string_view> part_argv_;
   std::string moved_to_;

@@ -59,14 +59,17 @@ class Memtable {
   // No more writes. From now on anyone may read.
   void seal() { sealed_ = true; }
 
-  // Hints for write(): first the one, some rows later the other.
+  // Hints for find() and write(): first the one, some rows later the other.
   void prefetch_slot(uint64_t hash) const {
     if (!slots_.empty()) __builtin_prefetch(&slots_[static_cast<uint32_t>(hash) & (slots_.size() - 1)]);
   }
   void prefetch_entry(uint64_t hash) const {
     if (slots_.empty()) return;
     const Slot& slot = slots_[static_cast<uint32_t>(hash) & (slots_.size() - 1)];
-    if (slot.ref != 0) __builtin_prefetch(entry_at(slot.ref));
+    if (slot.ref == 0) return;
+    const char* entry = arena_.at(slot.ref - 1);
+    __builtin_prefetch(entry);
+    __builtin_prefetch(entry + 64);  // the end of the key, and a small value
   }
 
  private:

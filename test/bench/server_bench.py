@@ -10,11 +10,14 @@ SECTION is one of
     one-node      SET, one node with one replica, 50 clients, pipeline 1 and 16, beside Redis with appendfsync always
     get           GET, one node, 50 clients, pipeline 1 and 16, beside Redis without persistence
     idle          memory and CPU of an idle demo node, time until READY
+    load          10,000 idle and 1,000 active connections beside 100 active ones: memory, p99
+    slow-reader   others' p99 and the memory beside a client that asks for 1 GiB and reads nothing
+    families      throughput by command family, pipeline 1 and 16, beside Redis (writes: appendfsync always)
     all
 
 The servers of a section run side by side and take turns, round by round; a figure is the median of its rounds, and only
 ratios inside one run mean anything. Every call of a load program has a number of requests and a time limit. Redis and etcd
-come from Debian's packages; etcd's load program is built by etcd_tool.sh. CSV goes to --csv, a table to standard output.
+come from Debian's packages; etcd's load program is built by etcd_tool.sh, cairn-client-load with the rest of the tree. CSV goes to --csv, a table to standard output.
 """
 import argparse
 import csv
@@ -26,6 +29,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+import connection_sections
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "process"))
 from cluster import Cluster, Demo, Workspace, free_base, wait_for  # noqa: E402
@@ -59,6 +64,16 @@ def rss_mib(pid):
         return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) / 1024
 
 
+class CustomTest:
+    """A command for redis-benchmark instead of one of its own tests."""
+
+    def __init__(self, name, command):
+        self.name, self.command = name, command
+
+    def __str__(self):
+        return self.name
+
+
 class RedisTarget:
     """Anything that redis-benchmark can load."""
 
@@ -66,10 +81,12 @@ class RedisTarget:
         self.name, self.port, self.pids, self.clustered = name, port, pids, clustered
 
     def run(self, test, requests, clients, pipeline, limit):
-        command = ["redis-benchmark", "-p", str(self.port), "-t", test, "-n", str(requests), "-c", str(clients), "-P", str(pipeline),
-                   "-d", "64", "-r", str(KEYS), "--csv"] + (["--cluster"] if self.clustered else [])
+        custom = isinstance(test, CustomTest)
+        command = ["redis-benchmark", "-p", str(self.port), "-n", str(requests), "-c", str(clients), "-P", str(pipeline), "-d", "64",
+                   "-r", str(KEYS), "--csv"] + (["--cluster"] if self.clustered else []) + (test.command if custom else ["-t", test])
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-        rows = [r for r in csv.reader(io.StringIO(done.stdout)) if len(r) >= 8 and r[0].upper().startswith(test.upper())]
+        first = test.command[0] if custom else test.upper()
+        rows = [r for r in csv.reader(io.StringIO(done.stdout)) if len(r) >= 8 and r[0].upper().startswith(first)]
         if not rows:
             raise RuntimeError("%s: %s" % (self.name, (done.stdout + done.stderr)[-300:]))
         row = rows[-1]
@@ -145,10 +162,12 @@ class Bench:
 
     # Servers
 
-    def cairn(self, nodes):
-        """(cluster, target through one node, target with --cluster)."""
+    custom_test = staticmethod(CustomTest)
+
+    def cairn(self, nodes, settings=None):
+        """(target through one node, target with --cluster)."""
         workspace = Workspace("bench")
-        settings = {"runtime.spin": self.a.spin} if self.a.spin else {}
+        settings = dict(settings or {}, **({"runtime.spin": self.a.spin} if self.a.spin else {}))
         cluster = Cluster(workspace.path, nodes, settings).start()
         self.clusters.append((cluster, workspace))
         pids = [n.pid for n in cluster.nodes]
@@ -281,6 +300,8 @@ class Bench:
     def section(self, name):
         print("%s:" % name, flush=True)
         try:
+            if name in connection_sections.SECTIONS:
+                return connection_sections.SECTIONS[name](self)
             {"etcd-set": self.etcd_set, "etcd-latency": self.etcd_latency, "pipeline": self.pipeline, "one-node": self.one_node,
              "get": self.get, "idle": self.idle}[name]()
         finally:
@@ -292,7 +313,7 @@ class Bench:
             print("| %s | %s | %s | %s |" % (what, value, bar, "met" if met else "MISSED"))
 
 
-SECTIONS = ("etcd-set", "etcd-latency", "pipeline", "one-node", "get", "idle")
+SECTIONS = ("etcd-set", "etcd-latency", "pipeline", "one-node", "get", "idle", *connection_sections.SECTIONS)
 
 
 def main():
@@ -304,6 +325,8 @@ def main():
     parser.add_argument("--etcd-tool", default="/tmp/etcd-benchmark", help="built by etcd_tool.sh; sections with etcd need it")
     parser.add_argument("--csv", default="")
     parser.add_argument("--spin", default="", help="runtime.spin of Cairn's nodes")
+    parser.add_argument("--rate", type=float, default=10000, help="load, slow-reader: operations a second of all clients together")
+    parser.add_argument("--family", default="", help="families: only those whose name contains this")
     parser.add_argument("--limit", type=float, default=600, help="seconds for everything")
     arguments = parser.parse_args()
     bench = Bench(arguments)

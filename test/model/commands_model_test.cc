@@ -57,6 +57,7 @@ class Runner {
     model_.now = h_.sink.rows.now;
     h_.sink.rows.knows_exploded = random_.below(2) == 0;
     h_.sink.is_whole = random_.below(2) == 0;
+    if (random_.below(2) == 0) h_.sink.rows.whole_max = random_.below(24);
   }
 
   void run(int steps) {

@@ -395,6 +395,15 @@ def info(port, section="server"):
     return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
 
 
+def client_fields(port, sock):
+    """The line of CLIENT LIST about this socket, or None once it is closed."""
+    mine = "%s:%d" % sock.getsockname()
+    with Client(port) as client:
+        lines = client("CLIENT", "LIST").decode().splitlines()
+    found = (dict(f.split("=", 1) for f in line.split(" ")) for line in lines)
+    return next((f for f in found if f["addr"] == mine), None)
+
+
 class Runner:
     """Runs named checks; prints PASS or FAIL for each."""
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Values up to 32 MiB: many clients write and read 16 MiB each at the same time. The memory of every node stays within its
 bound, and another client's small commands go on; their latency is printed."""
+import multiprocessing
 import os
 import threading
 import time
 
-from cluster import Cluster, Runner, expect, metrics, wait_for
+from cluster import Cluster, Runner, expect, metrics
 from resp import Client, Error
 
 MIB = 1 << 20
@@ -13,29 +14,30 @@ SETTINGS = {"storage.memtable_bytes": "16MiB", "storage.memtable_budget_bytes": 
 CLIENTS, SIZE = 32, 16 * MIB
 
 
-class Watch(threading.Thread):
-    """The largest resident memory of each node, and the latency of a client with small values."""
+def watch(nodes, port, pipe):
+    """A process of its own, so that the large clients do not keep it from running: the largest resident memory of each
+    node, and the latency of a client with small values, until something is sent."""
+    page, peak, times, number = os.sysconf("SC_PAGESIZE"), {}, [], 0
+    with Client(port, 30) as client:
+        while True:
+            for node, pid in nodes:
+                with open("/proc/%d/statm" % pid) as f:
+                    peak[node] = max(peak.get(node, 0), int(f.read().split()[1]) * page)
+            number += 1
+            began = time.monotonic()
+            expect(client("SET", "small-%d" % (number % 100), "x" * 100) == b"OK", "a small SET")
+            expect(client("GET", "small-%d" % (number % 100)) == b"x" * 100, "a small GET")
+            times.append(time.monotonic() - began)
+            if pipe.poll():
+                last = pipe.recv() == "end"
+                pipe.send((peak, sorted(times)))
+                times = []
+                if last:
+                    return
 
-    def __init__(self, cluster):
-        super().__init__(daemon=True)
-        self.cluster, self.peak, self.times, self.over = cluster, {}, [], threading.Event()
 
-    def run(self):
-        page = os.sysconf("SC_PAGESIZE")
-        with Client(self.cluster.nodes[0].client, 30) as client:
-            number = 0
-            while not self.over.is_set():
-                for node in self.cluster.nodes:
-                    with open("/proc/%d/statm" % node.pid) as f:
-                        self.peak[node.number] = max(self.peak.get(node.number, 0), int(f.read().split()[1]) * page)
-                number += 1
-                began = time.monotonic()
-                expect(client("SET", "small-%d" % (number % 100), "x" * 100) == b"OK", "a small SET")
-                expect(client("GET", "small-%d" % (number % 100)) == b"x" * 100, "a small GET")
-                self.times.append(time.monotonic() - began)
-
-    def latency(self, share):
-        return 1000 * sorted(self.times)[min(len(self.times) - 1, int(share * len(self.times)))]
+def share(times, part):
+    return 1000 * times[min(len(times) - 1, int(part * len(times)))]
 
 
 def limits(workspace):
@@ -59,11 +61,15 @@ def limits(workspace):
 
 def many(workspace, rounds):
     cluster = Cluster(workspace.path, settings=SETTINGS).start()
-    watch = Watch(cluster)
-    watch.start()
-    wait_for(lambda: len(watch.times) > 300, "small commands", 30)
-    idle = (watch.latency(0.5), watch.latency(0.99))
-    watch.times.clear()
+    pipe, end = multiprocessing.Pipe()
+    watcher = multiprocessing.Process(target=watch, daemon=True,
+                                      args=([(n.number, n.pid) for n in cluster.nodes], cluster.nodes[0].client, end))
+    watcher.start()
+    idle = []
+    while len(idle) < 300:
+        pipe.send("more")
+        idle += pipe.recv()[1]
+    idle.sort()
     payload, failures = os.urandom(MIB), []
 
     def run(number):
@@ -85,21 +91,22 @@ def many(workspace, rounds):
     for thread in threads:
         thread.join(300)
     took = time.monotonic() - began
-    watch.over.set()
-    watch.join(30)
+    pipe.send("end")
+    peak, times = pipe.recv()
+    watcher.join(30)
     expect(not failures, "; ".join(failures[:3]))
     print("  %d clients x %d x (SET, GET) of %d MiB in %.1f s; small SET and GET: idle p50 %.2f ms p99 %.2f ms, meanwhile p50 "
-          "%.2f ms p99 %.2f ms worst %.0f ms (%d)" % (CLIENTS, rounds, SIZE // MIB, took, *idle, watch.latency(0.5),
-                                                      watch.latency(0.99), watch.latency(1), len(watch.times)))
+          "%.2f ms p99 %.2f ms worst %.0f ms (%d)" % (CLIENTS, rounds, SIZE // MIB, took, share(idle, 0.5), share(idle, 0.99),
+                                                      share(times, 0.5), share(times, 0.99), share(times, 1), len(times)))
     print("  peak resident MiB by node: %s; writes held: %s" % (
-        [watch.peak[n.number] // MIB for n in cluster.nodes],
+        [peak[n.number] // MIB for n in cluster.nodes],
         [int(metrics(n.admin)["cairn_writes_held_total"]) for n in cluster.nodes]), flush=True)
-    expect(max(watch.peak.values()) <= BOUND, "a node took %d MiB" % (max(watch.peak.values()) // MIB))
+    expect(max(peak.values()) <= BOUND, "a node took %d MiB" % (max(peak.values()) // MIB))
     cluster.kill()
 
 
 # Memtables and the log's entries behind them may take twice storage.memtable_budget_bytes each.
-BOUND = 4 * 64 * MIB + 1024 * MIB
+BOUND = 4 * 64 * MIB + 768 * MIB
 
 
 def main():

@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 
-from cluster import Runner, expect, info, metrics, wait_for
+from cluster import Runner, client_fields, expect, info, metrics, wait_for
 from resp import Client, Error, encode
 from run_bad_input import healthy, single_ready
 
@@ -25,6 +25,31 @@ def ended(sock, limit=10.0):
         return True
     except TimeoutError:
         return False
+
+
+def take(sock, size):
+    data = bytearray()
+    while len(data) < size:
+        got = sock.recv(size - len(data))
+        expect(got, "the connection ended")
+        data += got
+    return bytes(data)
+
+
+def half_closed(workspace):
+    """A client that has sent everything and says so gets all its answers, then the end."""
+    node = single_ready(workspace)
+    with Client(node.client) as client:
+        client("SET", "k", b"x" * 1_000_000)
+    with Client(node.client) as client:
+        client.socket.sendall(encode("SET", "a", "b") + encode("GET", "a") + encode("GET", "k") * 30)
+        client.socket.shutdown(socket.SHUT_WR)
+        expect(client.read() == b"OK" and client.read() == b"b", "the answers of a client that sends no more")
+        for i in range(30):
+            expect(client.read() == b"x" * 1_000_000, "large answer %d" % i)
+        expect(ended(client.socket), "its end")
+    wait_for(lambda: info(node.client, "clients")["connected_clients"] == "1", "the connection is gone")
+    healthy(node)
 
 
 def pings_are_fast(node, what, limit=0.5):
@@ -72,12 +97,18 @@ def hard_output(workspace):
         # Reading along is fine, however much it is.
         for _ in range(10):
             expect(client.pipeline([("GET", "k")] * 3) == [b"x" * 1_000_000] * 3, "30 MB, read as they come")
+    # Who does not read waits with his commands.
     deaf = socket.create_connection(("127.0.0.1", node.client), 10)
-    try:
-        for _ in range(40):
-            deaf.sendall(encode("GET", "k"))
-    except OSError:
-        pass
+    deaf.sendall(encode("GET", "k") * 400)
+    wait_for(lambda: client_fields(node.client, deaf)["qbuf"] != "0", "commands of a deaf client that wait")
+    pings_are_fast(node, "a deaf client")
+    fields = client_fields(node.client, deaf)
+    expect(int(fields["obl"]) < 2_500_000 and int(fields["tot-mem"]) < 3_000_000, "a deaf client takes %r" % fields)
+    expect(closed(node, "output_buffer") == 0, "the deaf client was closed")
+    for i in range(400):
+        expect(take(deaf, 1_000_012)[-2:] == b"\r\n", "reply %d of a client that reads after all" % i)
+    # One reply above the limit.
+    deaf.sendall(encode("MGET", *["k"] * 20))
     wait_for(lambda: closed(node, "output_buffer") == 1, "a client that does not read is closed")
     pings_are_fast(node, "a deaf client")
     expect(ended(deaf), "its connection")
@@ -92,7 +123,7 @@ def soft_output(workspace):
     deaf = socket.create_connection(("127.0.0.1", node.client), 10)
     slow = socket.create_connection(("127.0.0.1", node.client), 10)
     for sock in (deaf, slow):
-        sock.sendall(encode("GET", "k") * 25)
+        sock.sendall(encode("MGET", *["k"] * 25))
     began, taken = time.monotonic(), 0
     while closed(node, "output_buffer") == 0:
         expect(time.monotonic() - began < 10, "the deaf client was not closed")
@@ -101,7 +132,7 @@ def soft_output(workspace):
         pings_are_fast(node, "a slow and a deaf client")
     expect(time.monotonic() - began >= 0.9, "closed after %.2f s" % (time.monotonic() - began))
     expect(ended(deaf), "the deaf client")
-    want = 25 * (1_000_000 + len(b"$1000000\r\n\r\n"))
+    want = len(b"*25\r\n") + 25 * (1_000_000 + len(b"$1000000\r\n\r\n"))
     slow.settimeout(10)
     while taken < want:
         data = slow.recv(1 << 20)
@@ -234,7 +265,7 @@ def reload(workspace):
 
 def main():
     runner = Runner(__doc__)
-    for check in (max_clients, query_buffer, hard_output, soft_output, before_login, idle, keepalive, pause_and_kill, http, reload):
+    for check in (max_clients, query_buffer, half_closed, hard_output, soft_output, before_login, idle, keepalive, pause_and_kill, http, reload):
         runner.check(check.__name__, check)
     runner.finish()
 

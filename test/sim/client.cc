@@ -197,7 +197,7 @@ void SimClient::output_ready(SimMachine& machine, uint64_t session) {
 
 void SimClient::take_replies() {
   if (!session_ || session_->output().empty()) return;
-  std::string bytes = std::exchange(session_->output(), {});
+  std::string bytes = session_->output().take();
   session_->on_output_sent();
   const uint64_t connection = connection_;
   last_chunk_ = std::max(last_chunk_ + 1, world_.now() + world_.random.between(10, 200) * kMicrosecond);

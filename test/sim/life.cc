@@ -72,6 +72,11 @@ class Life {
     if (r.chance(0.25)) o.raft.inflight_messages_max = 1;
     if (r.chance(0.25)) o.raft.message_bytes_max = 1;
     if (r.chance(0.5)) o.raft.held_bytes_max = r.between(0, 4096);
+    const bool chunks = r.chance(0.4);  // nearly every value is a long one
+    if (chunks) {
+      o.replica.whole_bytes_max = r.between(0, 6);
+      o.replica.chunk_bytes = static_cast<uint32_t>(r.between(3, 30));
+    }
     for (uint64_t i = 1; i <= nodes; ++i) {
       server::NodeOptions mine = o;
       mine.bootstrap = i == 1;
@@ -105,7 +110,7 @@ class Life {
     workload_.expiring = static_cast<uint32_t>(r.between(0, 1));
     workload_.read_only = r.chance(0.6) ? 0.4 : 0;
     cold_ = r.chance(0.3);
-    workload_.large_value = r.chance(0.15) ? 0.01 : 0;
+    workload_.large_value = r.chance(0.15) && !chunks ? 0.01 : 0;
     const uint64_t clients = r.between(3, 6);
     for (uint64_t i = 1; i <= clients; ++i) {
       clients_.push_back(std::make_unique<SimClient>(world_, i, machines_, workload_, history_));

@@ -172,9 +172,10 @@ std::vector<Nemesis::Kind> Nemesis::all_kinds() {
   add("7 large frame", "network", [this] {
     SimMachine* m = any_running();
     if (m == nullptr) return false;
-    // A command of a megabyte, outside the keys that are checked.
+    // A command of a megabyte, outside the keys that are checked; less where it becomes many small rows.
+    const size_t bytes = std::min<size_t>(1'000'000, size_t{2000} * m->options().replica.chunk_bytes);
     auto session = std::make_shared<server::Session>(m->node()->new_session_id(), *m->node(), server::SessionOptions{});
-    session->on_input(command_bytes({"SET", "large", std::string(1'000'000, 'z')}));
+    session->on_input(command_bytes({"SET", "large", std::string(bytes, 'z')}));
     session->on_close();
     return true;
   });

@@ -27,7 +27,8 @@ inline std::vector<std::string_view> plants() {
           "sst-above-durable-index",
           "watch-ignored",
           "multi-split-in-two",
-          "follower-read-without-index"};
+          "follower-read-without-index",
+          "chunks-survive-clear"};
 }
 // Planted as well, but not found within the seeds of a test run. commit-old-term and readindex-without-round were found
 // once each in 150 seeds; a torn batch is longer than one block, which few are here; and while members come one at a

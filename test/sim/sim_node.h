@@ -36,6 +36,7 @@ struct DiskFaults {
 class SimMachine {
  public:
   SimMachine(World& world, Network& network, std::string address, server::NodeOptions options);
+  const server::NodeOptions& options() const { return options_; }
   ~SimMachine();
 
   // A process starts on the disk as it is. False: it ended at once with `error()`.

@@ -24,12 +24,15 @@ class MemoryRows final : public server::RowView {
   bool cold = false;                 // every row must be fetched once before it can be read
   size_t effect_bytes = 0;           // of puts, since begin()
   bool knows_exploded = false;       // answer may_be_exploded() exactly
+  uint64_t whole_max = ~0ull;        // longer strings are written in chunks
+  uint32_t chunk_bytes = 16;
 
   const Rows& rows() const { return rows_; }
   size_t effects() const { return undo_.size(); }
   // Starts an evaluation: rollback() returns to here.
   void begin() {
     undo_.clear();
+    drop_kept();
     effect_bytes = 0;
     version_before_ = version_;
   }
@@ -87,6 +90,18 @@ class MemoryRows final : public server::RowView {
     end.complete = !page.full(rows, bytes);
     return server::RowState::kFound;
   }
+  uint64_t whole_bytes_max() const override { return whole_max; }
+  server::ChunksWritten write_chunks(std::string_view key_prefix, std::string_view head,
+                                     std::string_view tail) override {
+    const std::string text = std::string(head) + std::string(tail);
+    const uint64_t version = next_version();
+    for (uint32_t i = 0; size_t{i} * chunk_bytes < text.size(); ++i) {
+      std::string key;
+      sharding::append_chunk_key(key, key_prefix, version, i);
+      put(key, std::string_view(text).substr(size_t{i} * chunk_bytes, chunk_bytes));
+    }
+    return {version, chunk_bytes};
+  }
   Effects written() const override { return {effect_bytes, undo_.size()}; }
   // Every evaluation that writes is one moment; `leadership` is for tests of leaders that cannot tell.
   uint64_t leadership = 1;
@@ -103,7 +118,7 @@ class MemoryRows final : public server::RowView {
   bool may_be_exploded(std::string_view meta_key) override {
     if (!knows_exploded) return true;
     const auto it = rows_.find(meta_key);
-    return it != rows_.end() && !it->second.empty() && it->second[0] == 3;
+    return it != rows_.end() && !it->second.empty() && it->second[0] >= 3;
   }
   void put(std::string_view row_key, std::string_view value) override {
     auto it = rows_.lower_bound(row_key);

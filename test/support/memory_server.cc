@@ -102,10 +102,11 @@ class Server {
       }
     }
     if (!gone && !session.output().empty()) {
-      const ssize_t n = send(fd, session.output().data(), session.output().size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      const ssize_t n =
+          send(fd, session.output().front().data(), session.output().front().size(), MSG_DONTWAIT | MSG_NOSIGNAL);
       if (n > 0) {
-        session.output().erase(0, static_cast<size_t>(n));
-        session.on_output_sent();
+        session.output().consume(static_cast<size_t>(n));
+        if (session.output().empty()) session.on_output_sent();
         deliver(session);
       } else if (errno != EAGAIN && errno != EINTR) {
         gone = true;

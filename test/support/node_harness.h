@@ -42,8 +42,7 @@ struct HarnessNode {
 
   // What the client has received since it was last asked.
   std::string take() {
-    std::string out;
-    out.swap(session->output());
+    std::string out = session->output().take();
     session->on_output_sent();
     return out;
   }

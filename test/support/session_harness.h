@@ -44,8 +44,7 @@ struct SessionHarness {
   }
   std::string operator()(const std::vector<std::string>& argv) { return bytes(request(argv)); }
   std::string take() {
-    std::string out;
-    out.swap(session->output());
+    std::string out = session->output().take();
     session->on_output_sent();
     return out;
   }

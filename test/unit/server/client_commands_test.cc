@@ -37,7 +37,7 @@ struct Other {
   }
   std::string take() {
     std::string out;
-    out.swap(session.output());
+    out = session.output().take();
     session.on_output_sent();
     return out;
   }

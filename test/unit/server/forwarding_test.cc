@@ -17,6 +17,7 @@ struct Host final : ForwardingHost {
   std::vector<std::string> ran;        // keys, in order
   std::vector<std::string> delivered;  // "SEQUENCE REPLY"
   std::vector<std::string> frames;
+  std::vector<bool> larges;
   std::function<void(const ReplyTarget&)> on_deliver;
 
   Instant now() const override { return clock; }
@@ -28,7 +29,10 @@ struct Host final : ForwardingHost {
   }
   NodeId leader_of(RangeId) override { return leader; }
   void learn_leader(RangeId, NodeId) override {}
-  void send_forward(NodeId, std::string frame) override { frames.push_back(std::move(frame)); }
+  void send_forward(NodeId, std::string frame, bool large) override {
+    frames.push_back(std::move(frame));
+    larges.push_back(large);
+  }
   void deliver(const ReplyTarget& target, std::string_view reply) override {
     delivered.push_back(std::to_string(target.sequence) + " " +
                         std::string(reply.substr(0, reply.find_first_of(" \r"))));
@@ -112,9 +116,9 @@ TEST_CASE("what never left for a peer is tried again in order, writes too, until
   add_write(forwarding, "a", 1);
   add(forwarding, "b", 2);
   REQUIRE(host.frames.size() == 2);
-  forwarding.peer_unsent({3});
+  forwarding.peer_unsent({3}, false);
   CHECK(host.frames.size() == 2);
-  forwarding.peer_unsent({2});
+  forwarding.peer_unsent({2}, false);
   CHECK(host.delivered.empty());
   CHECK(host.frames.size() == 2);  // after a pause
   forwarding.pump_all();
@@ -124,7 +128,7 @@ TEST_CASE("what never left for a peer is tried again in order, writes too, until
   CHECK((first->argv[1] == "a" && second->argv[1] == "b" && first->epoch == second->epoch));
 
   // The same, but somebody else leads meanwhile: here.
-  forwarding.peer_unsent({2});
+  forwarding.peer_unsent({2}, false);
   host.here = true;
   forwarding.pump_all();
   CHECK(host.ran == std::vector<std::string>{"a", "b"});
@@ -134,7 +138,36 @@ TEST_CASE("what never left for a peer is tried again in order, writes too, until
   host.delivered.clear();
   add_write(forwarding, "c", 3);
   host.clock += 5 * kSecond;
-  forwarding.peer_unsent({2});
+  forwarding.peer_unsent({2}, false);
   CHECK(host.delivered == std::vector<std::string>{"3 -CLUSTERDOWN"});
+  CHECK(forwarding.waiting() == 0);
+}
+
+TEST_CASE("a large command travels alone, by its own way, and in its turn") {
+  Host host;
+  host.leader = {2};
+  Forwarding forwarding(host, 5 * kSecond);
+  const std::string large(kLargeFrameBytes + 1, 'x');
+  add(forwarding, "a", 1);
+  add(forwarding, large, 2);
+  add(forwarding, "b", 3);
+  REQUIRE(host.larges == std::vector<bool>{false});
+  ForwardReplyFrame reply;
+  const auto answer = [&](size_t frame) {
+    reply.request = ForwardFrame::decode(host.frames[frame])->request;
+    reply.reply = "+ok";
+    forwarding.on_reply({2}, reply);
+  };
+  answer(0);
+  REQUIRE(host.larges == std::vector<bool>{false, true});
+  forwarding.peer_unsent({2}, false);  // of what goes the other way
+  CHECK(host.larges.size() == 2);
+  forwarding.peer_unsent({2}, true);
+  forwarding.pump_all();
+  REQUIRE(host.larges == std::vector<bool>{false, true, true});
+  answer(2);
+  REQUIRE(host.larges == std::vector<bool>{false, true, true, false});
+  answer(3);
+  CHECK(host.delivered == std::vector<std::string>{"1 +ok", "2 +ok", "3 +ok"});
   CHECK(forwarding.waiting() == 0);
 }

@@ -22,7 +22,7 @@ struct Other {
   explicit Other(SessionHarness& h) : session(43, h.sink, SessionOptions{}) {}
   std::string operator()(const std::vector<std::string>& argv) {
     session.on_input(request(argv));
-    return std::exchange(session.output(), {});
+    return session.output().take();
   }
   Session session;
 };

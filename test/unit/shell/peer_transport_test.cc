@@ -11,7 +11,7 @@ namespace {
 struct Events final : TransportEvents {
   void on_frame(const PeerIdentity&, Channel, SharedBytes frame) override { frames.emplace_back(frame.view()); }
   void on_disconnected(NodeId, Channel, bool) override { ++disconnected; }
-  void on_unsent(NodeId) override { ++unsent; }
+  void on_unsent(NodeId, Channel) override { ++unsent; }
   void on_call(std::string, Transport::CallDone done) override { done(std::string()); }
   std::vector<std::string> frames;
   int disconnected = 0, unsent = 0;

@@ -75,3 +75,28 @@ TEST_CASE("errors of frames say what was wrong") {
   CHECK_FALSE(in_payload.next());
   CHECK(in_payload.error() == "damaged frame of 3 bytes");
 }
+
+TEST_CASE("a large frame is collected apart, whatever the pieces it comes in") {
+  const std::string large(kLargeFrameBytes + 5000, 'l');
+  std::string bytes;
+  append_frame(bytes, "before");
+  append_frame(bytes, large);
+  append_frame(bytes, "after");
+  for (const size_t piece : {size_t{1000}, size_t{65'537}, kLargeFrameBytes + 20, bytes.size()}) {
+    FrameReader reader;
+    std::vector<std::string> frames;
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      reader.add(std::string_view(bytes).substr(at, piece));
+      while (auto frame = reader.next()) frames.emplace_back(frame->view());
+    }
+    CHECK(frames == std::vector<std::string>{"before", large, "after"});
+    CHECK_FALSE(reader.failed());
+  }
+  bytes[kLargeFrameBytes] ^= 1;
+  FrameReader damaged;
+  damaged.add(bytes);
+  CHECK(damaged.next().has_value());
+  while (damaged.next()) {
+  }
+  CHECK(damaged.failed());
+}
