@@ -18,11 +18,12 @@ BUILD_PACKAGES=(
 # shellcheck disable=SC2034
 # What only tests need: the test library, the compiler with libFuzzer, the peer of the differential test and its
 # tools, what the process tests look at processes and networks with, a browser for the console, judges of metrics,
-# schemas and units.
+# schemas and units, the engines that cairn-bench compares ours with.
 TEST_PACKAGES=(
   catch2 clang-19 libclang-rt-19-dev clang-format
   redis-server redis-tools python3-redis libhiredis-dev prometheus-redis-exporter strace python3 iproute2 procps util-linux curl
   chromium prometheus python3-jsonschema python3-yaml systemd
+  librocksdb-dev libleveldb-dev
 )
 
 say() { printf '%s\n' "$*"; }

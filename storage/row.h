@@ -32,7 +32,7 @@ enum class CursorState : uint8_t {
   kFailed,     // error() tells
 };
 
-// Forward only, keys ascending, one version of each key. Not thread safe.
+// Keys ascending, one version of each key. Not thread safe.
 class RowCursor {
  public:
   virtual ~RowCursor() = default;
@@ -43,6 +43,17 @@ class RowCursor {
     static const Error none{};
     return none;
   }
+};
+
+// One that can also go through the keys in descending order.
+class TwoWayCursor : public RowCursor {
+ public:
+  // To the last key < upper, or to the last of all if it is empty. next() goes down from there, until the next seek().
+  virtual CursorState seek_back(std::string_view upper) = 0;
+  // Hints: seek() for the same key follows, after the same hints to others. Each step fetches what the next one, or
+  // seek(), will look at.
+  static constexpr int kSeekSteps = 2;
+  virtual void prepare_seek(std::string_view, int /*step*/) {}
 };
 
 }  // namespace cairn::storage

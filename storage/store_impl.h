@@ -98,7 +98,7 @@ class StoreImpl final : public TabletStore {
   const std::shared_ptr<StoreShared>& shared() const { return shared_; }
   const CompactionStrategy& strategy(StrategyKind kind) const { return *strategies_[static_cast<size_t>(kind)]; }
   SstableWriterOptions writer_options() const {
-    return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry};
+    return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }

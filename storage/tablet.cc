@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/checksum.h"
 #include "storage/tablet_impl.h"
+#include "storage/version/cursors.h"
 
 namespace cairn::storage {
 namespace {
@@ -138,40 +139,39 @@ ReadView TabletImpl::view() const {
 
 bool TabletImpl::scan(std::string_view prefix, std::string_view start_after,
                       const std::function<bool(std::string_view, std::string_view)>& visit) {
-  if (corruption_) return false;
-  const ReadView now = view();
-  CachedSource source(store_.cache(), store_.mutable_metrics());
-  const auto cursor = merge_view(now, source);
-  CursorState state = cursor->seek(std::max(prefix, start_after));
-  for (; state == CursorState::kRow; state = cursor->next()) {
-    const Row& row = cursor->row();
-    if (!row.key.starts_with(prefix)) return true;
-    if (row.kind == OpKind::kDelete || (!start_after.empty() && row.key == start_after)) continue;
-    if (!visit(row.key, row.value)) return true;
-  }
-  if (state == CursorState::kFailed) report_corruption(cursor->error());
-  return state == CursorState::kEnd;
+  RowPage page;
+  page.prefix = prefix;
+  page.start_after = start_after;
+  return scan(page, ~0ull, visit);
 }
 
 bool TabletImpl::scan(const RowPage& page, const std::function<bool(std::string_view, std::string_view)>& visit) {
+  return scan(page, kScanStepsMax, visit);
+}
+
+bool TabletImpl::scan(const RowPage& page, uint64_t steps_max,
+                      const std::function<bool(std::string_view, std::string_view)>& visit) {
   if (corruption_) return false;
   const ReadView now = view();
   CachedSource source(store_.cache(), store_.mutable_metrics());
   const auto cursor = merge_view(now, source);
-  cursor->limit_steps(kScanStepsMax);
+  cursor->limit_steps(steps_max);
   uint64_t rows = 0, bytes = 0;
-  CursorState state = cursor->seek(std::max(page.prefix, page.start_after));
+  CursorState state = seek_page(*cursor, page);
   while (state == CursorState::kRow && !page.full(rows, bytes)) {
     const Row& row = cursor->row();
     if (!row.key.starts_with(page.prefix)) return true;
-    if (const std::string next = page.skipped_to(row.key); !next.empty()) {
-      state = cursor->seek(next);
-      continue;
+    if (page.skip != nullptr) {
+      if (const std::string next = page.skipped_to(row.key); !next.empty()) {
+        state = page.reverse ? cursor->next() : cursor->seek(next);
+        continue;
+      }
     }
-    if (row.kind == OpKind::kPut && !page.before(row.key)) {
+    if (row.kind == OpKind::kPut) {
+      const std::string_view value = page.cut(row.value);
       ++rows;
-      bytes += row.key.size() + page.cut(row.value).size();
-      if (!visit(row.key, page.cut(row.value))) return true;
+      bytes += row.key.size() + value.size();
+      if (!visit(row.key, value)) return true;
     }
     state = cursor->next();
   }

@@ -41,19 +41,23 @@ struct Lookup {
   std::shared_ptr<const void> pin;  // the block that holds the value; null when it is in the memtable
 };
 
-// A stretch of rows, in key order. It ends with the prefix, or with the row that reaches one of the bounds.
+// A stretch of rows, in key order or against it. It ends with the prefix, or with the row that reaches one of the
+// bounds.
 struct RowPage {
   std::string prefix;
   std::string start_after;      // empty: from the first row of the prefix
   bool start_included = false;  // a row of exactly that key belongs to the page
+  bool reverse = false;         // from the last row of the prefix, or the one below start_after, downwards
   uint64_t rows_max = ~0ull;
   uint64_t bytes_max = ~0ull;        // of keys and values as they are brought
   uint64_t value_bytes_max = ~0ull;  // longer values are cut to it
   // Of a row that is not wanted: a larger key to go on at, with no wanted row in between; empty: the row is wanted.
-  // Null: all are. Runs on any thread.
+  // Null: all are. Runs on any thread. Going backwards such rows are passed one by one.
   std::string (*skip)(std::string_view key) = nullptr;
 
   bool before(std::string_view key) const { return !start_included && !start_after.empty() && key <= start_after; }
+  // Does the row at `a` come before the one at `b`?
+  bool in_order(std::string_view a, std::string_view b) const { return reverse ? a > b : a < b; }
   bool full(uint64_t rows, uint64_t bytes) const { return rows >= rows_max || bytes >= bytes_max; }
   std::string_view cut(std::string_view value) const {
     return value.substr(0, std::min<uint64_t>(value_bytes_max, value.size()));

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "storage/sstable/key_sketch.h"
 #include "storage/tablet_impl.h"
+#include "storage/version/cursors.h"
 
 namespace cairn::storage {
 namespace {
@@ -30,7 +31,7 @@ class CompactionCursor final : public RowCursor {
       }
       if (!part.tables.empty()) runs_.push_back(std::move(part));
     }
-    std::vector<std::unique_ptr<RowCursor>> children;
+    std::vector<std::unique_ptr<TwoWayCursor>> children;
     std::vector<const PrefixTombstones*> prefixes;
     for (const Run& run : runs_) {
       children.push_back(run_cursor(run, source_));
@@ -143,6 +144,7 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
   output.dir = shared->sst_dir;
   output.new_number = [shared] { return shared->new_number(); };
   output.writer = store_.writer_options();
+  output.writer.filter = FilterKind::kFuse;  // what a compaction writes stays for a while
   output.table_bytes_max = plan.output_table_bytes_max;
   output.one_table = plan.incremental;
   output.run = plan.output_run;
@@ -239,7 +241,17 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
 }
 
 void TabletImpl::set_version(std::shared_ptr<const Version> version) {
-  version_ = std::move(version);
+  std::vector<const Sstable*> kept;
+  for (const Run& run : version->runs) {
+    for (const auto& table : run.tables) kept.push_back(table.get());
+  }
+  std::ranges::sort(kept);
+  const auto before = std::exchange(version_, std::move(version));
+  for (const Run& run : before->runs) {
+    for (const auto& table : run.tables) {
+      if (!std::ranges::binary_search(kept, table.get())) store_.cache().forget(*table->cached());
+    }
+  }
   live_bytes_.reset();
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/checksum.h"
 #include "storage/tablet_impl.h"
+#include "storage/version/cursors.h"
 
 namespace cairn::storage {
 namespace {
@@ -107,10 +108,12 @@ class FetchJob {
     if (state.complete || state.disk.size() >= state.wanted || state.bytes >= prefix.bytes_max) return 0;
     if (!cursor) {
       cursor = merge_view(view, *source);
-      const std::string_view after = state.disk.empty() ? prefix.start_after : state.disk.back().first;
-      at = cursor->seek(std::max<std::string_view>(prefix.prefix, after));
-      const bool taken = !state.disk.empty() && at == CursorState::kRow && cursor->row().key == after;
-      if (taken || (at == CursorState::kRow && prefix.before(cursor->row().key))) at = cursor->next();
+      RowPage rest = prefix;
+      if (!state.disk.empty()) {
+        rest.start_after = state.disk.back().first;
+        rest.start_included = false;
+      }
+      at = seek_page(*cursor, rest);
     }
     if (at == CursorState::kFailed) return fail(cursor->error()), -1;
     if (at != CursorState::kRow || !cursor->row().key.starts_with(prefix.prefix)) {
@@ -119,7 +122,7 @@ class FetchJob {
     }
     const Row& row = cursor->row();
     if (const std::string next = prefix.skipped_to(row.key); !next.empty()) {
-      at = cursor->seek(next);
+      at = prefix.reverse ? cursor->next() : cursor->seek(next);
       return 1;
     }
     if (row.kind == OpKind::kPut) {
@@ -185,7 +188,7 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
   count_reads(std::exchange(job->reads, 0), std::exchange(job->probed, {}));
   if (job->life == life_) {
     for (auto& loaded : job->source->take())
-      store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block));
+      store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block), loaded.use);
   }
   // Memtables the job has not seen, newest first.
   std::vector<std::shared_ptr<const Memtable>> unseen;
@@ -231,8 +234,7 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
       merged.emplace_back(key, value);
     };
     const auto cursor = merge_view(overlay, nothing);
-    CursorState at = cursor->seek(std::max<std::string_view>(prefix.prefix, prefix.start_after));
-    if (at == CursorState::kRow && prefix.before(cursor->row().key)) at = cursor->next();
+    CursorState at = seek_page(*cursor, prefix);
     const auto overlay_row = [&] { return at == CursorState::kRow && cursor->row().key.starts_with(prefix.prefix); };
     size_t d = 0;
     while (!full()) {
@@ -240,11 +242,11 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
       if (!disk && !state.complete) break;  // nothing is known behind the last row that was read
       if (overlay_row()) {
         if (const std::string next = prefix.skipped_to(cursor->row().key); !next.empty()) {
-          at = cursor->seek(next);
+          at = prefix.reverse ? cursor->next() : cursor->seek(next);
           continue;
         }
       }
-      if (overlay_row() && (!disk || cursor->row().key <= state.disk[d].first)) {
+      if (overlay_row() && (!disk || !prefix.in_order(state.disk[d].first, cursor->row().key))) {
         if (disk && cursor->row().key == state.disk[d].first) ++d;
         if (cursor->row().kind == OpKind::kPut) take(cursor->row().key, prefix.cut(cursor->row().value));
         at = cursor->next();

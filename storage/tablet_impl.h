@@ -66,6 +66,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
     return std::make_shared<Memtable>(next_memtable_++, keep_order);
   }
   void apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64_t time_ms);
+  bool scan(const RowPage& page, uint64_t steps_max,
+            const std::function<bool(std::string_view, std::string_view)>& visit);
   void account();
   ReadView view() const;  // with the mutable memtable: for the loop only
 

@@ -3,57 +3,51 @@
 
 #include <list>
 #include <memory>
-#include <unordered_map>
 
-#include "storage/sstable/block.h"
+#include "storage/cache/table_blocks.h"
 
 namespace cairn::storage {
 
-// Least recently used goes first; bounded by bytes. Thread safety: the owner's loop. A handed-out block stays
-// alive as long as its holder wants, in the cache or not.
+enum class BlockUse : uint8_t { kPoint, kScan };
+
+// Two queues and a memory of what left the small one (S3-FIFO: Yang, Zhang, Qiu, Yue, Rashmi, "FIFO queues are all you
+// need for cache eviction", SOSP 2023; with one bit of use): new blocks enter the small queue; what was used there
+// again moves on to the main queue, and so does what comes back soon after it was evicted. What only a scan reads never
+// gets beyond the small queue. Bounded by bytes. Thread safety: the owner's loop. A handed-out block stays alive as
+// long as its holder wants, in the cache or not.
 class BlockCache {
  public:
   explicit BlockCache(uint64_t bytes_max) : bytes_max_(bytes_max) {}
+  BlockCache(const BlockCache&) = delete;
+  BlockCache& operator=(const BlockCache&) = delete;
+  ~BlockCache();
 
-  std::shared_ptr<const Block> find(uint64_t table, uint32_t ordinal) {
-    const auto it = map_.find(Key{table, ordinal});
-    if (it == map_.end()) return nullptr;
-    order_.splice(order_.begin(), order_, it->second);
-    return it->second->block;
+  // Null: not there. Valid until the next insert() or forget().
+  const Block* find(const TableBlocks& table, uint32_t ordinal, BlockUse use) {
+    // Whether a block is in memory is no part of what a table is.
+    auto& slot = const_cast<TableBlocks::Slot&>(table.slots_[ordinal]);
+    if (use == BlockUse::kPoint && !slot.used) slot.used = slot.block != nullptr;
+    return slot.block;
   }
-  void insert(uint64_t table, uint32_t ordinal, std::shared_ptr<const Block> block) {
-    const Key key{table, ordinal};
-    if (map_.contains(key) || block->bytes() > bytes_max_) return;
-    bytes_ += block->bytes();
-    order_.push_front({key, std::move(block)});
-    map_.emplace(key, order_.begin());
-    while (bytes_ > bytes_max_) {
-      bytes_ -= order_.back().block->bytes();
-      map_.erase(order_.back().key);
-      order_.pop_back();
-    }
-  }
-  uint64_t bytes() const { return bytes_; }
+  void insert(const std::shared_ptr<TableBlocks>& table, uint32_t ordinal, std::shared_ptr<const Block> block,
+              BlockUse use);
+  void forget(TableBlocks& table);  // lets go of its blocks: nobody will ask for them
+  uint64_t bytes() const { return small_bytes_ + main_bytes_; }
+  uint64_t evictions() const { return evictions_; }
 
  private:
-  struct Key {
-    uint64_t table;
-    uint32_t ordinal;
-    friend bool operator==(const Key&, const Key&) = default;
-  };
-  struct Hash {
-    size_t operator()(const Key& key) const {
-      return (key.table * 0x9E3779B97F4A7C15ull) ^ (key.ordinal * 0xC2B2AE3Dull);
-    }
-  };
-  struct Entry {
-    Key key;
-    std::shared_ptr<const Block> block;
-  };
+  using Queue = std::list<CachedBlock>;
+  static constexpr uint64_t kSmallShare = 10;  // the small queue has a tenth of the bytes
+  void make_room();
+  void evict_small();
+  void evict_main();
+  void drop(Queue& queue, Queue::iterator place);
+
   uint64_t bytes_max_;
-  uint64_t bytes_ = 0;
-  std::list<Entry> order_;  // most recent first
-  std::unordered_map<Key, std::list<Entry>::iterator, Hash> map_;
+  Queue small_, main_;  // oldest first
+  uint64_t small_bytes_ = 0, main_bytes_ = 0;
+  uint32_t small_evictions_ = 0;
+  uint64_t evictions_ = 0;
 };
 
 }  // namespace cairn::storage

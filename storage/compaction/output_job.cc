@@ -24,7 +24,7 @@ bool OlderRuns::may_hold(std::string_view key) const {
   const uint64_t hash = hash64(key);
   for (size_t i = first_; i < version_->runs.size(); ++i) {
     const Sstable* table = table_for(version_->runs[i], key);
-    if (table != nullptr && table->may_contain(hash)) return true;
+    if (table != nullptr && table->filter().may_contain(hash)) return true;
   }
   return false;
 }

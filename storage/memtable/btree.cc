@@ -158,7 +158,26 @@ BTree::Position BTree::lower_bound(std::string_view key) const {
   while (!node->leaf) node = node->children[child_slot(node, key)];
   const uint32_t slot = rank<true>(node, key);
   if (slot == node->count) return Position::start_of(node->next);
-  return {node->keys + slot, node->keys + node->count, node->next};
+  return {node->keys + slot, node->keys, node->keys + node->count, node->next};
+}
+
+BTree::Position BTree::last_below(std::string_view key) const {
+  if (root_ == nullptr) return {};
+  // Of an inner node: everything below `left` is below the key.
+  const Node* node = root_;
+  const Node* left = nullptr;
+  while (!node->leaf) {
+    const uint32_t slot = key.empty() ? node->count - 1 : child_slot(node, key);
+    if (slot > 0) left = node->children[slot - 1];
+    node = node->children[slot];
+  }
+  uint32_t slot = key.empty() ? node->count : rank<true>(node, key);
+  if (slot == 0) {
+    if (left == nullptr) return {};
+    for (node = left; !node->leaf;) node = node->children[node->count - 1];
+    slot = node->count;
+  }
+  return {node->keys + slot - 1, node->keys, node->keys + node->count, node->next};
 }
 
 }  // namespace cairn::storage

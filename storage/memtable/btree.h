@@ -40,6 +40,7 @@ class BTree {
   // A place in a sequence of entries: the tree's, or a sorted array's.
   struct Position {
     MemEntry* const* at = nullptr;  // null: the end
+    MemEntry* const* begin = nullptr;
     MemEntry* const* end = nullptr;
     const Node* next = nullptr;  // the leaf that follows
     const MemEntry* entry() const { return *at; }
@@ -47,7 +48,7 @@ class BTree {
       if (++at == end) *this = start_of(next);
     }
     static Position start_of(const Node* leaf) {
-      return leaf == nullptr ? Position{} : Position{leaf->keys, leaf->keys + leaf->count, leaf->next};
+      return leaf == nullptr ? Position{} : Position{leaf->keys, leaf->keys, leaf->keys + leaf->count, leaf->next};
     }
   };
 
@@ -58,6 +59,7 @@ class BTree {
   // Requires: the key is not in the tree.
   void insert(MemEntry* entry);
   Position lower_bound(std::string_view key) const;
+  Position last_below(std::string_view key) const;  // empty: the last of all
   bool empty() const { return root_ == nullptr; }
 
  private:

@@ -96,7 +96,17 @@ BTree::Position Memtable::lower_bound_in_array(std::string_view key) const {
   const auto found = std::lower_bound(sorted_.begin(), sorted_.end(), key,
                                       [](const MemEntry* entry, std::string_view k) { return entry->key() < k; });
   if (found == sorted_.end()) return {};
-  return {&*found, sorted_.data() + sorted_.size(), nullptr};
+  return {&*found, sorted_.data(), sorted_.data() + sorted_.size(), nullptr};
+}
+
+BTree::Position Memtable::last_below(std::string_view key) const {
+  if (!ordered_.load(std::memory_order_acquire)) make_order();
+  if (sorted_.empty()) return tree_.last_below(key);
+  MemEntry* const* end = sorted_.data() + sorted_.size();
+  MemEntry* const* at = key.empty() ? end : lower_bound_in_array(key).at;
+  if (at == nullptr) at = end;
+  if (at == sorted_.data()) return {};
+  return {at - 1, sorted_.data(), end, nullptr};
 }
 
 void Memtable::grow_slots() {

@@ -55,6 +55,7 @@ class Memtable {
     if (!ordered_.load(std::memory_order_acquire)) make_order();
     return sorted_.empty() ? tree_.lower_bound(key) : lower_bound_in_array(key);
   }
+  BTree::Position last_below(std::string_view key) const;  // empty: the last of all
   // No more writes. From now on anyone may read.
   void seal() { sealed_ = true; }
 
@@ -103,15 +104,27 @@ class Memtable {
 };
 
 // Rows in key order, tombstones included. Writing to the table in between invalidates it.
-class MemtableCursor final : public RowCursor {
+class MemtableCursor final : public TwoWayCursor {
  public:
   explicit MemtableCursor(const Memtable& table) : table_(table) {}
   CursorState seek(std::string_view lower) override {
+    back_ = false;
     at_ = table_.lower_bound(lower);
     return load();
   }
+  CursorState seek_back(std::string_view upper) override {
+    back_ = true;
+    at_ = table_.last_below(upper);
+    return load();
+  }
   CursorState next() override {
-    at_.advance();
+    if (!back_) {
+      at_.advance();
+    } else if (at_.at != at_.begin) {
+      --at_.at;
+    } else {
+      at_ = row_.key.empty() ? BTree::Position{} : table_.last_below(row_.key);
+    }
     return load();
   }
   const Row& row() const override { return row_; }
@@ -120,7 +133,8 @@ class MemtableCursor final : public RowCursor {
   static constexpr ptrdiff_t kPrefetchAhead = 4;
   CursorState load() {
     if (at_.at == nullptr) return CursorState::kEnd;
-    if (at_.end - at_.at > kPrefetchAhead) __builtin_prefetch(at_.at[kPrefetchAhead]);
+    if (!back_ && at_.end - at_.at > kPrefetchAhead) __builtin_prefetch(at_.at[kPrefetchAhead]);
+    if (back_ && at_.at - at_.begin >= kPrefetchAhead) __builtin_prefetch(at_.at[-kPrefetchAhead]);
     const MemEntry* entry = at_.entry();
     row_ = {entry->key(),
             {entry->value, entry->value_size},
@@ -131,6 +145,7 @@ class MemtableCursor final : public RowCursor {
   }
   const Memtable& table_;
   BTree::Position at_;
+  bool back_ = false;
   Row row_;
 };
 

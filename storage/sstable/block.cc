@@ -1,17 +1,28 @@
 #include "storage/sstable/block.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/codec.h"
+#include "storage/key_head.h"
+#include "storage/sstable/tags.h"
 
 namespace cairn::storage {
 namespace {
 
-// Header: rows u32 | prefix length u16 | flags u8 | widths u8 | base sequence u64 | base time u64 | kind u8 |
-// 0 u8[7]
+// Header: rows u32 | prefix length u16 | flags u8 | widths u8 | base sequence u64 | base time u64 | kind u8 | 0 u8 |
+// length of all key suffixes u16 | length of all values u32
 constexpr size_t kHeaderBytes = 32;
 constexpr uint8_t kWideOffsets = 1;
 constexpr uint8_t kKindColumn = 2;
+constexpr uint8_t kSearchColumns = 4;  // heads and tags; version 2 has them always
+constexpr uint8_t kEvenKeys = 8;
+constexpr uint8_t kEvenValues = 16;
+constexpr uint8_t kFlagsKnown = 31;
+constexpr uint32_t kRowsPerHead = 8;
+
+uint32_t heads_of(uint32_t rows) { return (rows + kRowsPerHead - 1) / kRowsPerHead; }
+size_t padded_tags(size_t rows) { return (rows + kTagPadding - 1) / kTagPadding * kTagPadding; }
 
 uint8_t width_for(uint64_t max) {
   if (max == 0) return 0;
@@ -25,143 +36,174 @@ void put_width(std::string& out, uint64_t value, uint8_t width) {
   std::memcpy(raw, &value, 8);
   out.append(raw, width);
 }
-uint64_t get_width(const char* in, uint8_t width) {
-  switch (width) {
-    case 1: return static_cast<uint8_t>(*in);
-    case 2: return get_fixed<uint16_t>(in);
-    case 4: return get_fixed<uint32_t>(in);
-    case 8: return get_fixed<uint64_t>(in);
-    default: return 0;
-  }
-}
 
 }  // namespace
 
-size_t Block::offset(const char* array, uint32_t i) const {
-  return wide_ ? get_fixed<uint32_t>(array + size_t{i} * 4) : get_fixed<uint16_t>(array + size_t{i} * 2);
+Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::string& path) {
+  auto block = std::make_shared<Block>(Token{});
+  block->raw_ = std::move(raw);
+  if (!block->lay_out()) return corrupt(path, "malformed data block");
+  return std::shared_ptr<const Block>(std::move(block));
 }
 
-Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::string& path) {
-  const Error bad = corrupt(path, "malformed data block");
-  auto block = std::shared_ptr<Block>(new Block);
-  block->raw_ = std::move(raw);
-  Decoder in(block->raw_);
-  block->rows_ = in.u32();
+// Finds the columns. False: malformed.
+bool Block::lay_out() {
+  Decoder in(raw_);
+  rows_ = in.u32();
   const uint16_t prefix_length = in.u16();
   const uint8_t flags = in.u8();
   const uint8_t widths = in.u8();
-  block->base_sequence_ = in.u64();
-  block->base_time_ = in.u64();
-  block->kind_ = static_cast<OpKind>(in.u8());
-  in.raw(7);
-  block->wide_ = (flags & kWideOffsets) != 0;
-  block->sequence_width_ = widths & 15;
-  block->time_width_ = widths >> 4;
+  base_sequence_ = in.u64();
+  base_time_ = in.u64();
+  kind_ = static_cast<OpKind>(in.u8());
+  in.u8();
+  even_key_ = in.u16();
+  even_value_ = in.u32();
+  wide_ = (flags & kWideOffsets) != 0;
+  sequence_width_ = widths & 15;
+  time_width_ = widths >> 4;
   const auto width_ok = [](uint8_t w) { return w == 0 || w == 1 || w == 2 || w == 4 || w == 8; };
-  if (!in.ok() || !width_ok(block->sequence_width_) || !width_ok(block->time_width_)) return bad;
-  const size_t rows = block->rows_;
-  if (rows == 0 || rows > block->raw_.size()) return bad;
-  const size_t offset_bytes = rows * (block->wide_ ? 4 : 2);
-  block->prefix_ = in.raw(prefix_length);
-  block->key_ends_ = in.raw(offset_bytes).data();
-  block->value_ends_ = in.raw(offset_bytes).data();
-  if ((flags & kKindColumn) != 0) block->kinds_ = in.raw(rows).data();
-  block->sequences_ = in.raw(rows * block->sequence_width_).data();
-  block->times_ = in.raw(rows * block->time_width_).data();
-  if (!in.ok()) return bad;
-  block->keys_ = in.rest().data();
+  if (!in.ok() || (flags & ~kFlagsKnown) != 0 || !width_ok(sequence_width_) || !width_ok(time_width_)) return false;
+  const size_t rows = rows_;
+  if (rows == 0 || rows > raw_.size()) return false;
+  if ((flags & kSearchColumns) != 0) {
+    heads_ = in.raw(heads_of(rows_) * sizeof(uint64_t)).data();
+    tags_ = reinterpret_cast<const uint8_t*>(in.raw(padded_tags(rows)).data());
+  }
+  prefix_ = in.raw(prefix_length);
+  const size_t offset_bytes = rows * (wide_ ? 4 : 2);
+  if ((flags & kEvenKeys) == 0) key_ends_ = in.raw(offset_bytes).data();
+  if ((flags & kEvenValues) == 0) value_ends_ = in.raw(offset_bytes).data();
+  if ((flags & kKindColumn) != 0) kinds_ = in.raw(rows).data();
+  sequences_ = in.raw(rows * sequence_width_).data();
+  times_ = in.raw(rows * time_width_).data();
+  if (!in.ok()) return false;
+  keys_ = in.rest().data();
+  if (!check_rows(in.remaining())) return false;
+  values_ = keys_ + start_of(key_ends_, even_key_, rows_);
+  return true;
+}
+
+// Offsets ascend and end with the block; kinds are known.
+bool Block::check_rows(size_t left) const {
   size_t key_end = 0, value_end = 0;
-  for (uint32_t i = 0; i < rows; ++i) {
-    const size_t key = block->offset(block->key_ends_, i);
-    const size_t value = block->offset(block->value_ends_, i);
-    const OpKind kind = block->kinds_ != nullptr ? static_cast<OpKind>(block->kinds_[i]) : block->kind_;
-    if (key < key_end || value < value_end || (kind != OpKind::kPut && kind != OpKind::kDelete)) return bad;
+  for (uint32_t i = 0; i < rows_; ++i) {
+    const size_t key = start_of(key_ends_, even_key_, i + 1);
+    const size_t value = start_of(value_ends_, even_value_, i + 1);
+    if (key < key_end || value < value_end || (kind(i) != OpKind::kPut && kind(i) != OpKind::kDelete)) return false;
     key_end = key;
     value_end = value;
   }
-  if (key_end + value_end != in.remaining()) return bad;
-  block->values_ = block->keys_ + key_end;
-  return std::shared_ptr<const Block>(std::move(block));
+  return key_end + value_end == left;
+}
+
+uint32_t Block::find(std::string_view key, uint64_t hash) const {
+  if (tags_ == nullptr) {
+    const uint32_t row = lower_bound(key);
+    const bool same = row < rows_ && key.size() == prefix_.size() + suffix(row).size() && key.ends_with(suffix(row));
+    return same ? row : rows_;
+  }
+  if (!key.starts_with(prefix_)) return rows_;
+  const std::string_view rest = key.substr(prefix_.size());
+  for (uint32_t base = 0; base < rows_; base += kTagsAtOnce) {
+    uint64_t found = match_tags(tags_ + base, std::min(rows_ - base, kTagsAtOnce), tag_of(hash));
+    for (; found != 0; found &= found - 1) {
+      const uint32_t row = base + static_cast<uint32_t>(std::countr_zero(found));
+      __builtin_prefetch(value(row).data());
+      if (suffix(row) == rest) return row;
+    }
+  }
+  return rows_;
 }
 
 uint32_t Block::lower_bound(std::string_view key) const {
   const int order = key.substr(0, prefix_.size()).compare(prefix_);
   if (order != 0) return order < 0 ? 0 : rows_;
   const std::string_view rest = key.substr(prefix_.size());
-  uint32_t low = 0;
-  for (uint32_t n = rows_; n > 0;) {
-    const uint32_t half = n / 2;
-    if (suffix(low + half).compare(rest) < 0) {
-      low += half + 1;
-      n -= half + 1;
-    } else {
-      n = half;
+  uint32_t low = 0, high = rows_;
+  if (heads_ != nullptr) {
+    const uint64_t wanted = key_head(rest);
+    const auto head = [&](uint32_t i) { return get_fixed<uint64_t>(heads_ + size_t{i} * sizeof(uint64_t)); };
+    const uint32_t heads = heads_of(rows_);
+    const uint32_t below = first_not_below(0, heads, [&](uint32_t i) { return head(i) < wanted; });
+    // Every row under a larger head is larger; of equal heads only the keys tell.
+    const uint32_t up_to = first_not_below(below, heads, [&](uint32_t i) { return head(i) == wanted; });
+    if (below > 0) low = (below - 1) * kRowsPerHead + 1;
+    if (up_to < heads) high = up_to * kRowsPerHead;
+    if (low < high) {
+      __builtin_prefetch(suffix(low).data());
+      __builtin_prefetch(suffix(high - 1).data());
     }
   }
-  return low;
+  return first_not_below(low, high, [&](uint32_t i) { return compare_keys(suffix(i), rest) < 0; });
 }
 
-Row Block::row(uint32_t i) const {
-  Row row;
-  row.value = value(i);
-  row.kind = kinds_ != nullptr ? static_cast<OpKind>(kinds_[i]) : kind_;
-  row.sequence = base_sequence_ + get_width(sequences_ + size_t{i} * sequence_width_, sequence_width_);
-  row.time_ms = base_time_ + get_width(times_ + size_t{i} * time_width_, time_width_);
-  return row;
-}
-
-void BlockBuilder::add(const Row& row) {
+void BlockBuilder::add(const Row& row, uint64_t hash) {
   keys_.append(row.key);
   values_.append(row.value);
-  rows_.push_back({keys_.size(), values_.size(), row.sequence, row.time_ms, row.kind});
+  rows_.push_back({keys_.size(), values_.size(), row.sequence, row.time_ms, row.kind, tag_of(hash)});
 }
 
-std::string_view BlockBuilder::last_key() const {
-  const size_t start = rows_.size() < 2 ? 0 : rows_[rows_.size() - 2].key_end;
-  return std::string_view(keys_).substr(start);
+std::string_view BlockBuilder::last_key() const { return rows_.empty() ? std::string_view() : key(rows_.size() - 1); }
+
+// What all rows of a block have in common.
+struct BlockBuilder::Shape {
+  size_t prefix = 0;
+  uint64_t min_sequence = ~0ull, max_sequence = 0, min_time = ~0ull, max_time = 0;
+  bool same_kind = true, even_keys = true, even_values = true, wide = false;
+  uint8_t flags() const {
+    return static_cast<uint8_t>(kSearchColumns | (wide ? kWideOffsets : 0) | (same_kind ? 0 : kKindColumn) |
+                                (even_keys ? kEvenKeys : 0) | (even_values ? kEvenValues : 0));
+  }
+};
+
+BlockBuilder::Shape BlockBuilder::shape() const {
+  Shape all;
+  all.prefix = std::min<size_t>(common_prefix(key(0), last_key()), 0xFFFF);
+  const size_t key_size = key(0).size(), value_size = rows_[0].value_end;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const Meta& row = rows_[i];
+    all.min_sequence = std::min(all.min_sequence, row.sequence);
+    all.max_sequence = std::max(all.max_sequence, row.sequence);
+    all.min_time = std::min(all.min_time, row.time_ms);
+    all.max_time = std::max(all.max_time, row.time_ms);
+    all.same_kind = all.same_kind && row.kind == rows_[0].kind;
+    all.even_keys = all.even_keys && row.key_end == (i + 1) * key_size;
+    all.even_values = all.even_values && row.value_end == (i + 1) * value_size;
+  }
+  all.even_keys = all.even_keys && key_size - all.prefix <= 0xFFFF;
+  all.wide = std::max(keys_.size(), values_.size()) > 0xFFFF;
+  return all;
 }
 
 std::string BlockBuilder::finish() {
-  const std::string_view first = std::string_view(keys_).substr(0, rows_[0].key_end);
-  const size_t prefix = std::min<size_t>(common_prefix(first, last_key()), 0xFFFF);
-  uint64_t min_sequence = ~0ull, max_sequence = 0, min_time = ~0ull, max_time = 0;
-  bool same_kind = true;
-  for (const Meta& row : rows_) {
-    min_sequence = std::min(min_sequence, row.sequence);
-    max_sequence = std::max(max_sequence, row.sequence);
-    min_time = std::min(min_time, row.time_ms);
-    max_time = std::max(max_time, row.time_ms);
-    same_kind = same_kind && row.kind == rows_[0].kind;
-  }
-  const uint8_t sequence_width = width_for(max_sequence - min_sequence);
-  const uint8_t time_width = width_for(max_time - min_time);
-  const bool wide = std::max(keys_.size(), values_.size()) > 0xFFFF;
-
+  const Shape all = shape();
+  const uint8_t sequence_width = width_for(all.max_sequence - all.min_sequence);
+  const uint8_t time_width = width_for(all.max_time - all.min_time);
   std::string out;
-  out.reserve(kHeaderBytes + keys_.size() + values_.size() + rows_.size() * 24);
+  out.reserve(kHeaderBytes + keys_.size() + values_.size() + rows_.size() * 26 + kTagPadding + 8);
   put_u32(out, rows());
-  put_u16(out, static_cast<uint16_t>(prefix));
-  put_u8(out, static_cast<uint8_t>((wide ? kWideOffsets : 0) | (same_kind ? 0 : kKindColumn)));
+  put_u16(out, static_cast<uint16_t>(all.prefix));
+  put_u8(out, all.flags());
   put_u8(out, static_cast<uint8_t>(sequence_width | time_width << 4));
-  put_u64(out, min_sequence);
-  put_u64(out, min_time);
+  put_u64(out, all.min_sequence);
+  put_u64(out, all.min_time);
   put_u8(out, static_cast<uint8_t>(rows_[0].kind));
-  out.append(kHeaderBytes - out.size(), '\0');
-  out.append(first.substr(0, prefix));
-  const uint8_t width = wide ? 4 : 2;
-  size_t i = 0;
-  for (const Meta& row : rows_) put_width(out, row.key_end - ++i * prefix, width);
-  for (const Meta& row : rows_) put_width(out, row.value_end, width);
-  if (!same_kind) {
-    for (const Meta& row : rows_) put_u8(out, static_cast<uint8_t>(row.kind));
-  }
-  for (const Meta& row : rows_) put_width(out, row.sequence - min_sequence, sequence_width);
-  for (const Meta& row : rows_) put_width(out, row.time_ms - min_time, time_width);
-  size_t start = 0;
-  for (const Meta& row : rows_) {
-    out.append(keys_, start + prefix, row.key_end - start - prefix);
-    start = row.key_end;
-  }
+  put_u8(out, 0);
+  put_u16(out, all.even_keys ? static_cast<uint16_t>(key(0).size() - all.prefix) : 0);
+  put_u32(out, all.even_values ? static_cast<uint32_t>(rows_[0].value_end) : 0);
+  for (size_t i = 0; i < rows_.size(); i += kRowsPerHead) put_u64(out, key_head(key(i).substr(all.prefix)));
+  for (const Meta& row : rows_) put_u8(out, row.tag);
+  out.append(padded_tags(rows_.size()) - rows_.size(), '\0');
+  out.append(key(0).substr(0, all.prefix));
+  const uint8_t width = all.wide ? 4 : 2;
+  for (size_t i = 0; !all.even_keys && i < rows_.size(); ++i)
+    put_width(out, rows_[i].key_end - (i + 1) * all.prefix, width);
+  for (size_t i = 0; !all.even_values && i < rows_.size(); ++i) put_width(out, rows_[i].value_end, width);
+  for (size_t i = 0; !all.same_kind && i < rows_.size(); ++i) put_u8(out, static_cast<uint8_t>(rows_[i].kind));
+  for (const Meta& row : rows_) put_width(out, row.sequence - all.min_sequence, sequence_width);
+  for (const Meta& row : rows_) put_width(out, row.time_ms - all.min_time, time_width);
+  for (size_t i = 0; i < rows_.size(); ++i) out.append(key(i).substr(all.prefix));
   out.append(values_);
   keys_.clear();
   values_.clear();

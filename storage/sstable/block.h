@@ -1,67 +1,118 @@
 // Data blocks: columns of keys, values, kinds, sequences and times of adjacent rows.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/codec.h"
 #include "storage/row.h"
 #include "storage/sstable/format.h"
 
 namespace cairn::storage {
 
+inline constexpr size_t kCacheLine = 64;
+
 // An unpacked block. Immutable; thread safe. Views into it live as long as the block.
-class Block {
+class Block : public std::enable_shared_from_this<Block> {
  public:
   // Checks every offset once, so that the accessors need not.
   static Result<std::shared_ptr<const Block>> parse(std::string raw, const std::string& path);
 
   uint32_t rows() const { return rows_; }
-  size_t bytes() const { return raw_.size() + sizeof(Block); }
+  size_t bytes() const { return raw_.capacity() + sizeof(Block); }
+  // The row of a key; rows() = none. `hash` = hash64(key).
+  uint32_t find(std::string_view key, uint64_t hash) const;
   uint32_t lower_bound(std::string_view key) const;  // first row with a key >= `key`; rows() = none
-  bool key_equals(uint32_t row, std::string_view key) const {
-    return key.size() == prefix_.size() + suffix(row).size() && key.starts_with(prefix_) && key.ends_with(suffix(row));
-  }
   // Everything but the key, which is in two pieces.
-  Row row(uint32_t row) const;
+  Row row(uint32_t row) const {
+    return {.key = {},
+            .value = value(row),
+            .kind = kind(row),
+            .sequence = sequence(row),
+            .time_ms = base_time_ + number(times_, time_width_, row)};
+  }
+  std::string_view prefix() const { return prefix_; }  // of all keys
+  std::string_view suffix(uint32_t row) const {        // the rest of the row's key
+    return {keys_ + start_of(key_ends_, even_key_, row), length_of(key_ends_, even_key_, row)};
+  }
   void key(uint32_t row, std::string& out) const {
     out.assign(prefix_);
     out.append(suffix(row));
   }
   std::string_view value(uint32_t row) const {
-    const size_t start = row == 0 ? 0 : offset(value_ends_, row - 1);
-    return {values_ + start, offset(value_ends_, row) - start};
+    return {values_ + start_of(value_ends_, even_value_, row), length_of(value_ends_, even_value_, row)};
   }
+  // What a search looks at before it comes to the keys.
+  [[gnu::always_inline]] void prefetch() const {  // else GCC drops the call: it has no effect that it knows of
+    for (size_t at = 0; at < kSearchBytes; at += kCacheLine) __builtin_prefetch(raw_.data() + at);
+  }
+  // The values of `n` rows, as far as a short scan will want them.
+  [[gnu::always_inline]] void prefetch_values(uint32_t row, uint32_t n) const {
+    const size_t begin = start_of(value_ends_, even_value_, row);
+    const size_t end = start_of(value_ends_, even_value_, std::min(row + n, rows_));
+    for (size_t at = begin; at < std::min(end, begin + kValueBytesAhead); at += kCacheLine)
+      __builtin_prefetch(values_ + at);
+  }
+  OpKind kind(uint32_t row) const { return kinds_ != nullptr ? static_cast<OpKind>(kinds_[row]) : kind_; }
+  uint64_t sequence(uint32_t row) const { return base_sequence_ + number(sequences_, sequence_width_, row); }
 
  private:
-  Block() = default;
-  std::string_view suffix(uint32_t row) const {
-    const size_t start = row == 0 ? 0 : offset(key_ends_, row - 1);
-    return {keys_ + start, offset(key_ends_, row) - start};
-  }
-  size_t offset(const char* array, uint32_t i) const;
+  static constexpr size_t kSearchBytes = 256;  // header, heads, tags and prefix of a block of usual size
+  static constexpr size_t kValueBytesAhead = 512;
+  struct Token {};  // makes the constructor the parser's own
 
-  std::string raw_;
+ public:
+  explicit Block(Token) {}
+
+ private:
+  bool lay_out();
+  bool check_rows(size_t left) const;
+  size_t offset(const char* array, uint32_t i) const {
+    return wide_ ? get_fixed<uint32_t>(array + size_t{i} * 4) : get_fixed<uint16_t>(array + size_t{i} * 2);
+  }
+  static uint64_t number(const char* column, uint8_t width, uint32_t i) {
+    if (width == 0) return 0;
+    const char* at = column + size_t{i} * width;
+    if (width == 4) return get_fixed<uint32_t>(at);
+    if (width == 8) return get_fixed<uint64_t>(at);
+    return width == 2 ? get_fixed<uint16_t>(at) : static_cast<uint8_t>(*at);
+  }
+  // `ends` null: all are `even` bytes long.
+  size_t start_of(const char* ends, uint32_t even, uint32_t row) const {
+    if (ends == nullptr) return size_t{row} * even;
+    return row == 0 ? 0 : offset(ends, row - 1);
+  }
+  size_t length_of(const char* ends, uint32_t even, uint32_t row) const {
+    return ends == nullptr ? even : offset(ends, row) - start_of(ends, even, row);
+  }
+
+  // What a lookup needs first.
   uint32_t rows_ = 0;
+  uint32_t even_key_ = 0, even_value_ = 0;
   bool wide_ = false;  // offsets of 4 bytes instead of 2
-  std::string_view prefix_;
-  const char* key_ends_ = nullptr;
-  const char* value_ends_ = nullptr;
-  const char* kinds_ = nullptr;  // null: all alike
   OpKind kind_ = OpKind::kPut;
   uint8_t sequence_width_ = 0, time_width_ = 0;
+  const uint8_t* tags_ = nullptr;  // null: a block of version 1
+  std::string_view prefix_;
+  const char* keys_ = nullptr;
+  const char* values_ = nullptr;
+  const char* key_ends_ = nullptr;    // null: all alike
+  const char* value_ends_ = nullptr;  // likewise
+  const char* kinds_ = nullptr;       // likewise
+  const char* heads_ = nullptr;       // null: a block of version 1
   uint64_t base_sequence_ = 0, base_time_ = 0;
   const char* sequences_ = nullptr;
   const char* times_ = nullptr;
-  const char* keys_ = nullptr;
-  const char* values_ = nullptr;
+  std::string raw_;
 };
 
 // Collects rows in key order.
 class BlockBuilder {
  public:
-  void add(const Row& row);
+  void add(const Row& row, uint64_t hash);  // `hash` = hash64(row.key)
   bool empty() const { return rows_.empty(); }
   uint32_t rows() const { return static_cast<uint32_t>(rows_.size()); }
   size_t raw_bytes() const { return keys_.size() + values_.size() + rows_.size() * 6; }  // about
@@ -73,7 +124,14 @@ class BlockBuilder {
     size_t key_end, value_end;
     uint64_t sequence, time_ms;
     OpKind kind;
+    uint8_t tag;
   };
+  struct Shape;
+  Shape shape() const;
+  std::string_view key(size_t row) const {
+    const size_t start = row == 0 ? 0 : rows_[row - 1].key_end;
+    return std::string_view(keys_).substr(start, rows_[row].key_end - start);
+  }
   std::string keys_, values_;
   std::vector<Meta> rows_;
 };

@@ -60,8 +60,8 @@ Error corrupt(const std::string& path, std::string_view what) {
 std::string encode_footer(const Footer& footer) {
   std::string out;
   put_u64(out, kSstMagic);
-  put_u32(out, kSstVersion);
-  put_u32(out, 0);  // incompatible features
+  put_u32(out, footer.version);
+  put_u32(out, footer.features);
   put_u32(out, 0);  // compatible features
   put_u32(out, footer.properties.size);
   put_u64(out, footer.properties.offset);
@@ -80,14 +80,15 @@ Result<Footer> parse_footer(std::string_view bytes, const std::string& path) {
   if (get_fixed<uint64_t>(bytes.data() + kFooterBytes - 8) != hash64(bytes.substr(0, kFooterBytes - 8))) {
     return corrupt(path, "footer checksum differs");
   }
-  const uint32_t version = in.u32();
-  const uint32_t incompatible = in.u32();
-  if (version != kSstVersion || (incompatible & ~kSstIncompatibleKnown) != 0) {
-    return Error{ErrorCode::kUnsupported,
-                 path + ": version " + std::to_string(version) + ", features " + std::to_string(incompatible)};
+  Footer footer;
+  footer.version = in.u32();
+  footer.features = in.u32();
+  const uint32_t known = footer.version == 1 ? 0 : kSstIncompatibleKnown;
+  if (footer.version < 1 || footer.version > kSstVersion || (footer.features & ~known) != 0) {
+    return Error{ErrorCode::kUnsupported, path + ": version " + std::to_string(footer.version) + ", features " +
+                                              std::to_string(footer.features)};
   }
   in.u32();
-  Footer footer;
   footer.properties.size = in.u32();
   footer.properties.offset = in.u64();
   footer.index.offset = in.u64();

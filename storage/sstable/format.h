@@ -15,8 +15,12 @@
 namespace cairn::storage {
 
 inline constexpr uint64_t kSstMagic = 0x5453534E52494143ull;  // "CAIRNSST"
-inline constexpr uint32_t kSstVersion = 1;
-inline constexpr uint32_t kSstIncompatibleKnown = 0;
+inline constexpr uint32_t kSstVersion = 2;                    // 1 stays readable
+// Incompatible features. Version 1 has none of them.
+inline constexpr uint32_t kFeatureSearchColumns = 1;  // data blocks have heads and tags
+inline constexpr uint32_t kFeatureSeparators = 2;     // the index has separators instead of last keys
+inline constexpr uint32_t kFeatureFuseFilter = 4;
+inline constexpr uint32_t kSstIncompatibleKnown = kFeatureSearchColumns | kFeatureSeparators | kFeatureFuseFilter;
 inline constexpr size_t kFooterBytes = 64;
 inline constexpr size_t kTrailerBytes = 16;  // behind every stored block
 inline constexpr uint32_t kRawBlockMax = 1u << 30;
@@ -29,6 +33,8 @@ struct BlockHandle {
 };
 
 struct Footer {
+  uint32_t version = kSstVersion;
+  uint32_t features = 0;  // incompatible ones
   BlockHandle properties;
   BlockHandle index;
   uint64_t seed = 0;  // of all checksums: id of the table when it was written

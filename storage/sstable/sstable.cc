@@ -2,10 +2,6 @@
 
 #include <algorithm>
 
-#include "base/checksum.h"
-#include "base/codec.h"
-#include "storage/sstable/filter.h"
-
 namespace cairn::storage {
 
 Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string& path, uint64_t number) {
@@ -31,9 +27,12 @@ Result<void> Sstable::load() {
   CAIRN_TRY(properties_, parse_properties(properties, path_));
   properties_.info.bytes = file_bytes_;
   CAIRN_TRY(const std::string index, read_meta(footer.index));
-  CAIRN_TRY_VOID(parse_index(index));
+  const bool last_keys = (footer.features & kFeatureSeparators) == 0;
+  CAIRN_TRY(index_, TableIndex::parse(index, last_keys, properties_.blocks, file_bytes_, path_));
+  cached_ = std::make_shared<TableBlocks>(blocks());
   if (properties_.filter.size != 0) {
-    CAIRN_TRY(filter_, read_meta(properties_.filter));
+    CAIRN_TRY(std::string filter, read_meta(properties_.filter));
+    filter_ = Filter(std::move(filter));
   }
   if (properties_.prefix_tombstones.size != 0) {
     CAIRN_TRY(const std::string list, read_meta(properties_.prefix_tombstones));
@@ -52,46 +51,8 @@ Result<std::string> Sstable::read_meta(const BlockHandle& handle) const {
   return open_block(stored, seed_, handle.offset, path_);
 }
 
-// Per block: last key, offset, stored size.
-Result<void> Sstable::parse_index(std::string_view bytes) {
-  Decoder in(bytes);
-  const uint64_t count = in.varint();
-  if (count != properties_.blocks || count > bytes.size()) return corrupt(path_, "index does not fit the properties");
-  index_.reserve(count);
-  for (uint64_t i = 0; i < count; ++i) {
-    const std::string_view key = in.bytes();
-    IndexEntry entry{static_cast<uint32_t>(keys_.size()), static_cast<uint32_t>(key.size()), {}};
-    entry.handle.offset = in.varint();
-    const uint64_t size = in.varint();
-    entry.handle.size = static_cast<uint32_t>(size);
-    if (!in.ok() || size > file_bytes_ || entry.handle.offset > file_bytes_ - size) {
-      return corrupt(path_, "malformed index");
-    }
-    keys_.append(key);
-    index_.push_back(entry);
-  }
-  if (!in.at_end()) return corrupt(path_, "malformed index");
-  return {};
-}
-
-bool Sstable::may_contain(uint64_t hash) const { return filter_may_contain(filter_, hash); }
-
-uint32_t Sstable::block_for(std::string_view key) const {
-  uint32_t low = 0;
-  for (uint32_t n = blocks(); n > 0;) {
-    const uint32_t half = n / 2;
-    if (last_key(low + half) < key) {
-      low += half + 1;
-      n -= half + 1;
-    } else {
-      n = half;
-    }
-  }
-  return low;
-}
-
 Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::string_view stored) const {
-  const BlockHandle& handle = index_[ordinal].handle;
+  const BlockHandle& handle = index_.handle(ordinal);
   if (stored.size() != handle.size) {
     return corrupt(path_, "block at offset " + std::to_string(handle.offset) + " is cut off");
   }
@@ -100,14 +61,40 @@ Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::stri
 }
 
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal) const {
-  const BlockHandle& handle = index_[ordinal].handle;
+  const BlockHandle& handle = index_.handle(ordinal);
   std::string stored(handle.size, '\0');
   CAIRN_TRY(const size_t got, file_->read_at(handle.offset, stored));
   return unpack(ordinal, std::string_view(stored).substr(0, got));
 }
 
+Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const {
+  const BlockHandle& handle = index_.handle(ordinal);
+  const auto held = [&] {
+    return handle.offset >= ahead.offset && handle.size <= ahead.bytes.size() &&
+           handle.offset - ahead.offset <= ahead.bytes.size() - handle.size;
+  };
+  if (!held()) {
+    ahead.window = std::clamp(ahead.window * 2, ReadAhead::kFirstBytes, ReadAhead::kBytesMax);
+    // Whole blocks that lie side by side.
+    uint64_t begin = handle.offset, end = handle.offset + handle.size;
+    for (uint32_t i = ordinal; back ? i-- > 0 : ++i < blocks();) {
+      const BlockHandle& other = index_.handle(i);
+      const bool beside = back ? other.offset + other.size == begin : other.offset == end;
+      if (!beside || end - begin + other.size > ahead.window) break;
+      (back ? begin : end) = back ? other.offset : end + other.size;
+    }
+    ahead.offset = begin;
+    ahead.bytes.resize(end - begin);
+    const auto got = file_->read_at(begin, ahead.bytes);
+    ahead.bytes.resize(got ? *got : 0);
+    if (!got) return Error(got.error());
+    if (!held()) return unpack(ordinal, {});  // cut off
+  }
+  return unpack(ordinal, std::string_view(ahead.bytes).substr(handle.offset - ahead.offset, handle.size));
+}
+
 Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal) const {
-  const BlockHandle& handle = index_[ordinal].handle;
+  const BlockHandle& handle = index_.handle(ordinal);
   std::string stored(handle.size, '\0');
   CAIRN_TRY(const auto got, file_->read_cached(handle.offset, stored));
   if (!got) return std::shared_ptr<const Block>();

@@ -7,11 +7,23 @@
 #include <string>
 #include <vector>
 
+#include "storage/cache/table_blocks.h"
 #include "storage/io/file_system.h"
 #include "storage/sstable/block.h"
+#include "storage/sstable/filter.h"
 #include "storage/sstable/format.h"
+#include "storage/sstable/index.h"
 
 namespace cairn::storage {
+
+// What one reader of adjacent blocks has read beyond the block it asked for. Not thread safe.
+struct ReadAhead {
+  static constexpr uint32_t kFirstBytes = 8u << 10;  // doubled with every read
+  static constexpr uint32_t kBytesMax = 256u << 10;
+  uint32_t window = 0;  // bytes of the read before
+  uint64_t offset = 0;  // in the file, of `bytes`
+  std::string bytes;
+};
 
 // Thread safety: any thread. Ownership: shared; once retire() was called the file is unlinked with the last
 // owner.
@@ -27,28 +39,27 @@ class Sstable {
   const TableProperties& properties() const { return properties_; }
   const SstableInfo& info() const { return properties_.info; }
   const PrefixTombstones& prefixes() const { return prefixes_; }
-  bool may_contain(uint64_t hash) const;
+  const Filter& filter() const { return filter_; }
   uint64_t file_bytes() const { return file_bytes_; }
 
-  uint32_t blocks() const { return static_cast<uint32_t>(index_.size()); }
-  uint32_t block_for(std::string_view key) const;  // the only block that may hold it; blocks() = none
+  uint32_t blocks() const { return index_.size(); }
+  uint32_t block_for(std::string_view key) const {
+    return index_.find(key);
+  }  // the only one that may hold it;
+     // blocks() = none
+  // Which of its blocks the cache holds. For the owner's loop, like the cache.
+  const std::shared_ptr<TableBlocks>& cached() const { return cached_; }
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal) const;
+  // The same for one that goes on to the next block, or to the one before: those are read along.
+  Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const;
   // Null where the caller would have to wait for the device.
   Result<std::shared_ptr<const Block>> read_block_cached(uint32_t ordinal) const;
 
  private:
-  struct IndexEntry {
-    uint32_t key_at, key_size;  // last key of the block, in keys_
-    BlockHandle handle;
-  };
   Sstable(FileSystem& fs, std::string path, uint64_t number) : fs_(fs), path_(std::move(path)), number_(number) {}
   Result<void> load();
-  Result<void> parse_index(std::string_view bytes);
   Result<std::string> read_meta(const BlockHandle& handle) const;
   Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
-  std::string_view last_key(uint32_t block) const {
-    return std::string_view(keys_).substr(index_[block].key_at, index_[block].key_size);
-  }
 
   FileSystem& fs_;
   std::string path_;
@@ -58,16 +69,18 @@ class Sstable {
   uint64_t seed_ = 0;
   TableProperties properties_;
   PrefixTombstones prefixes_;
-  std::string filter_, keys_;
-  std::vector<IndexEntry> index_;
+  Filter filter_;
+  TableIndex index_;
+  std::shared_ptr<TableBlocks> cached_;
   std::atomic<bool> retired_{false};
 };
 
 struct SstableWriterOptions {
   uint32_t block_bytes = 8u << 10;
-  uint32_t filter_bits_per_key = 10;
+  uint32_t filter_bits_per_key = 10;  // of Bloom filters; 0: no filter of any kind
   bool compress = true;
   RowExpiry expiry = nullptr;
+  FilterKind filter = FilterKind::kBloom;
 };
 
 // Writes one file, rows in key order. Thread safety: one thread at a time. After an error the file is
@@ -89,6 +102,7 @@ class SstableWriter {
       : file_(std::move(file)), number_(number), options_(options) {}
   Result<BlockHandle> write_block(std::string_view raw, bool compress);
   Result<void> close_block();
+  void add_to_index(std::string_view next_key);
   Result<void> drain(size_t keep_below);
   void cover(uint64_t sequence, uint64_t time_ms);
 
@@ -99,7 +113,8 @@ class SstableWriter {
   BlockBuilder block_;
   std::string buffer_;  // not written yet; starts at offset_
   uint64_t offset_ = 0;
-  std::string index_;
+  IndexBuilder index_;
+  uint32_t unindexed_ = 0;  // stored size of the last block, until the first key of the next one is known
   std::vector<uint64_t> hashes_;
   std::vector<PrefixTombstone> prefixes_;
 };

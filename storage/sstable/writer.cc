@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "base/checksum.h"
 #include "base/codec.h"
@@ -40,20 +41,23 @@ Result<void> SstableWriter::add(const Row& row) {
     ++info.expiring;
   }
   properties_.raw_bytes += row.key.size() + row.value.size();
+  if (block_.empty()) add_to_index(row.key);
   hashes_.push_back(hash64(row.key));
-  block_.add(row);
+  block_.add(row, hashes_.back());
   if (block_.raw_bytes() >= options_.block_bytes) return close_block();
   return {};
 }
 
 Result<void> SstableWriter::close_block() {
   properties_.info.largest = block_.last_key();
-  put_bytes(index_, block_.last_key());
   CAIRN_TRY(const BlockHandle handle, write_block(block_.finish(), options_.compress));
-  put_varint(index_, handle.offset);
-  put_varint(index_, handle.size);
+  unindexed_ = handle.size;
   ++properties_.blocks;
   return {};
+}
+
+void SstableWriter::add_to_index(std::string_view next_key) {
+  if (unindexed_ != 0) index_.add(properties_.info.largest, next_key, std::exchange(unindexed_, 0));
 }
 
 Result<BlockHandle> SstableWriter::write_block(std::string_view raw, bool compress) {
@@ -74,6 +78,7 @@ Result<void> SstableWriter::drain(size_t keep_below) {
 
 Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
   if (!block_.empty()) CAIRN_TRY_VOID(close_block());
+  add_to_index({});
   SstableInfo& info = properties_.info;
   info.id = number_;
   info.run = run;
@@ -87,7 +92,7 @@ Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
   if (!prefixes_.empty()) {
     CAIRN_TRY(properties_.prefix_tombstones, write_block(encode_prefix_tombstones(prefixes_), options_.compress));
   }
-  const std::string filter = build_filter(hashes_, options_.filter_bits_per_key);
+  const std::string filter = build_filter(options_.filter, hashes_, options_.filter_bits_per_key);
   if (!filter.empty()) {
     CAIRN_TRY(properties_.filter, write_block(filter, false));
   }
@@ -96,12 +101,11 @@ Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
     for (const uint64_t hash : hashes_) sketch.add(hash);
     properties_.sketch = sketch.bytes();
   }
-  std::string index;
-  put_varint(index, properties_.blocks);
-  index.append(index_);
   Footer footer;
+  footer.features =
+      kFeatureSearchColumns | kFeatureSeparators | (options_.filter == FilterKind::kFuse ? kFeatureFuseFilter : 0);
   footer.seed = number_;
-  CAIRN_TRY(footer.index, write_block(index, options_.compress));
+  CAIRN_TRY(footer.index, write_block(index_.finish(properties_.blocks), options_.compress));
   CAIRN_TRY(footer.properties, write_block(encode_properties(properties_), false));
   buffer_.append(encode_footer(footer));
   CAIRN_TRY_VOID(drain(0));

@@ -1,6 +1,7 @@
 #include "storage/version/version.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/checksum.h"
@@ -8,6 +9,8 @@
 namespace cairn::storage {
 
 namespace {
+
+constexpr size_t kReadersMax = 64;  // that read ahead, of one source
 
 // What the manifest does not say about a table.
 void complete(SstableInfo& info, const Sstable& table) {
@@ -66,21 +69,46 @@ std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Ve
   return tables;
 }
 
-Result<std::shared_ptr<const Block>> CachedSource::load(const Sstable& table, uint32_t ordinal) {
-  if (auto block = cache_.find(table.number(), ordinal)) {
+Result<const Block*> CachedSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
+  if (const Block* block = cache_.find(*table.cached(), ordinal, use)) {
     metrics_.cache_hits.add_owned();
     return block;
   }
   metrics_.cache_misses.add_owned();
-  CAIRN_TRY(auto block, table.read_block_cached(ordinal));
-  if (block) cache_.insert(table.number(), ordinal, block);
-  return block;
+  CAIRN_TRY(held_, table.read_block_cached(ordinal));
+  if (held_) cache_.insert(table.cached(), ordinal, held_, use);
+  return held_.get();
 }
 
-Result<std::shared_ptr<const Block>> DiskSource::load(const Sstable& table, uint32_t ordinal) {
-  CAIRN_TRY(auto block, table.read_block(ordinal));
-  bytes_read_ += block->bytes();
-  if (loaded_.size() < remember_) loaded_.push_back({table.number(), ordinal, block});
+void CachedSource::prefetch(const Sstable& table, uint32_t ordinal, int step) {
+  const Block* block = cache_.find(*table.cached(), ordinal, BlockUse::kScan);
+  if (block == nullptr) return;
+  if (step > 0) return block->prefetch();
+  const auto* bytes = reinterpret_cast<const char*>(block);
+  for (size_t at = 0; at < sizeof(Block); at += kCacheLine) __builtin_prefetch(bytes + at);
+}
+
+Result<const Block*> DiskSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
+  CAIRN_TRY(held_, read(table, ordinal, use));
+  bytes_read_ += held_->bytes();
+  if (loaded_.size() < remember_) loaded_.push_back({table.cached(), ordinal, use, held_});
+  return held_.get();
+}
+
+Result<std::shared_ptr<const Block>> DiskSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
+  const auto reader = std::ranges::find(readers_, &table, &Reader::table);
+  if (reader == readers_.end()) {
+    if (table.blocks() > 1 && readers_.size() < kReadersMax) readers_.push_back({&table, ordinal, {}});
+    return table.read_block(ordinal);
+  }
+  const uint32_t before = std::exchange(reader->last, ordinal);
+  const bool back = ordinal + 1 == before;
+  if (use == BlockUse::kPoint || (ordinal != before + 1 && !back)) {
+    reader->ahead = {};
+    return table.read_block(ordinal);
+  }
+  auto block = table.read_block(ordinal, back, reader->ahead);
+  if (ordinal == (back ? 0 : table.blocks() - 1)) readers_.erase(reader);  // the run goes on in another table
   return block;
 }
 
@@ -104,188 +132,73 @@ const Sstable* table_for(const Run& run, std::string_view key) {
   return run.tables[static_cast<size_t>(std::prev(it) - run.infos.begin())].get();
 }
 
-FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
-                      uint64_t covered, BlockSource& source, RunsProbed& probed) {
-  FoundRow found;
-  for (const Run& run : version.runs) {
-    if (covered != 0) break;
-    if (run.max_sequence < clear_sequence) continue;
-    for (const Sstable* table : run.with_prefixes) covered = std::max(covered, table->prefixes().covering(key));
-    const Sstable* table = table_for(run, key);
-    if (table == nullptr) continue;
-    if (!table->may_contain(hash)) {
-      ++probed.filter_negatives;
-      continue;
-    }
-    ++probed.runs;
-    const uint32_t ordinal = table->block_for(key);
-    if (ordinal == table->blocks()) continue;
-    auto block = source.load(*table, ordinal);
-    if (!block || !*block) {
-      found.state = Lookup::State::kNeedsDisk;
-      if (!block) found.error = std::move(block).error();
-      return found;
-    }
-    const uint32_t slot = (*block)->lower_bound(key);
-    if (slot == (*block)->rows() || !(*block)->key_equals(slot, key)) continue;
-    const Row row = (*block)->row(slot);
-    if (row.sequence < covered || row.kind == OpKind::kDelete) return found;
-    found.state = Lookup::State::kFound;
-    found.value = row.value;
-    found.block = std::move(*block);
-    return found;
-  }
-  return found;
-}
-
 namespace {
 
-class RunCursor final : public RowCursor {
- public:
-  RunCursor(const Run& run, BlockSource& source) : run_(run), source_(source) {}
-
-  CursorState seek(std::string_view lower) override {
-    const auto it = std::ranges::lower_bound(run_.infos, lower, {}, &SstableInfo::largest);
-    table_ = static_cast<size_t>(it - run_.infos.begin());
-    while (table_ < run_.tables.size()) {
-      lower = std::max<std::string_view>(lower, run_.infos[table_].smallest);
-      ordinal_ = run_.tables[table_]->block_for(lower);
-      if (ordinal_ < run_.tables[table_]->blocks()) {
-        const CursorState state = open();
-        if (state != CursorState::kRow) return state;
-        slot_ = block_->lower_bound(lower);
-        return slot_ < block_->rows() ? show() : step_block();
-      }
-      ++table_;
-    }
-    return CursorState::kEnd;
-  }
-  CursorState next() override {
-    if (++slot_ < block_->rows()) return show();
-    return step_block();
-  }
-  const Row& row() const override { return row_; }
-  const Error& error() const override { return error_; }
-
- private:
-  CursorState step_block() {
-    ++ordinal_;
-    while (ordinal_ >= run_.tables[table_]->blocks()) {
-      ordinal_ = 0;
-      if (++table_ == run_.tables.size()) return CursorState::kEnd;
-      if (run_.infos[table_].trimmed) return seek(run_.infos[table_].smallest);
-    }
-    const CursorState state = open();
-    if (state != CursorState::kRow) return state;
-    slot_ = 0;
-    return show();
-  }
-  CursorState open() {
-    auto block = source_.load(*run_.tables[table_], ordinal_);
-    if (!block) {
-      error_ = std::move(block).error();
-      return CursorState::kFailed;
-    }
-    if (!*block) return CursorState::kNeedsDisk;
-    block_ = std::move(*block);
-    return CursorState::kRow;
-  }
-  CursorState show() {
-    row_ = block_->row(slot_);
-    block_->key(slot_, key_);
-    row_.key = key_;
-    return CursorState::kRow;
-  }
-
-  const Run& run_;
-  BlockSource& source_;
-  size_t table_ = 0;
-  uint32_t ordinal_ = 0, slot_ = 0;
-  std::shared_ptr<const Block> block_;
-  std::string key_;
-  Row row_;
-  Error error_;
+// The next run of a lookup that has a table for the key.
+struct Candidate {
+  const Run* run;
+  const Sstable* table;  // null: the run only has deleted prefixes to ask
 };
+constexpr size_t kCandidatesAtOnce = 16;
+
+// Takes up to kCandidatesAtOnce runs from `at` on.
+size_t collect(const Version& version, size_t& at, uint64_t clear_sequence, std::string_view key, uint64_t hash,
+               Candidate* out) {
+  size_t n = 0;
+  for (; at < version.runs.size() && n < kCandidatesAtOnce; ++at) {
+    const Run& run = version.runs[at];
+    if (run.max_sequence < clear_sequence) continue;
+    const Sstable* table = table_for(run, key);
+    if (table == nullptr && run.with_prefixes.empty()) continue;
+    if (table != nullptr) table->filter().prefetch(hash);
+    out[n++] = {&run, table};
+  }
+  return n;
+}
+
+enum class Probe : uint8_t { kGoOn, kEnd };
+
+Probe probe_table(const Sstable& table, std::string_view key, uint64_t hash, uint64_t covered, BlockSource& source,
+                  FoundRow& found) {
+  const uint32_t ordinal = table.block_for(key);
+  if (ordinal == table.blocks()) return Probe::kGoOn;
+  auto loaded = source.load(table, ordinal, BlockUse::kPoint);
+  if (!loaded || *loaded == nullptr) {
+    found.state = Lookup::State::kNeedsDisk;
+    if (!loaded) found.error = std::move(loaded).error();
+    return Probe::kEnd;
+  }
+  const Block& block = **loaded;
+  const uint32_t row = block.find(key, hash);
+  if (row == block.rows()) return Probe::kGoOn;
+  if (block.kind(row) == OpKind::kDelete || (covered != 0 && block.sequence(row) < covered)) return Probe::kEnd;
+  found.state = Lookup::State::kFound;
+  found.value = block.value(row);
+  found.block = block.shared_from_this();
+  return Probe::kEnd;
+}
 
 }  // namespace
 
-std::unique_ptr<RowCursor> run_cursor(const Run& run, BlockSource& source) {
-  return std::make_unique<RunCursor>(run, source);
-}
-
-MergeCursor::MergeCursor(std::vector<std::unique_ptr<RowCursor>> children,
-                         std::vector<const PrefixTombstones*> prefixes)
-    : prefixes_(std::move(prefixes)) {
-  for (auto& cursor : children) children_.push_back({std::move(cursor), CursorState::kEnd});
-}
-
-CursorState MergeCursor::seek(std::string_view lower) {
-  for (auto& child : children_) child.state = child.cursor->seek(lower);
-  return settle();
-}
-
-CursorState MergeCursor::next() {
-  pass();
-  return settle();
-}
-
-// Moves every child behind the present key. The winner goes last: its key is what the others are compared
-// with.
-void MergeCursor::pass() {
-  const std::string_view key = children_[winner_].cursor->row().key;
-  for (size_t i = winner_ + 1; i < children_.size(); ++i) {
-    Child& child = children_[i];
-    if (child.state != CursorState::kRow || child.cursor->row().key != key) continue;
-    ++dropped_;
-    child.state = child.cursor->next();
-  }
-  children_[winner_].state = children_[winner_].cursor->next();
-}
-
-CursorState MergeCursor::settle() {
-  while (true) {
-    if (steps_left_ == 0) return CursorState::kNeedsDisk;
-    --steps_left_;
-    bool any = false;
-    for (size_t i = 0; i < children_.size(); ++i) {
-      const Child& child = children_[i];
-      if (child.state == CursorState::kEnd) continue;
-      if (child.state != CursorState::kRow) {
-        winner_ = i;
-        return child.state;
+FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
+                      uint64_t covered, BlockSource& source, RunsProbed& probed) {
+  FoundRow found;
+  Candidate candidates[kCandidatesAtOnce];
+  for (size_t at = 0; at < version.runs.size() && covered == 0;) {
+    const size_t n = collect(version, at, clear_sequence, key, hash, candidates);
+    for (size_t i = 0; i < n && covered == 0; ++i) {
+      const auto& [run, table] = candidates[i];
+      for (const Sstable* other : run->with_prefixes) covered = std::max(covered, other->prefixes().covering(key));
+      if (table == nullptr) continue;
+      if (!table->filter().may_contain(hash)) {
+        ++probed.filter_negatives;
+        continue;
       }
-      if (!any || child.cursor->row().key < children_[winner_].cursor->row().key) winner_ = i;
-      any = true;
-    }
-    if (!any) return CursorState::kEnd;
-    if (!hidden(row())) return CursorState::kRow;
-    ++dropped_;
-    pass();
-  }
-}
-
-bool MergeCursor::hidden(const Row& row) const {
-  for (const PrefixTombstones* list : prefixes_) {
-    if (list->covering(row.key) > row.sequence) return true;
-  }
-  return false;
-}
-
-std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& source) {
-  std::vector<std::unique_ptr<RowCursor>> children;
-  std::vector<const PrefixTombstones*> prefixes;
-  for (const auto& table : view.memtables) {
-    children.push_back(std::make_unique<MemtableCursor>(*table));
-    if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
-  }
-  for (const Run& run : view.version->runs) {
-    if (run.max_sequence < view.clear_sequence) continue;
-    children.push_back(run_cursor(run, source));
-    for (const auto& table : run.tables) {
-      if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
+      ++probed.runs;
+      if (probe_table(*table, key, hash, covered, source, found) == Probe::kEnd) return found;
     }
   }
-  return std::make_unique<MergeCursor>(std::move(children), std::move(prefixes));
+  return found;
 }
 
 }  // namespace cairn::storage

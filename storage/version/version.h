@@ -37,38 +37,55 @@ std::string behind_prefix(std::string_view prefix);
 class BlockSource {
  public:
   virtual ~BlockSource() = default;
-  // Null: not in memory, and this source may not wait.
-  virtual Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) = 0;
+  // Null: not in memory, and this source may not wait. Valid until the next load() or whatever else the cache is used
+  // for; its shared_from_this() keeps it.
+  virtual Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) = 0;
+  // Hints: load() and a search in the block follow. First the one, then for all that were hinted at the other.
+  virtual void prefetch(const Sstable&, uint32_t /*ordinal*/, int /*step*/) {}
 };
 
 // The loop's: cache, then what the kernel holds.
 class CachedSource final : public BlockSource {
  public:
   CachedSource(BlockCache& cache, TabletStoreMetrics& metrics) : cache_(cache), metrics_(metrics) {}
-  Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) override;
+  Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
+  void prefetch(const Sstable& table, uint32_t ordinal, int step) override;
 
  private:
   BlockCache& cache_;
   TabletStoreMetrics& metrics_;
+  std::shared_ptr<const Block> held_;  // read last; the cache need not have taken it
 };
 
-// The background's: the device. Remembers a few blocks for the loop's cache.
+// The background's: the device. Reads ahead where blocks are asked for in their order. Remembers a few of them for the
+// loop's cache.
 class DiskSource final : public BlockSource {
  public:
   struct Loaded {
-    uint64_t table;
+    std::shared_ptr<TableBlocks> table;
     uint32_t ordinal;
+    BlockUse use;
     std::shared_ptr<const Block> block;
   };
   explicit DiskSource(size_t remember) : remember_(remember) {}
-  Result<std::shared_ptr<const Block>> load(const Sstable& table, uint32_t ordinal) override;
+  Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
   std::vector<Loaded> take() { return std::move(loaded_); }
   uint64_t bytes_read() const { return bytes_read_; }
 
  private:
+  // One that goes through a table.
+  struct Reader {
+    const Sstable* table;
+    uint32_t last;  // block
+    ReadAhead ahead;
+  };
+  Result<std::shared_ptr<const Block>> read(const Sstable& table, uint32_t ordinal, BlockUse use);
+
   size_t remember_;
+  std::vector<Reader> readers_;
   uint64_t bytes_read_ = 0;
   std::vector<Loaded> loaded_;
+  std::shared_ptr<const Block> held_;
 };
 
 // All that a read at one moment looks at, newest first. Memtables in it are sealed, or it stays on the loop.
@@ -91,46 +108,13 @@ struct RunsProbed {
   uint64_t runs = 0;              // whose blocks were searched
   uint64_t filter_negatives = 0;  // that a filter ruled out
 };
-// Looks through the runs only. `covered` = sequence of the newest deleted prefix above the key found in
-// memtables, or 0.
+// Looks through the runs only: first fetches what their filters will be asked for, all at once, then asks them in turn.
+// `covered` = sequence of the newest deleted prefix above the key found in memtables, or 0.
 FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
                       uint64_t covered, BlockSource& source, RunsProbed& probed);
 enum class MemtableAnswer : uint8_t { kNothing, kFound, kGone };
 // `covered` is raised to the newest deleted prefix above the key.
 MemtableAnswer find_in_memtable(const Memtable& table, std::string_view key, uint64_t hash, uint64_t& covered,
                                 std::string_view& value);
-
-std::unique_ptr<RowCursor> run_cursor(const Run& run, BlockSource& source);  // both outlive it
-
-// Children newest first. Shows the newest version of every key, tombstones too, unless a deleted prefix hides
-// it.
-class MergeCursor final : public RowCursor {
- public:
-  MergeCursor(std::vector<std::unique_ptr<RowCursor>> children, std::vector<const PrefixTombstones*> prefixes);
-  CursorState seek(std::string_view lower) override;
-  CursorState next() override;
-  const Row& row() const override { return children_[winner_].cursor->row(); }
-  const Error& error() const override { return children_[winner_].cursor->error(); }
-  // seek() and next() answer kNeedsDisk once this many rows were passed, shadowed and hidden ones included.
-  void limit_steps(uint64_t steps) { steps_left_ = steps; }
-  uint64_t dropped() const { return dropped_; }  // shadowed and hidden versions passed over
-
- private:
-  struct Child {
-    std::unique_ptr<RowCursor> cursor;
-    CursorState state = CursorState::kEnd;
-  };
-  CursorState settle();
-  void pass();
-  bool hidden(const Row& row) const;
-
-  std::vector<Child> children_;
-  std::vector<const PrefixTombstones*> prefixes_;
-  size_t winner_ = 0;
-  uint64_t dropped_ = 0;
-  uint64_t steps_left_ = ~0ull;
-};
-
-std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& source);
 
 }  // namespace cairn::storage

@@ -1,108 +1,28 @@
-// cairn-bench compaction [--k-over-m=64,512] [--workload=NAME] [--strategy=NAME] [--memtable-rows=N]
-//   amplification of every strategy under every load, from the simulator
-// cairn-bench engine [--k-over-m=64] [--workload=NAME] [--strategy=NAME]
-//   the same operations given to the simulator and to a tablet on a file system in memory
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <string>
-#include <vector>
 
-#include "storage/compaction/simulator.h"
-#include "test/unit/storage/engine_amplification.h"
+#include "test/bench/commands.h"
 
-namespace cairn::storage {
-namespace {
-
-struct Arguments {
-  std::vector<uint64_t> k_over_m;
-  std::string workload, strategy;
-  uint64_t memtable_rows = 128;
-};
-
-bool parse(int argc, char** argv, Arguments& arguments) {
-  for (int i = 2; i < argc; ++i) {
-    const std::string text = argv[i];
-    const size_t equals = text.find('=');
-    const std::string name = text.substr(0, equals), value = equals == text.npos ? "" : text.substr(equals + 1);
-    if (name == "--k-over-m") {
-      for (const char* at = value.c_str(); *at != '\0';) {
-        char* end = nullptr;
-        arguments.k_over_m.push_back(std::strtoull(at, &end, 10));
-        if (end == at || arguments.k_over_m.back() == 0) return false;
-        at = *end == ',' ? end + 1 : end;
-      }
-    } else if (name == "--workload") {
-      arguments.workload = value;
-    } else if (name == "--strategy") {
-      arguments.strategy = value;
-    } else if (name == "--memtable-rows") {
-      arguments.memtable_rows = std::strtoull(value.c_str(), nullptr, 10);
-      if (arguments.memtable_rows < 16) return false;
-    } else {
-      return false;
-    }
-  }
-  return true;
+// As in the daemon, see server/main.cc; the engines that are compared run in this process and get the same allocator.
+extern "C" {
+extern const char* malloc_conf;
+const char* malloc_conf = "thp:always,dirty_decay_ms:-1";
 }
-
-template <class Line>
-void for_each(const Arguments& arguments, Line line) {
-  for (const Workload workload : kWorkloads) {
-    if (!arguments.workload.empty() && arguments.workload != to_string(workload)) continue;
-    for (const StrategyKind kind : kStrategyKinds) {
-      if (!arguments.strategy.empty() && arguments.strategy != to_string(kind)) continue;
-      for (const uint64_t k_over_m : arguments.k_over_m) line(workload, kind, k_over_m);
-    }
-  }
-}
-
-void compaction(const Arguments& arguments) {
-  std::puts(
-      "workload,strategy,k_over_m,write_amp,read_runs_mean,space_amp_mean,space_amp_peak,temp_bytes_peak,"
-      "obsolete_bytes_mean");
-  for_each(arguments, [&](Workload workload, StrategyKind kind, uint64_t k_over_m) {
-    const uint64_t keys = k_over_m * arguments.memtable_rows;
-    const SimulatorOptions options = simulator_options(kind, keys, arguments.memtable_rows, 128);
-    const SimulatorResult r = simulate(options, workload, keys);
-    std::printf("%s,%s,%llu,%.2f,%.2f,%.2f,%.2f,%llu,%.0f\n", to_string(workload).data(), to_string(kind).data(),
-                static_cast<unsigned long long>(k_over_m), r.write_amp, r.read_runs_mean, r.space_amp_mean,
-                r.space_amp_peak, static_cast<unsigned long long>(r.temp_bytes_peak), r.obsolete_bytes_mean);
-    std::fflush(stdout);
-  });
-}
-
-void engine(const Arguments& arguments) {
-  std::puts("workload,strategy,k_over_m,write_amp_engine,write_amp_simulator,space_amp_engine,space_amp_simulator");
-  for_each(arguments, [&](Workload workload, StrategyKind kind, uint64_t k_over_m) {
-    const EngineComparison c = compare_with_engine(kind, workload, k_over_m, arguments.memtable_rows);
-    std::printf("%s,%s,%llu,%.2f,%.2f,%.2f,%.2f\n", to_string(workload).data(), to_string(kind).data(),
-                static_cast<unsigned long long>(k_over_m), c.write_engine, c.write_simulator, c.space_engine,
-                c.space_simulator);
-    std::fflush(stdout);
-  });
-}
-
-}  // namespace
-}  // namespace cairn::storage
 
 int main(int argc, char** argv) {
-  using namespace cairn::storage;
-  Arguments arguments;
+  using namespace cairn::bench;
   const std::string command = argc > 1 ? argv[1] : "";
-  if ((command != "compaction" && command != "engine") || !parse(argc, argv, arguments)) {
+  int code = kUsage;
+  if (command == "compaction") code = run_compaction(argc - 2, argv + 2);
+  if (command == "engine") code = run_engine(argc - 2, argv + 2);
+  if (code == kUsage) {
     std::fputs(
-        "usage: cairn-bench compaction|engine [--k-over-m=64,512] [--workload=NAME] [--strategy=NAME]"
-        " [--memtable-rows=N]\n",
+        "usage: cairn-bench compaction [--engine] [--k-over-m=64,512] [--workload=NAME] [--strategy=NAME]"
+        " [--memtable-rows=N]\n"
+        "       cairn-bench engine [--workloads LIST] [--engines LIST] [--keys N] [--value-bytes N] [--key-style "
+        "STYLE]\n"
+        "         [--rounds N] [--strategy NAME] [--cache-mb N] [--memtable-mb N] [--dir D]\n",
         stderr);
-    return 2;
   }
-  if (arguments.k_over_m.empty()) {
-    arguments.k_over_m = command == "compaction" ? std::vector<uint64_t>{64, 512} : std::vector<uint64_t>{64};
-  }
-  if (command == "compaction") {
-    compaction(arguments);
-  } else {
-    engine(arguments);
-  }
+  return code;
 }

@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/checksum.h"
 #include "storage/io/memory_file_system.h"
 #include "storage/sstable/sstable.h"
 #include "storage/store_impl.h"
@@ -18,7 +19,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       (void)(*block)->row(i);
       (*block)->key(i, key);
       (void)(*block)->lower_bound(key);
+      (void)(*block)->find(key, hash64(key));
     }
+  }
+  const Filter filter{std::string(input)};
+  filter.prefetch(size);
+  (void)filter.may_contain(hash64(input));
+  for (const bool last_keys : {false, true}) {
+    const auto index = TableIndex::parse(input, last_keys, size > 0 ? data[0] : 0, ~0ull, "fuzz");  // up to 127 blocks
+    if (index) (void)index->find(input);
   }
   (void)parse_properties(input, "fuzz");
   (void)parse_prefix_tombstones(input, "fuzz");

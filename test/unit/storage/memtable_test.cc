@@ -6,7 +6,6 @@
 #include "base/checksum.h"
 #include "base/random.h"
 #include "storage/memtable/memtable.h"
-#include "storage/sstable/filter.h"
 
 namespace cairn::storage {
 
@@ -139,17 +138,6 @@ TEST_CASE("the newest deleted prefix above a key is found, nested ones too") {
   list.add("a/", 30, 4);
   CHECK(list.covering("a/b/x") == 30);
   CHECK(list.size() == 2);
-}
-
-TEST_CASE("a filter never denies a key it holds and seldom grants another") {
-  std::vector<uint64_t> hashes;
-  for (int i = 0; i < 10'000; ++i) hashes.push_back(hash64(std::to_string(i)));
-  const std::string filter = build_filter(hashes, 10);
-  for (const uint64_t hash : hashes) REQUIRE(filter_may_contain(filter, hash));
-  int granted = 0;
-  for (int i = 10'000; i < 30'000; ++i) granted += filter_may_contain(filter, hash64(std::to_string(i)));
-  CHECK(granted < 400);
-  CHECK(filter_may_contain("", 1));
 }
 
 TEST_CASE("memtable speed", "[.bench]") {

@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 
+#include <ranges>
+
 #include "tablet_fixture.h"
 
 namespace cairn::storage {
@@ -84,17 +86,29 @@ std::string skip_ones(std::string_view key) {
   return key.substr(slash).starts_with("/1") ? std::string(key.substr(0, slash)) + "/2" : std::string();
 }
 
-void check_page(TabletFixture& f, Tablet* tablet, const Model& model, RowPage page) {
-  page.skip = &skip_ones;
-  std::vector<std::pair<std::string, std::string>> expected, seen;
+std::vector<std::pair<std::string, std::string>> page_of(const Model& model, const RowPage& page) {
+  std::vector<std::pair<std::string, std::string>> expected;
   uint64_t bytes = 0;
-  for (const auto& [key, value] : model) {
-    if (!key.starts_with(page.prefix) || page.before(key) || key < page.start_after || !skip_ones(key).empty())
-      continue;
-    if (page.full(expected.size(), bytes)) break;
+  const auto take = [&](const auto& row) {
+    const auto& [key, value] = row;
+    const bool from_start = page.start_after.empty() || page.in_order(page.start_after, key) ||
+                            (page.start_included && key == page.start_after);
+    if (!key.starts_with(page.prefix) || !from_start || page.full(expected.size(), bytes)) return;
+    if (!page.skipped_to(key).empty()) return;
     bytes += key.size() + page.cut(value).size();
     expected.emplace_back(key, page.cut(value));
+  };
+  if (page.reverse) {
+    std::for_each(model.rbegin(), model.rend(), take);
+  } else {
+    std::for_each(model.begin(), model.end(), take);
   }
+  return expected;
+}
+
+void check_page(TabletFixture& f, Tablet* tablet, const Model& model, const RowPage& page) {
+  const auto expected = page_of(model, page);
+  std::vector<std::pair<std::string, std::string>> seen;
   const bool in_memory = tablet->scan(page, [&](std::string_view key, std::string_view value) {
     seen.emplace_back(key, value);
     return true;
@@ -190,11 +204,14 @@ void one_history(uint64_t seed) {
         page.rows_max = random.between(1, 20);
         page.bytes_max = random.chance(0.5) ? ~0ull : random.between(1, 1000);
         page.value_bytes_max = random.chance(0.5) ? ~0ull : random.below(50);
-        check_page(f, tablet, states.back(), std::move(page));
+        page.reverse = random.chance(0.5);
+        if (random.chance(0.7)) page.skip = &skip_ones;
+        check_page(f, tablet, states.back(), page);
       } else {
         // A fetch that overlaps with writes answers as of its end.
         FetchRequest request;
-        request.prefixes.push_back({});
+        request.prefixes.resize(2);
+        request.prefixes[1].reverse = true;
         std::optional<Result<FetchResult>> answer;
         tablet->fetch(std::move(request), [&](Result<FetchResult> r) { answer = std::move(r); });
         while (!answer) {
@@ -209,7 +226,8 @@ void one_history(uint64_t seed) {
           REQUIRE((f.machine.step() || log.size() < 3000));
         }
         REQUIRE(*answer);
-        REQUIRE(Model((*answer)->prefixes[0].begin(), (*answer)->prefixes[0].end()) == states.back());
+        REQUIRE((*answer)->prefixes[0] == page_of(states.back(), {}));
+        REQUIRE(std::ranges::equal((*answer)->prefixes[1] | std::views::reverse, (*answer)->prefixes[0]));
       }
     }
     known_flushed = tablet->flushed().index.value;

@@ -1,0 +1,42 @@
+// One cell of the table: one load on one engine, in a process of its own.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "test/bench/engine_workloads.h"
+
+namespace cairn::bench {
+
+struct EngineBenchOptions {
+  std::vector<const Workload*> workloads;
+  std::vector<const EngineKind*> engines;
+  CellOptions cell;
+  uint64_t rounds = 3;
+  storage::StrategyKind strategy = storage::StrategyKind::kStcs;
+  uint64_t cache_bytes = 0;  // 0: twice the data, so that all of it fits
+  uint64_t memtable_bytes = 64u << 20;
+  std::string dir;
+};
+
+// Runs cells below options.dir and removes what it made there. The data of Setting::kLoaded are made once per engine.
+class CellRunner {
+ public:
+  explicit CellRunner(const EngineBenchOptions& options) : options_(options) {}
+  ~CellRunner();
+  enum class Outcome : uint8_t { kMeasured, kSkipped, kFailed };
+  // Says on standard error why a cell was skipped or has failed.
+  Outcome run(const Workload& workload, const EngineKind& engine, CellResult& result);
+
+ private:
+  TargetOptions target_options(const Workload& workload, const std::string& dir) const;
+  bool prepare_loaded(const EngineKind& engine);
+  std::string loaded_dir(const EngineKind& engine) const { return options_.dir + "/" + engine.name + ".loaded"; }
+  std::string work_dir(const EngineKind& engine) const { return options_.dir + "/" + engine.name + ".work"; }
+  uint64_t data_bytes() const { return options_.cell.keys * (16 + options_.cell.value_bytes); }
+
+  const EngineBenchOptions& options_;
+  std::vector<const EngineKind*> loaded_;
+};
+
+}  // namespace cairn::bench
