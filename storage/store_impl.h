@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "storage/cache/block_cache.h"
 #include "storage/compaction/output_job.h"
@@ -105,6 +106,9 @@ class StoreImpl final : public TabletStore {
   void memtable_changed(int64_t delta, int64_t sealed);  // bytes; memtables that wait for their flush
   void stalled(int change) { stalled_ += change; }
   void fatal(const Error& error);
+  // What goes with its last owner goes in the background: unlinking a large file or freeing a memtable takes the loop
+  // milliseconds. Call after everything else has let go of it.
+  void release_in_background(std::vector<std::shared_ptr<const void>> owned);
   bool failed() const { return failed_; }
   std::weak_ptr<StoreImpl*> alive() const { return self_; }  // expired once the store is gone
 

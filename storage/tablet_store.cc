@@ -217,6 +217,14 @@ Amplification StoreImpl::amplification() const {
   return all;
 }
 
+void StoreImpl::release_in_background(std::vector<std::shared_ptr<const void>> owned) {
+  if (owned.empty()) return;
+  env_.background->submit(JobPriority::kLow, [owned = std::move(owned)]() mutable {
+    owned.clear();
+    return false;
+  });
+}
+
 void StoreImpl::fatal(const Error& error) {
   if (failed_) return;
   failed_ = true;

@@ -22,7 +22,9 @@ namespace cairn::storage {
 class Memtable {
  public:
   // keep_order: rows are put in order as they come. For a table that is going to be scanned again and again.
-  explicit Memtable(uint64_t id, bool keep_order = false) : id_(id), keeps_order_(keep_order), tree_(tree_arena_) {}
+  // rows_expected: once it has a good many rows, room for that many is made at once. A hint.
+  explicit Memtable(uint64_t id, bool keep_order = false, uint64_t rows_expected = 0)
+      : id_(id), rows_expected_(rows_expected), keeps_order_(keep_order), tree_(tree_arena_) {}
   Memtable(const Memtable&) = delete;
   Memtable& operator=(const Memtable&) = delete;
 
@@ -83,6 +85,7 @@ class Memtable {
   static constexpr uint64_t kOrderBytesPerRow = 20;  // of the tree and of the list below
 
   uint64_t id_;
+  uint64_t rows_expected_;
   Arena arena_;
   // Made on demand, by any reader once the table is sealed: hence apart from the rows' arena, and behind a mutex.
   mutable std::mutex order_mutex_;
