@@ -10,6 +10,7 @@
 
 #include "storage/cache/block_cache.h"
 #include "storage/compaction/output_job.h"
+#include "storage/memtable/slab_pool.h"
 #include "storage/tablet.h"
 #include "storage/version/manifest.h"
 #include "storage/version/version.h"
@@ -102,6 +103,7 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry};
   }
   BlockCache& cache() { return cache_; }
+  const std::shared_ptr<SlabPool>& slabs() const { return slabs_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }
   void memtable_changed(int64_t delta, int64_t sealed);  // bytes; memtables that wait for their flush
   void stalled(int change) { stalled_ += change; }
@@ -115,9 +117,13 @@ class StoreImpl final : public TabletStore {
  private:
   void installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome);
 
+  void touch_slabs_ahead();
+
   Environment env_;
   TabletStoreOptions options_;
   TabletStoreMetrics metrics_;
+  std::shared_ptr<SlabPool> slabs_;
+  bool touching_slabs_ = false;  // a job for that is under way
   std::shared_ptr<StoreShared> shared_;
   std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;

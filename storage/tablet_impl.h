@@ -61,7 +61,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   };
 
   std::shared_ptr<Memtable> new_memtable(bool keep_order = false, uint64_t rows_expected = 0) {
-    return std::make_shared<Memtable>(next_memtable_++, keep_order, rows_expected);
+    return std::make_shared<Memtable>(next_memtable_++, keep_order, rows_expected, store_.slabs());
   }
   void apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64_t time_ms);
   void account();

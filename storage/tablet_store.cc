@@ -39,6 +39,7 @@ Result<std::unique_ptr<TabletStore>> TabletStore::open(Environment env, const st
 StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
     : env_(std::move(env)),
       options_(options),
+      slabs_(std::make_shared<SlabPool>(options.memtable_bytes)),
       shared_(std::make_shared<StoreShared>()),
       cache_(options.block_cache_bytes) {
   for (const StrategyKind kind : kStrategyKinds) {
@@ -190,6 +191,7 @@ Result<void> StoreImpl::collect_garbage() {
 void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
   memtable_bytes_ += static_cast<uint64_t>(delta);
   sealed_ += sealed;
+  if (slabs_->lacks() && !touching_slabs_) touch_slabs_ahead();
   if (delta <= 0 || sealing_posted_ || memtable_bytes_ <= options_.memtable_budget_bytes) return;
   TabletImpl* largest = nullptr;
   for (const auto& [range, tablet] : tablets_) {
@@ -203,6 +205,18 @@ void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
     (*self)->sealing_posted_ = false;
     if ((*self)->memtable_bytes_ <= (*self)->options_.memtable_budget_bytes) return;
     if (Tablet* tablet = (*self)->find(range)) tablet->flush();
+  });
+}
+
+void StoreImpl::touch_slabs_ahead() {
+  touching_slabs_ = true;
+  env_.background->submit(JobPriority::kHigh, [slabs = slabs_, loop = env_.loop, weak = std::weak_ptr(self_)] {
+    if (slabs->lacks()) slabs->touch_one();
+    if (slabs->lacks()) return true;
+    loop->post([weak] {
+      if (const auto self = weak.lock()) (*self)->touching_slabs_ = false;
+    });
+    return false;
   });
 }
 
