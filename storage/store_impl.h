@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "storage/cache/block_cache.h"
 #include "storage/compaction/output_job.h"
+#include "storage/memtable/slab_pool.h"
 #include "storage/tablet.h"
 #include "storage/version/manifest.h"
 #include "storage/version/version.h"
@@ -101,19 +103,27 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
+  const std::shared_ptr<SlabPool>& slabs() const { return slabs_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }
   void memtable_changed(int64_t delta, int64_t sealed);  // bytes; memtables that wait for their flush
   void stalled(int change) { stalled_ += change; }
   void fatal(const Error& error);
+  // What goes with its last owner goes in the background: unlinking a large file or freeing a memtable takes the loop
+  // milliseconds. Call after everything else has let go of it.
+  void release_in_background(std::vector<std::shared_ptr<const void>> owned);
   bool failed() const { return failed_; }
   std::weak_ptr<StoreImpl*> alive() const { return self_; }  // expired once the store is gone
 
  private:
   void installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome);
 
+  void touch_slabs_ahead();
+
   Environment env_;
   TabletStoreOptions options_;
   TabletStoreMetrics metrics_;
+  std::shared_ptr<SlabPool> slabs_;
+  bool touching_slabs_ = false;  // a job for that is under way
   std::shared_ptr<StoreShared> shared_;
   std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;

@@ -222,11 +222,13 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
     for (const auto& [info, table] : output) table->retire();
     return false;
   }
+  std::vector<std::shared_ptr<const void>> dead;
   for (auto& [info, table] : old) {
     if (contains(edit.removed, info.id)) {
       const auto moved = std::ranges::find(edit.added, info.id, &SstableInfo::id);
       if (moved == edit.added.end()) {
         table->retire();
+        dead.push_back(std::move(table));
         continue;
       }
       info = *moved;
@@ -236,11 +238,11 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
     tables.emplace_back(std::move(info), std::move(table));
   }
   for (auto& entry : output) tables.push_back(std::move(entry));
-  set_version(make_version(std::move(tables)));
+  set_version(make_version(std::move(tables)), std::move(dead));
   return true;
 }
 
-void TabletImpl::set_version(std::shared_ptr<const Version> version) {
+void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector<std::shared_ptr<const void>> dead) {
   std::vector<const Sstable*> kept;
   for (const Run& run : version->runs) {
     for (const auto& table : run.tables) kept.push_back(table.get());
@@ -253,6 +255,7 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version) {
     }
   }
   live_bytes_.reset();
+  store_.release_in_background(std::move(dead));
 }
 
 // Rows that would be left if everything were merged into one run, times what a row takes.

@@ -34,7 +34,7 @@ bool TabletImpl::seal() {
   const bool keep_order = mutable_->keeps_order();
   mutable_->seal();
   sealed_.push_back({std::move(mutable_), applied_, mutable_clear_, {}});
-  mutable_ = new_memtable(keep_order);
+  mutable_ = new_memtable(keep_order, sealed_.back().table->rows());
   mutable_clear_ = 0;
   account();
   return true;
@@ -134,17 +134,20 @@ void TabletImpl::flush_committed(Result<bool> result) {
   CAIRN_ASSERT_MSG(*result, "a flush of a living tablet always fits the manifest");
   Sealed& front = sealed_.front();
   Tables tables;
+  std::vector<std::shared_ptr<const void>> dead;
   for (auto& [info, table] : tables_of(*version_)) {
     if (info.max_sequence.value < front.clear_sequence) {
       table->retire();
+      dead.push_back(std::move(table));
     } else {
       tables.emplace_back(std::move(info), std::move(table));
     }
   }
   for (auto& entry : front.output) tables.push_back(std::move(entry));
-  set_version(make_version(std::move(tables)));
+  dead.push_back(std::move(front.table));
   flushed_ = front.position;
   sealed_.pop_front();
+  set_version(make_version(std::move(tables)), std::move(dead));
   flushing_ = false;
   account();
   serve_checkpoints();

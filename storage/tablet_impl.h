@@ -62,8 +62,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
     std::move_only_function<void(Result<Checkpoint>)> done;
   };
 
-  std::shared_ptr<Memtable> new_memtable(bool keep_order = false) {
-    return std::make_shared<Memtable>(next_memtable_++, keep_order);
+  std::shared_ptr<Memtable> new_memtable(bool keep_order = false, uint64_t rows_expected = 0) {
+    return std::make_shared<Memtable>(next_memtable_++, keep_order, rows_expected, store_.slabs());
   }
   void apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64_t time_ms);
   bool scan(const RowPage& page, uint64_t steps_max,
@@ -89,7 +89,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void count_reads(uint64_t reads, const RunsProbed& probed);
   const CompactionStrategy& strategy() const { return store_.strategy(strategy_); }
   uint64_t estimate_live() const;
-  void set_version(std::shared_ptr<const Version> version);
+  // `dead`: retired tables, and whatever else ends with the version before.
+  void set_version(std::shared_ptr<const Version> version, std::vector<std::shared_ptr<const void>> dead = {});
   void serve_checkpoints();
   void end_pending(const Error& error);
 

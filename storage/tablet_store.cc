@@ -39,6 +39,7 @@ Result<std::unique_ptr<TabletStore>> TabletStore::open(Environment env, const st
 StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
     : env_(std::move(env)),
       options_(options),
+      slabs_(std::make_shared<SlabPool>(options.memtable_bytes)),
       shared_(std::make_shared<StoreShared>()),
       cache_(options.block_cache_bytes) {
   for (const StrategyKind kind : kStrategyKinds) {
@@ -190,6 +191,7 @@ Result<void> StoreImpl::collect_garbage() {
 void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
   memtable_bytes_ += static_cast<uint64_t>(delta);
   sealed_ += sealed;
+  if (slabs_->lacks() && !touching_slabs_) touch_slabs_ahead();
   if (delta <= 0 || sealing_posted_ || memtable_bytes_ <= options_.memtable_budget_bytes) return;
   TabletImpl* largest = nullptr;
   for (const auto& [range, tablet] : tablets_) {
@@ -206,6 +208,18 @@ void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
   });
 }
 
+void StoreImpl::touch_slabs_ahead() {
+  touching_slabs_ = true;
+  env_.background->submit(JobPriority::kHigh, [slabs = slabs_, loop = env_.loop, weak = std::weak_ptr(self_)] {
+    if (slabs->lacks()) slabs->touch_one();
+    if (slabs->lacks()) return true;
+    loop->post([weak] {
+      if (const auto self = weak.lock()) (*self)->touching_slabs_ = false;
+    });
+    return false;
+  });
+}
+
 void StoreImpl::set_strategy(StrategyKind kind) {
   options_.strategy = kind;
   for (const auto& [range, tablet] : tablets_) tablet->set_strategy(kind);
@@ -215,6 +229,14 @@ Amplification StoreImpl::amplification() const {
   Amplification all = dropped_;
   for (const auto& [range, tablet] : tablets_) all.add(tablet->stats().amplification);
   return all;
+}
+
+void StoreImpl::release_in_background(std::vector<std::shared_ptr<const void>> owned) {
+  if (owned.empty()) return;
+  env_.background->submit(JobPriority::kLow, [owned = std::move(owned)]() mutable {
+    owned.clear();
+    return false;
+  });
 }
 
 void StoreImpl::fatal(const Error& error) {

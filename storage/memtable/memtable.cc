@@ -6,6 +6,9 @@
 
 namespace cairn::storage {
 namespace {
+constexpr size_t kSlotsMin = 16;
+constexpr size_t kSlotsOfMany = 16384;  // from here on a table may grow to what is expected of it
+
 // The position follows from the 32 stored bits, so that growing touches no entry.
 size_t home(uint32_t hash) { return hash; }
 }  // namespace
@@ -111,7 +114,12 @@ BTree::Position Memtable::last_below(std::string_view key) const {
 
 void Memtable::grow_slots() {
   std::vector<Slot> old = std::move(slots_);
-  slots_.assign(old.empty() ? 16 : old.size() * 2, Slot{});
+  size_t size = old.empty() ? kSlotsMin : old.size() * 2;
+  if (size >= kSlotsOfMany && rows_expected_ > rows_) {
+    while (rows_expected_ * 4 > size * 3) size *= 2;
+    if (!keeps_order_) unordered_.reserve(rows_expected_);
+  }
+  slots_.assign(size, Slot{});
   const size_t mask = slots_.size() - 1;
   for (const Slot& slot : old) {
     if (slot.ref == 0) continue;

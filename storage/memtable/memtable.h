@@ -8,8 +8,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "storage/memtable/arena.h"
@@ -22,7 +24,15 @@ namespace cairn::storage {
 class Memtable {
  public:
   // keep_order: rows are put in order as they come. For a table that is going to be scanned again and again.
-  explicit Memtable(uint64_t id, bool keep_order = false) : id_(id), keeps_order_(keep_order), tree_(tree_arena_) {}
+  // rows_expected: once it has a good many rows, room for that many is made at once. A hint.
+  // slabs: memory for the rows of a large table; null: the heap's.
+  explicit Memtable(uint64_t id, bool keep_order = false, uint64_t rows_expected = 0,
+                    std::shared_ptr<SlabPool> slabs = nullptr)
+      : id_(id),
+        rows_expected_(rows_expected),
+        arena_(std::move(slabs)),
+        keeps_order_(keep_order),
+        tree_(tree_arena_) {}
   Memtable(const Memtable&) = delete;
   Memtable& operator=(const Memtable&) = delete;
 
@@ -87,6 +97,7 @@ class Memtable {
   static constexpr uint64_t kOrderBytesPerRow = 20;  // of the tree and of the list below
 
   uint64_t id_;
+  uint64_t rows_expected_;
   Arena arena_;
   // Made on demand, by any reader once the table is sealed: hence apart from the rows' arena, and behind a mutex.
   mutable std::mutex order_mutex_;

@@ -54,7 +54,7 @@ class CairnTarget final : public EngineTarget {
     } else {
       // Whatever was written before was flushed before the engine was closed.
       for (const std::string& name : checked(fs_->list(path("log")))) check(fs_->remove(join_path(path("log"), name)));
-      written_log_ = std::make_unique<WrittenLog>(*fs_, path("log"), options.memtable_bytes);
+      written_log_ = std::make_unique<WrittenLog>(*fs_, loop_, background_, path("log"));
     }
   }
   ~CairnTarget() override {
@@ -216,7 +216,7 @@ class CairnTarget final : public EngineTarget {
   void flushed() {
     const AppliedPosition& position = tablet_->flushed();
     if (shared_log_) return shared_log_->compact_to(kRange, {position.index, position.term, ""});
-    check(written_log_->release(position.index.value));
+    written_log_->release(position.index.value);
   }
 
   std::optional<std::string_view> fetch_row(std::string_view key) {

@@ -124,6 +124,39 @@ TEST_CASE("an updated row takes no more memory while it fits, and an idle memtab
   CHECK(table.rows() == 1);
 }
 
+TEST_CASE("memory of large memtables is used again, and touched before it is needed") {
+  const auto slabs = std::make_shared<SlabPool>(uint64_t{64} << 20);
+  const std::string value(1000, 'v');
+  const auto fill = [&](Memtable& table) {
+    for (uint64_t i = 1; table.bytes() < 8u << 20; ++i) {
+      const std::string key = "key" + std::to_string(i);
+      table.put(key, hash64(key), value, i, i);
+    }
+    for (uint64_t i = 1; i <= table.rows(); ++i) {
+      const std::string key = "key" + std::to_string(i);
+      REQUIRE(table.find(key, hash64(key))->sequence == i);
+    }
+  };
+  CHECK_FALSE(slabs->lacks());  // nobody wants any
+  {
+    Memtable small(1, false, 0, slabs);
+    small.put("k", hash64("k"), value, 1, 1);
+    CHECK_FALSE(slabs->lacks());
+    Memtable large(2, false, 0, slabs);
+    fill(large);
+    REQUIRE(slabs->lacks());
+    while (slabs->lacks()) slabs->touch_one();
+    Memtable next(3, false, large.rows(), slabs);
+    fill(next);
+    CHECK(next.rows() >= large.rows() * 9 / 10);
+  }
+  CHECK_FALSE(slabs->lacks());
+  SlabPool::Slab slab = slabs->take();
+  CHECK_FALSE(slabs->lacks());  // many are left of the tables that are gone
+  CHECK(reinterpret_cast<uintptr_t>(slab.get()) % SlabPool::kSlabBytes == 0);
+  slabs->give(std::move(slab));
+}
+
 TEST_CASE("the newest deleted prefix above a key is found, nested ones too") {
   PrefixTombstones list;
   list.add("a/", 10, 1);

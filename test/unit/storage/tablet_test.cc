@@ -137,6 +137,29 @@ TEST_CASE("compaction drops tombstones and covered rows only when nothing older 
   CHECK(f.fs.list("/data/sst")->size() == 1);
 }
 
+TEST_CASE("tables that a compaction has replaced are unlinked in the background, not on the loop") {
+  TabletFixture f;
+  REQUIRE(f.open());
+  Tablet* tablet = f.tablet();
+  const auto files = [&] { return f.fs.list("/data/sst")->size(); };
+  uint64_t unlinked = 0;
+  for (uint64_t i = 1; i <= 3; ++i) {
+    put(tablet, i, "k" + std::to_string(i), std::string(1000, 'x'));
+    tablet->flush();
+    while (!f.machine.loop.idle() || !f.machine.background.idle()) {
+      size_t before = files();
+      f.machine.background.run_one();
+      if (files() < before) ++unlinked;
+      before = files();
+      f.machine.loop.run_one();
+      REQUIRE(files() >= before);
+    }
+  }
+  CHECK(unlinked > 0);
+  CHECK(files() == 1);
+  CHECK(f.everything(tablet).size() == 3);
+}
+
 TEST_CASE("clearing a tablet hides everything older at once and drops its files with the next flush") {
   TabletFixture f;
   REQUIRE(f.open());
