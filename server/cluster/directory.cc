@@ -10,6 +10,8 @@ constexpr char kClusterRow = 'c';
 constexpr char kNodeRow = 'n';
 constexpr char kRangeRow = 'r';
 constexpr char kSlotMapRow = 's';
+constexpr char kKeyspaceRow = 'k';
+constexpr sharding::KeyspaceId kDefaultKeyspace{0};
 
 std::string numbered(char kind, uint64_t id) {
   std::string key(1, kind);
@@ -22,6 +24,7 @@ std::string cluster_row_key() { return std::string(1, kClusterRow); }
 std::string node_row_key(NodeId node) { return numbered(kNodeRow, node.value); }
 std::string range_row_key(RangeId range) { return numbered(kRangeRow, range.value); }
 std::string slot_map_row_key() { return std::string(1, kSlotMapRow); }
+std::string keyspace_row_key() { return numbered(kKeyspaceRow, kDefaultKeyspace.value); }
 
 std::string ClusterRecord::encode() const {
   std::string out;
@@ -69,6 +72,25 @@ std::optional<NodeRecord> NodeRecord::decode(std::string_view bytes) {
   return r;
 }
 
+std::string KeyspaceRecord::encode() const {
+  std::string out;
+  put_u8(out, kVersion);
+  put_bytes(out, strategy ? storage::to_string(*strategy) : std::string_view());
+  return out;
+}
+std::optional<KeyspaceRecord> KeyspaceRecord::decode(std::string_view bytes) {
+  Decoder in(bytes);
+  if (in.u8() != kVersion) return std::nullopt;
+  KeyspaceRecord r;
+  const std::string_view name = in.bytes();
+  if (!name.empty()) {
+    r.strategy = storage::parse_strategy_kind(name);
+    if (!r.strategy) return std::nullopt;
+  }
+  if (!in.ok()) return std::nullopt;
+  return r;
+}
+
 bool Directory::apply(std::string_view key, std::optional<std::string_view> value) {
   if (key.empty()) return false;
   const uint64_t id = key.size() == 9 ? get_big_u64(key.data() + 1) : 0;
@@ -109,6 +131,13 @@ bool Directory::apply(std::string_view key, std::optional<std::string_view> valu
       slot_map_ = std::move(*map);
       owners_.clear();
       for (const auto& entry : slot_map_.owners) owners_[entry.range] = entry.owner;
+      return true;
+    }
+    case kKeyspaceRow: {
+      if (id != kDefaultKeyspace.value) return false;
+      auto record = value ? KeyspaceRecord::decode(*value) : KeyspaceRecord{};
+      if (!record) return false;
+      keyspace_ = *record;
       return true;
     }
     default: return false;

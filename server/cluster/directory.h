@@ -14,6 +14,7 @@
 #include "server/cluster/peer_frames.h"
 #include "sharding/range_descriptor.h"
 #include "sharding/slot_map.h"
+#include "storage/compaction/options.h"
 
 namespace cairn::server {
 
@@ -37,10 +38,19 @@ struct NodeRecord {
   static std::optional<NodeRecord> decode(std::string_view bytes);
 };
 
+// What the owner of the default keyspace has chosen; what it has not, each node's configuration says.
+struct KeyspaceRecord {
+  std::optional<storage::StrategyKind> strategy;
+  std::string encode() const;
+  static std::optional<KeyspaceRecord> decode(std::string_view bytes);
+  friend bool operator==(const KeyspaceRecord&, const KeyspaceRecord&) = default;
+};
+
 // Keys of the system range's rows.
 std::string cluster_row_key();
 std::string node_row_key(NodeId node);
 std::string range_row_key(RangeId range);
+std::string keyspace_row_key();
 std::string slot_map_row_key();
 
 class Directory {
@@ -53,6 +63,7 @@ class Directory {
   const std::map<NodeId, NodeRecord>& nodes() const { return nodes_; }
   const std::map<RangeId, sharding::RangeDescriptor>& ranges() const { return ranges_; }
   const sharding::SlotMap& slot_map() const { return slot_map_; }
+  const KeyspaceRecord& keyspace() const { return keyspace_; }
 
   const NodeRecord* node_by_uuid(std::string_view uuid) const;
   // Range of a slot of the default keyspace; id 0: none yet.
@@ -66,6 +77,7 @@ class Directory {
   std::map<NodeId, NodeRecord> nodes_;
   std::map<RangeId, sharding::RangeDescriptor> ranges_;
   sharding::SlotMap slot_map_;
+  KeyspaceRecord keyspace_;
   std::map<RangeId, NodeId> owners_;  // of slot_map_
   std::vector<RangeId> by_slot_;
 };

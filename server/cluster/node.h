@@ -101,6 +101,13 @@ class Node final : public CommandSink,
   void confirmed_status(RangeId range, std::function<void(std::optional<RangeStatus>)> done);
   // Writes one row outside the users' keys into every range through this node. "" = all acknowledged, else why not.
   void probe(std::function<void(std::string)> done);
+  // Writes the choices of the default keyspace into the system range, whoever leads it. "" = acknowledged and in this
+  // node's directory; else why not, as a reply of an error would say it.
+  void change_keyspace(const KeyspaceRecord& record, std::function<void(std::string)> done);
+  // By which the replicas of the default keyspace are compacted.
+  storage::StrategyKind compaction_strategy() const {
+    return directory_.keyspace().strategy.value_or(options_.store.strategy);
+  }
   const NodeMetrics& metrics() const { return metrics_; }
   const ForwardingMetrics& forwarding_metrics() const { return forwarding_.metrics(); }
   const FollowerReadMetrics& follower_read_metrics() const { return follower_reads_.metrics(); }
@@ -145,9 +152,10 @@ class Node final : public CommandSink,
   std::string_view requirepass() const override { return options_.requirepass; }
   // What may change while the node runs.
   void set_requirepass(std::string password) { options_.requirepass = std::move(password); }
+  // Of keyspaces that have not chosen, and of the system range.
   void set_compaction_strategy(storage::StrategyKind kind) {
     options_.store.strategy = kind;
-    if (store_ && store_->strategy() != kind) store_->set_strategy(kind);
+    if (store_) follow_keyspace();
   }
   void set_redirect(RedirectMode mode) { options_.redirect = mode; }
   void set_wait_for_leader(Duration wait);  // of commands that begin to wait from now on
@@ -250,6 +258,7 @@ class Node final : public CommandSink,
   bool plan_membership(const consensus::Status& status);
   bool plan_ranges(const consensus::Status& status);
   bool plan_slot_map();
+  void follow_keyspace();
   void hand_back();
   void serve_join(const JoinFrame& frame, Transport::CallDone done);
   void write_system(const std::function<void(RowView&)>& effects, std::function<void(bool)> done);

@@ -377,6 +377,7 @@ void Node::applied(Replica& replica, std::string_view operations) {
 
 void Node::directory_changed() {
   update_peers();
+  follow_keyspace();
   reconcile_ranges();
 }
 

@@ -15,6 +15,8 @@ constexpr uint64_t kPromotionLag = 128;           // entries a learner may be be
 constexpr Duration kOwnerBack = 3 * kSecond;      // reachable without a break for so long: advertised again
 constexpr Duration kHandoverPause = 2 * kSecond;  // after a handover was asked for
 constexpr size_t kHandoversAtOnce = 4;
+constexpr Duration kSeenHere =
+    3 * kSecond;  // what was acknowledged by the leader of group 0 reaches a healthy follower
 }  // namespace
 
 void Node::plan_system() {
@@ -181,6 +183,32 @@ void Node::hand_back() {
       replica->step(consensus::Transfer{owner});
     }
   }
+}
+
+// ---- keyspaces ----
+
+void Node::follow_keyspace() {
+  const storage::StrategyKind wanted = compaction_strategy();
+  storage::Tablet* system = store_->find(kSystemRange);
+  if (store_->strategy() != wanted) store_->set_strategy(wanted);
+  if (system != nullptr && system->stats().strategy != options_.store.strategy) {
+    system->set_strategy(options_.store.strategy);
+  }
+}
+
+void Node::change_keyspace(const KeyspaceRecord& record, std::function<void(std::string)> done) {
+  const std::string key = keyspace_row_key(), value = record.encode();
+  const std::string_view argv[] = {kPutRowCommand.name, key, value};
+  ask({&kPutRowCommand, argv, 0, 2, {}}, kSystemRange,
+      [this, alive = alive_, record, done = std::move(done)](std::string_view reply) mutable {
+        if (reply != "+OK\r\n") return done(std::string(reply.substr(0, reply.find('\r'))));
+        if (!*alive || stopped_) return done("-INDETERMINATE the node is shutting down");
+        // The next question to this node shall see it.
+        poll_until(
+            now() + kSeenHere, [this, record] { return directory_.keyspace() == record; },
+            [done = std::move(done)] { done(""); });
+      });
+  end_turn();
 }
 
 // ---- joining ----

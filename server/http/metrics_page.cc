@@ -226,6 +226,8 @@ void add_storage(MetricsText& page, const Node& node) {
   page.counter("cairn_lsm_compaction_bytes_total", "Bytes of compactions.", store.bytes_compacted_in,
                "direction=\"read\"");
   page.counter("cairn_lsm_compaction_bytes_total", "", store.bytes_compacted_out, "direction=\"written\"");
+  page.gauge("cairn_lsm_compaction_strategy_info", "By which the keyspace is compacted.", 1,
+             fmt::format("keyspace=\"default\",strategy=\"{}\"", storage::to_string(node.compaction_strategy())));
   add_amplification(page, node.amplification());
   page.counter("cairn_block_cache_hits_total", "Blocks found in the cache.", store.cache_hits);
   page.counter("cairn_block_cache_misses_total", "Blocks not found in the cache.", store.cache_misses);

@@ -12,6 +12,16 @@ namespace {
 
 using nlohmann::json;
 
+Problem no_keyspace() {
+  return {.status = 404, .detail = "no keyspace of that name", .hint = "/v1/keyspaces lists them.", .field = "name"};
+}
+
+json compaction_json(const Node& node, bool system) {
+  const bool chosen = !system && node.directory().keyspace().strategy.has_value();
+  const auto strategy = system ? node.options().store.strategy : node.compaction_strategy();
+  return {{"strategy", storage::to_string(strategy)}, {"origin", chosen ? "keyspace" : "configuration"}};
+}
+
 json keyspace_json(const Node& node, std::string_view name) {
   const auto& cluster = node.directory().cluster();
   const bool system = name == "system";
@@ -25,7 +35,30 @@ json keyspace_json(const Node& node, std::string_view name) {
                                  : cluster ? cluster->replication_factor
                                            : 0},
           {"ranges", system ? 1 : node.directory().ranges().size()},
-          {"durability", "always"}};
+          {"durability", "always"},
+          {"compaction", compaction_json(node, system)}};
+}
+
+void patch_keyspace(const AdminSources& s, const CallPointer& call, const AdminDone& done) {
+  const std::string& name = *call->text("name");
+  if (name == "system") {
+    return done(Problem{.status = 409,
+                        .detail = "the system's keyspace has no choices",
+                        .hint = "Its range follows storage.compaction_strategy of each node.",
+                        .field = "name"}
+                    .reply());
+  }
+  if (name != "default") return done(no_keyspace().reply());
+  KeyspaceRecord record = s.node->directory().keyspace();
+  const json& strategy = call->body.at("compaction").at("strategy");
+  record.strategy = strategy.is_null() ? std::nullopt : storage::parse_strategy_kind(strategy.get<std::string>());
+  s.node->change_keyspace(record, [&s, done](const std::string& error) {
+    if (error.empty()) return done(json_reply(keyspace_json(*s.node, "default")));
+    done(Problem{.status = 503,
+                 .detail = "the system range did not take it: " + error.substr(1),
+                 .hint = "GET /v1/keyspaces/default tells what holds; the request may be repeated."}
+             .reply());
+  });
 }
 
 json message(const char* name, const char* severity, std::string text, std::string hint) {
@@ -224,10 +257,20 @@ void add_cluster_routes(RouteTable& table, const AdminSources& s) {
        .run = [&s](const CallPointer& call, const AdminDone& done) {
          const std::string& name = *call->text("name");
          if (name == "default" || name == "system") return done(json_reply(keyspace_json(*s.node, name)));
-         done(Problem{
-             .status = 404, .detail = "no keyspace of that name", .hint = "/v1/keyspaces lists them.", .field = "name"}
-                  .reply());
+         done(no_keyspace().reply());
        }});
+  table.push_back({.method = "PATCH",
+                   .path = "/v1/keyspaces/{name}",
+                   .id = "patchKeyspace",
+                   .summary = "Chooses how a keyspace is compacted, on all nodes at once and for good",
+                   .access = Access::kToken,
+                   .runs_on = RunsOn::kRangeLoop,
+                   .parameters = {{.name = "name", .help = "name of the keyspace", .example = "default"}},
+                   .body = "KeyspaceChange",
+                   .answers = {{200, kJson, "Keyspace", "The keyspace as it is now; this node follows it already"},
+                               {404, kProblemJson, "Problem", "No such keyspace"},
+                               {409, kProblemJson, "Problem", "The system's own has no choices"}},
+                   .run = [&s](const CallPointer& call, const AdminDone& done) { patch_keyspace(s, call, done); }});
   table.push_back({.method = "GET",
                    .path = "/v1/jobs",
                    .id = "listJobs",

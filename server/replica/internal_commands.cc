@@ -13,6 +13,11 @@ EvalStatus run_probe(EvalContext& context, Argv argv) {
   context.reply.ok();
   return EvalStatus::kDone;
 }
+EvalStatus run_put_row(EvalContext& context, Argv argv) {
+  context.rows.put(argv[1], argv[2]);
+  context.reply.ok();
+  return EvalStatus::kDone;
+}
 }  // namespace
 
 // Those without a function are answered by Replica::execute.
@@ -23,11 +28,13 @@ const CommandSpec kCountKeysCommand = internal_command(
 const CommandSpec kRangeStatusCommand = internal_command("\x01STATUS", 1, kReadOnly, nullptr);
 const CommandSpec kReadIndexCommand = internal_command("\x01READINDEX", 1, kReadOnly, nullptr);
 const CommandSpec kProbeCommand = internal_command("\x01PROBE", 2, kWrite, &run_probe);
+const CommandSpec kPutRowCommand = internal_command("\x01PUTROW", 3, kWrite, &run_put_row);
 
 const CommandSpec* find_internal_command(std::string_view name) {
-  for (const CommandSpec* spec : {&kCountKeysCommand, &kRangeStatusCommand, &kReadIndexCommand, &kProbeCommand,
-                                  &kScanRangeCommand, &kWatchCommand, &kExecCommand, &kExecDeletingCommand,
-                                  &kExecReadingCommand, &kMemoryUsageCommand, &kSlotKeysCommand}) {
+  for (const CommandSpec* spec :
+       {&kCountKeysCommand, &kRangeStatusCommand, &kReadIndexCommand, &kProbeCommand, &kPutRowCommand,
+        &kScanRangeCommand, &kWatchCommand, &kExecCommand, &kExecDeletingCommand, &kExecReadingCommand,
+        &kMemoryUsageCommand, &kSlotKeysCommand}) {
     if (spec->name == name) return spec;
   }
   return nullptr;

@@ -81,6 +81,7 @@ const CommandSpec* find_internal_command(std::string_view name);
 extern const CommandSpec kCountKeysCommand;    // reply: integer, keys of the range
 extern const CommandSpec kRangeStatusCommand;  // reply: bulk, encoded RangeStatus, from the confirmed leader
 extern const CommandSpec kProbeCommand;        // writes one row outside the users' keys
+extern const CommandSpec kPutRowCommand;       // argv: name, key, value; of the system range
 extern const CommandSpec kReadIndexCommand;    // reply: bulk, encoded ReadIndex, from the confirmed leader
 // Any command or none of Redis' by name, then the internal ones.
 const CommandSpec* find_any_command(std::string_view name);

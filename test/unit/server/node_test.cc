@@ -169,3 +169,73 @@ TEST_CASE("a node that was restarted with other addresses makes them known") {
   n.session->on_input(request({"SET", "a", "1"}));
   CHECK(h.run_until([&] { return n.take() == "+OK\r\n"; }));
 }
+
+TEST_CASE("a keyspace's strategy is chosen on any node, followed by all, and kept") {
+  using storage::StrategyKind;
+  NodeHarness h;
+  NodeOptions first = single();
+  first.initial_nodes = 3;
+  first.store.strategy = StrategyKind::kIcs;  // the nodes' own, until the keyspace chooses
+  std::vector<NodeOptions> all{first};
+  for (const char* name : {"two", "three"}) {
+    NodeOptions options = NodeHarness::options(name);
+    options.join = {"one:7379"};
+    options.store.strategy = StrategyKind::kIcs;
+    all.push_back(options);
+  }
+  for (const NodeOptions& options : all) h.start(options);
+  const auto everywhere = [&](auto&& holds) {
+    return std::ranges::all_of(h.nodes,
+                               [&](auto& n) { return n.second.node->ready(nullptr) && holds(*n.second.node); });
+  };
+  const auto follows = [](StrategyKind kind) {
+    return [kind](const Node& node) {
+      return std::ranges::all_of(node.replicas(), [&](const auto& entry) {
+        const auto wanted = entry.first == kSystemRange ? StrategyKind::kIcs : kind;
+        return entry.second->tablet().stats().strategy == wanted;
+      });
+    };
+  };
+  REQUIRE(h.run_until([&] { return everywhere(follows(StrategyKind::kIcs)); }));
+
+  const auto change = [&](Node& node, std::optional<StrategyKind> kind) {
+    std::optional<std::string> answer;
+    node.change_keyspace({kind}, [&](std::string error) { answer = std::move(error); });
+    REQUIRE(h.run_until([&] { return answer.has_value(); }));
+    return *answer;
+  };
+  // Through one that does not lead the system range; it has it when it answers.
+  const auto other = std::ranges::find_if(h.nodes, [](const auto& n) {
+    return n.second.node->replicas().at(kSystemRange)->core().role() != consensus::Role::kLeader;
+  });
+  REQUIRE(other != h.nodes.end());
+  CHECK(change(*other->second.node, StrategyKind::kLcs).empty());
+  CHECK(other->second.node->compaction_strategy() == StrategyKind::kLcs);
+  CHECK(follows(StrategyKind::kLcs)(*other->second.node));
+  REQUIRE(h.run_until([&] { return everywhere(follows(StrategyKind::kLcs)); }));
+
+  // A node's own configuration does not touch what the keyspace has chosen.
+  other->second.node->set_compaction_strategy(StrategyKind::kIcs);
+  CHECK(follows(StrategyKind::kLcs)(*other->second.node));
+
+  for (const NodeOptions& options : all) h.stop(options.addresses.peer);
+  for (const NodeOptions& options : all) h.start(options);
+  REQUIRE(h.run_until([&] { return everywhere(follows(StrategyKind::kLcs)); }));
+  CHECK(change(*h.nodes.at("three:7379").node, std::nullopt).empty());
+  REQUIRE(h.run_until([&] { return everywhere(follows(StrategyKind::kIcs)); }));
+}
+
+TEST_CASE("a keyspace record that is damaged or names an unknown strategy is refused") {
+  Directory directory;
+  KeyspaceRecord record{storage::StrategyKind::kTwcs};
+  REQUIRE(directory.apply(keyspace_row_key(), record.encode()));
+  CHECK(directory.keyspace() == record);
+  std::string unknown = record.encode();
+  unknown.back() = 'x';
+  for (const std::string& bad : {std::string(), std::string("\x01", 1), std::string("\x02\x00", 2), unknown}) {
+    CHECK_FALSE(directory.apply(keyspace_row_key(), bad));
+    CHECK(directory.keyspace() == record);
+  }
+  CHECK(directory.apply(keyspace_row_key(), std::nullopt));
+  CHECK_FALSE(directory.keyspace().strategy);
+}

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""The storage engine through the admin API of three real nodes: the strategy of the keyspace is chosen on any node, holds on
+all, and outlives restarts; what is no choice is refused by name.
+"""
+import json
+
+from cluster import Cluster, Runner, expect, http_get, metrics, wait_for
+from run_admin import ask
+
+JSON = {"Content-Type": "application/json"}
+
+
+def patch(node, body, name="default"):
+    return ask(node.admin, "PATCH", "/v1/keyspaces/" + name, body if isinstance(body, str) else json.dumps(body), JSON)
+
+
+def choose(strategy):
+    return {"compaction": {"strategy": strategy}}
+
+
+def shown(node):
+    """(strategy, origin) of GET, after checking that INFO and /metrics say the same."""
+    compaction = json.loads(http_get(node.admin, "/v1/keyspaces/default"))["compaction"]
+    strategy = compaction["strategy"]
+    listed = {k["name"]: k["compaction"] for k in json.loads(http_get(node.admin, "/v1/keyspaces"))}
+    expect(listed["default"] == compaction and listed["system"]["origin"] == "configuration", "the list says %s" % listed)
+    name = 'cairn_lsm_compaction_strategy_info{keyspace="default",strategy="%s"}' % strategy
+    expect(metrics(node.admin).get(name) == 1, "/metrics does not name %s" % strategy)
+    with node.client_connection() as client:
+        info = client("INFO", "persistence")
+    expect(b"compaction_strategy:%s\r\n" % strategy.encode() in info, "INFO does not name %s" % strategy)
+    return strategy, compaction["origin"]
+
+
+def strategy_of_the_keyspace(workspace):
+    cluster = Cluster(workspace.path, settings={"storage.compaction_strategy": "ics"}).start()
+    for node in cluster.nodes:
+        expect(shown(node) == ("ics", "configuration"), "node %d begins with %s" % (node.number, shown(node)))
+    for node, strategy in zip(cluster.nodes, ("lcs", "twcs", "stcs")):
+        answer = patch(node, choose(strategy))
+        expect(answer.status == 200 and answer.json()["compaction"] == {"strategy": strategy, "origin": "keyspace"},
+               "node %d answers %d %s" % (node.number, answer.status, answer.body))
+        expect(shown(node) == (strategy, "keyspace"), "the node that was asked shows %s" % (shown(node),))
+        for other in cluster.nodes:
+            wait_for(lambda: shown(other) == (strategy, "keyspace"), "%s on node %d" % (strategy, other.number))
+
+    # The configuration is only what holds without a choice.
+    answer = ask(cluster.nodes[1].admin, "PATCH", "/v1/config", json.dumps({"storage.compaction_strategy": "twcs"}), JSON)
+    expect(answer.status == 200, "PATCH /v1/config answers %d" % answer.status)
+    expect(shown(cluster.nodes[1]) == ("stcs", "keyspace"), "the configuration has overruled the keyspace")
+
+    cluster.kill()
+    for node in cluster.nodes:
+        node.start()
+    cluster.wait_ready()
+    for node in cluster.nodes:
+        wait_for(lambda: shown(node) == ("stcs", "keyspace"), "the choice after a restart on node %d" % node.number)
+    expect(patch(cluster.nodes[2], choose(None)).status == 200, "the choice is not taken back")
+    for node in cluster.nodes:
+        wait_for(lambda: shown(node) == ("ics", "configuration"), "the configuration again on node %d" % node.number)
+
+
+def refused(workspace):
+    cluster = Cluster(workspace.path, nodes=1).start()
+    node = cluster.nodes[0]
+    for body, field in ((choose("rocks"), "compaction.strategy"), (choose(7), "compaction.strategy"), (choose(["lcs"]), "compaction.strategy"),
+                        ({"compaction": {"strategy": "lcs", "levels": 3}}, "compaction.levels"), ({"compaction": "lcs"}, "compaction"),
+                        ({"compaction": {}}, "compaction.strategy"), ({}, "compaction"), ({**choose("lcs"), "ttl": 1}, "ttl"),
+                        ("[]", "body"), ("{", "body")):
+        answer = patch(node, body)
+        expect(answer.status == 400 and answer.type == "application/problem+json", "%s: %d %s" % (body, answer.status, answer.type))
+        expect(answer.json().get("field") == field, "%s: %s" % (body, answer.body))
+    expect(patch(node, choose("lcs"), "other").status == 404, "a keyspace that is not there")
+    expect(patch(node, choose("lcs"), "system").status == 409, "the system's keyspace")
+    expect(shown(node) == ("stcs", "configuration"), "something refused has changed something")
+
+
+def levels_and_flush(workspace):
+    """Rows go through a flush into runs; the figures add up, and one range can be asked for alone."""
+    cluster = Cluster(workspace.path).start()
+    node = cluster.nodes[0]
+    with node.client_connection() as client:
+        for i in range(300):
+            client("SET", "key:%d" % i, "v" * 500)
+
+    def get(path):
+        answer = ask(node.admin, "GET", "/v1/storage/" + path)
+        expect(answer.status == 200, "%s answers %d %s" % (path, answer.status, answer.body))
+        return answer.json()
+
+    def flush(path=""):
+        answer = ask(node.admin, "POST", "/v1/storage/flush" + path)
+        expect(answer.status == 200 and answer.json()["complete"], "flush answers %d %s" % (answer.status, answer.body))
+        return answer.json()
+
+    before = {r["range"]: r for r in get("levels")}
+    one = max(before, key=lambda r: before[r]["memtable_bytes"])
+    expect(flush("?range=%d" % one)["ranges"] == 1, "one range is flushed")
+    alone = get("levels?range=%d" % one)
+    expect(len(alone) == 1 and alone[0]["runs"] and alone[0]["flushed"] >= before[one]["applied"], "after its flush: %s" % alone)
+    expect(flush()["ranges"] == len(before), "all are flushed")
+    for r in get("levels"):
+        for key in ("bytes", "files"):
+            expect(sum(x[key] for x in r["runs"]) == sum(x[key] for x in r["levels"]), "runs and levels differ: %s" % r)
+        expect(r["flushed"] >= before[r["range"]]["applied"], "range %d is flushed up to %d" % (r["range"], r["flushed"]))
+        expect(all(x["smallest"] <= x["largest"] and x["entries"] > 0 for x in r["runs"]), "runs: %s" % r["runs"])
+    figures = get("amplification")
+    for key in ("user_bytes", "flushed_bytes", "total_bytes"):
+        expect(figures["together"][key] == sum(r["amplification"][key] for r in figures["ranges"]) > 0, "%s does not add up" % key)
+    expect(figures["together"]["write"] > 0, "no write amplification after a flush")
+    for path in ("levels", "amplification"):
+        answer = ask(node.admin, "GET", "/v1/storage/%s?range=4711" % path)
+        expect(answer.status == 404 and answer.json()["field"] == "range", "%s of no range: %d" % (path, answer.status))
+
+
+def no_leader(workspace):
+    """Without a majority nothing is acknowledged, and nothing hangs."""
+    cluster = Cluster(workspace.path).start()
+    for node in cluster.nodes[1:]:
+        node.kill()
+    answer = patch(cluster.nodes[0], choose("lcs"))
+    expect(answer.status == 503 and answer.json()["hint"], "a lone node answers %d %s" % (answer.status, answer.body))
+
+
+def main():
+    runner = Runner(__doc__)
+    for check in (strategy_of_the_keyspace, refused, levels_and_flush, no_leader):
+        runner.check(check.__name__, check)
+    runner.finish()
+
+
+if __name__ == "__main__":
+    main()
