@@ -106,7 +106,7 @@ def many(workspace, rounds):
 
 
 # Memtables and the log's entries behind them may take twice storage.memtable_budget_bytes each.
-BOUND = 4 * 64 * MIB + 768 * MIB
+BOUND = 4 * 64 * MIB + 1024 * MIB
 
 
 def main():

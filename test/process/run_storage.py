@@ -19,17 +19,21 @@ def choose(strategy):
 
 
 def shown(node):
-    """(strategy, origin) of GET, after checking that INFO and /metrics say the same."""
-    compaction = json.loads(http_get(node.admin, "/v1/keyspaces/default"))["compaction"]
-    strategy = compaction["strategy"]
-    listed = {k["name"]: k["compaction"] for k in json.loads(http_get(node.admin, "/v1/keyspaces"))}
-    expect(listed["default"] == compaction and listed["system"]["origin"] == "configuration", "the list says %s" % listed)
-    name = 'cairn_lsm_compaction_strategy_info{keyspace="default",strategy="%s"}' % strategy
-    expect(metrics(node.admin).get(name) == 1, "/metrics does not name %s" % strategy)
-    with node.client_connection() as client:
-        info = client("INFO", "persistence")
-    expect(b"compaction_strategy:%s\r\n" % strategy.encode() in info, "INFO does not name %s" % strategy)
-    return strategy, compaction["origin"]
+    """(strategy, origin) of GET, once INFO and /metrics say the same: a node that starts may load the choice in between."""
+    seen = []
+
+    def agree():
+        compaction = json.loads(http_get(node.admin, "/v1/keyspaces/default"))["compaction"]
+        listed = {k["name"]: k["compaction"] for k in json.loads(http_get(node.admin, "/v1/keyspaces"))}
+        named = 'cairn_lsm_compaction_strategy_info{keyspace="default",strategy="%s"}' % compaction["strategy"]
+        in_metrics = metrics(node.admin).get(named) == 1
+        with node.client_connection() as client:
+            in_info = b"compaction_strategy:%s\r\n" % compaction["strategy"].encode() in client("INFO", "persistence")
+        seen[:] = [compaction["strategy"], compaction["origin"]]
+        return listed["default"] == compaction and listed["system"]["origin"] == "configuration" and in_metrics and in_info
+
+    wait_for(agree, "GET, /metrics and INFO of node %d to agree" % node.number)
+    return tuple(seen)
 
 
 def strategy_of_the_keyspace(workspace):
