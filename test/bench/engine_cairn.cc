@@ -168,6 +168,7 @@ class CairnTarget final : public EngineTarget {
   void write() {
     loop_.run_ready();
     check_failure();
+    keep_pace();
     while (store_->memtable_bytes() >= memory_max() && !background_.idle()) loop_.wait(kMillisecond);
     if (shared_log_) {
       bool done = false;
@@ -179,6 +180,17 @@ class CairnTarget final : public EngineTarget {
     const AppliedPosition position = next_position();
     check(written_log_->append(position.index.value, position.time_ms, batch_.bytes()));
     check(tablet_->apply(position, batch_.bytes()));
+  }
+
+  // The client does less while a flush lags, as the leader of the daemon lets through less.
+  void keep_pace() {
+    while (const Duration wait = pacer_.wait(delay_ns_per_byte(), clock_.now())) loop_.wait(wait);
+    pacer_.wrote(batch_.bytes().size(), delay_ns_per_byte(), clock_.now());
+  }
+  double delay_ns_per_byte() const {
+    WritePressure pressure = store_->write_pressure();
+    pressure.limit_bytes = memory_max();
+    return write_delay_ns_per_byte(pressure);
   }
 
   // The batch is applied and `done` called once it is durable.
@@ -247,6 +259,7 @@ class CairnTarget final : public EngineTarget {
   InlineDurableWriter writer_;
   std::string failure_;
   LogIndex last_index_;
+  WritePacer pacer_{100 * kMicrosecond};
   WriteBatch batch_;
   std::unique_ptr<WrittenLog> written_log_;
   std::unique_ptr<TabletStore> store_;
