@@ -46,9 +46,10 @@ class FlushRate {
 class WritePacer {
  public:
   static constexpr Duration kOwedMax = 10 * kMillisecond;  // a large write, or a burst, never stops others for longer
+  static constexpr uint64_t kRowBytes = 64;                // of a memtable, beside what a write says
   // wait_min: shorter waits are saved up, for the timers and turns of a loop are no finer.
   explicit WritePacer(Duration wait_min) : wait_min_(wait_min) {}
-  // A write was let through. `bytes`: what it says; what a memtable needs beside that is added here.
+  // A write was let through. `bytes`: what it says; kRowBytes are added here.
   void wrote(uint64_t bytes, double delay_ns_per_byte, Instant now) {
     if (delay_ns_per_byte <= 0) return;
     waiting_ = waiting_ && due_ > now;
@@ -65,7 +66,6 @@ class WritePacer {
   }
 
  private:
-  static constexpr uint64_t kRowBytes = 64;
   Duration wait_min_;
   Instant due_ = 0;  // of the next write
   bool waiting_ = false;

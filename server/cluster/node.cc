@@ -186,7 +186,9 @@ void Node::resume_writes() {
 
 bool Node::admits_writes() {
   if (!has_memory()) return false;
-  const Duration wait = pacer_.wait(storage::write_delay_ns_per_byte(store_->write_pressure()), now());
+  const double delay = storage::write_delay_ns_per_byte(store_->write_pressure());
+  if (delay <= 0) return true;  // the usual case, without a look at the clock
+  const Duration wait = pacer_.wait(delay, now());
   if (wait == 0) return true;
   if (pacing_) return false;
   pacing_ = true;
@@ -200,7 +202,8 @@ bool Node::admits_writes() {
 }
 
 void Node::wrote(size_t bytes) {
-  pacer_.wrote(bytes, storage::write_delay_ns_per_byte(store_->write_pressure()), now());
+  const double delay = storage::write_delay_ns_per_byte(store_->write_pressure());
+  if (delay > 0) pacer_.wrote(bytes, delay, now());
 }
 
 void Node::send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, const consensus::Message& message) {

@@ -184,8 +184,15 @@ class CairnTarget final : public EngineTarget {
 
   // The client does less while a flush lags, as the leader of the daemon lets through less.
   void keep_pace() {
+    constexpr int kTogether = 16;  // puts: the clock is not for nothing
+    unpaced_bytes_ += batch_.bytes().size() + WritePacer::kRowBytes;
+    if (++unpaced_ < kTogether) return;
+    unpaced_ = 0;
+    const uint64_t bytes = std::exchange(unpaced_bytes_, 0);
+    const double delay = delay_ns_per_byte();
+    if (delay <= 0) return;
+    pacer_.wrote(bytes, delay, clock_.now());
     while (const Duration wait = pacer_.wait(delay_ns_per_byte(), clock_.now())) loop_.wait(wait);
-    pacer_.wrote(batch_.bytes().size(), delay_ns_per_byte(), clock_.now());
   }
   double delay_ns_per_byte() const {
     WritePressure pressure = store_->write_pressure();
@@ -260,6 +267,8 @@ class CairnTarget final : public EngineTarget {
   std::string failure_;
   LogIndex last_index_;
   WritePacer pacer_{100 * kMicrosecond};
+  uint64_t unpaced_bytes_ = 0;
+  int unpaced_ = 0;
   WriteBatch batch_;
   std::unique_ptr<WrittenLog> written_log_;
   std::unique_ptr<TabletStore> store_;
