@@ -85,10 +85,9 @@ class StoreImpl final : public TabletStore {
                            const AppliedPosition& position) override;
   Result<void> collect_garbage() override;
   bool has_room() const override { return stalled_ == 0; }
-  bool has_memory() const override {
-    return sealed_ == 0 || memtable_bytes_ < kMemtableLimit * options_.memtable_budget_bytes;
-  }
+  bool has_memory() const override { return sealed_bytes_ == 0 || memtable_bytes_ < memory_limit(); }
   uint64_t memtable_bytes() const override { return memtable_bytes_; }
+  WritePressure write_pressure() const override;
   void set_strategy(StrategyKind kind) override;
   StrategyKind strategy() const override { return options_.strategy; }
   Amplification amplification() const override;
@@ -105,7 +104,8 @@ class StoreImpl final : public TabletStore {
   BlockCache& cache() { return cache_; }
   const std::shared_ptr<SlabPool>& slabs() const { return slabs_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }
-  void memtable_changed(int64_t delta, int64_t sealed);  // bytes; memtables that wait for their flush
+  void memtable_changed(int64_t delta, int64_t sealed);  // bytes; of those what waits for a flush
+  void memtable_flushed(uint64_t bytes);                 // before memtable_changed() tells that they are free
   void stalled(int change) { stalled_ += change; }
   void fatal(const Error& error);
   // What goes with its last owner goes in the background: unlinking a large file or freeing a memtable takes the loop
@@ -117,6 +117,7 @@ class StoreImpl final : public TabletStore {
  private:
   void installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome);
 
+  uint64_t memory_limit() const { return kMemtableLimit * options_.memtable_budget_bytes; }
   void touch_slabs_ahead();
 
   Environment env_;
@@ -132,7 +133,9 @@ class StoreImpl final : public TabletStore {
   std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);
   Amplification dropped_;  // counts of tablets that are gone
   uint64_t memtable_bytes_ = 0;
-  int64_t sealed_ = 0;
+  uint64_t sealed_bytes_ = 0;
+  Instant flush_begun_ = 0;  // or when the one before ended
+  FlushRate flush_rate_;
   bool sealing_posted_ = false;
   int stalled_ = 0;
   bool failed_ = false;

@@ -78,12 +78,12 @@ void TabletImpl::apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64
 
 // Tells the store how much memory the memtables take now.
 void TabletImpl::account() {
-  uint64_t bytes = mutable_->bytes();
-  for (const auto& sealed : sealed_) bytes += sealed.table->bytes();
-  const auto delta = static_cast<int64_t>(bytes) - static_cast<int64_t>(accounted_bytes_);
-  accounted_bytes_ = bytes;
-  const int64_t sealed = std::ssize(sealed_) - std::exchange(accounted_sealed_, std::ssize(sealed_));
-  if (delta != 0 || sealed != 0) store_.memtable_changed(delta, sealed);
+  int64_t sealed = 0;
+  for (const auto& memtable : sealed_) sealed += static_cast<int64_t>(memtable.table->bytes());
+  const int64_t bytes = static_cast<int64_t>(mutable_->bytes()) + sealed;
+  const int64_t delta = bytes - std::exchange(accounted_bytes_, bytes);
+  const int64_t sealed_delta = sealed - std::exchange(accounted_sealed_, sealed);
+  if (delta != 0 || sealed_delta != 0) store_.memtable_changed(delta, sealed_delta);
 }
 
 Lookup TabletImpl::get(std::string_view row_key) {
@@ -197,7 +197,7 @@ TabletStats TabletImpl::stats() const {
   TabletStats stats;
   stats.applied = applied_;
   stats.flushed = flushed_;
-  stats.memtable_bytes = accounted_bytes_;
+  stats.memtable_bytes = static_cast<uint64_t>(accounted_bytes_);
   stats.entries_estimate = mutable_->rows();
   for (const auto& sealed : sealed_) stats.entries_estimate += sealed.table->rows();
   stats.runs = version_->runs.size();

@@ -21,6 +21,7 @@
 #include "storage/io/file_system.h"
 #include "storage/row.h"
 #include "storage/write_batch.h"
+#include "storage/write_pacer.h"
 
 namespace cairn::storage {
 
@@ -208,6 +209,8 @@ class TabletStore {
   // written. New writes wait until on_flushed finds it true again.
   virtual bool has_memory() const = 0;
   virtual uint64_t memtable_bytes() const = 0;
+  // What to pace writes by, so that has_memory() stays true.
+  virtual WritePressure write_pressure() const = 0;
   // For every tablet, present and future, from its next compaction on. Not stored: the owner says it again after
   // opening.
   virtual void set_strategy(StrategyKind kind) = 0;

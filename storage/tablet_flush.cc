@@ -144,6 +144,7 @@ void TabletImpl::flush_committed(Result<bool> result) {
     }
   }
   for (auto& entry : front.output) tables.push_back(std::move(entry));
+  store_.memtable_flushed(front.table->bytes());
   dead.push_back(std::move(front.table));
   flushed_ = front.position;
   sealed_.pop_front();
@@ -182,9 +183,7 @@ void TabletImpl::retire() {
   stalled_ = false;
   if (retry_timer_ != 0) store_.env().loop->cancel(retry_timer_);
   retry_timer_ = 0;
-  const auto delta = -static_cast<int64_t>(accounted_bytes_);
-  accounted_bytes_ = 0;
-  store_.memtable_changed(delta, -std::exchange(accounted_sealed_, 0));
+  store_.memtable_changed(-std::exchange(accounted_bytes_, 0), -std::exchange(accounted_sealed_, 0));
 }
 
 void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position) {

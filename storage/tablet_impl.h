@@ -108,9 +108,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   std::deque<Sealed> sealed_;    // oldest first
   std::shared_ptr<const Version> version_;
   AppliedPosition applied_, flushed_;
-  std::vector<uint64_t> hashes_;  // of the batch being applied
-  uint64_t accounted_bytes_ = 0;
-  int64_t accounted_sealed_ = 0;
+  std::vector<uint64_t> hashes_;                        // of the batch being applied
+  int64_t accounted_bytes_ = 0, accounted_sealed_ = 0;  // what the store was told
 
   bool flushing_ = false;
   bool stalled_ = false;

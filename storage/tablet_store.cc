@@ -190,7 +190,8 @@ Result<void> StoreImpl::collect_garbage() {
 // Above the budget the largest memtable is written out.
 void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
   memtable_bytes_ += static_cast<uint64_t>(delta);
-  sealed_ += sealed;
+  if (sealed > 0 && sealed_bytes_ == 0) flush_begun_ = env_.clock->now();
+  sealed_bytes_ += static_cast<uint64_t>(sealed);
   if (slabs_->lacks() && !touching_slabs_) touch_slabs_ahead();
   if (delta <= 0 || sealing_posted_ || memtable_bytes_ <= options_.memtable_budget_bytes) return;
   TabletImpl* largest = nullptr;
@@ -206,6 +207,23 @@ void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
     if ((*self)->memtable_bytes_ <= (*self)->options_.memtable_budget_bytes) return;
     if (Tablet* tablet = (*self)->find(range)) tablet->flush();
   });
+}
+
+void StoreImpl::memtable_flushed(uint64_t bytes) {
+  const Instant now = env_.clock->now();
+  flush_rate_.flushed(bytes, now - flush_begun_);
+  flush_begun_ = now;
+}
+
+WritePressure StoreImpl::write_pressure() const {
+  WritePressure pressure;
+  pressure.limit_bytes = memory_limit();
+  pressure.used_bytes = memtable_bytes_;
+  pressure.sealed_bytes = sealed_bytes_;
+  if (sealed_bytes_ == 0) return pressure;
+  pressure.flushing = env_.clock->now() - flush_begun_;
+  pressure.flush_rate = flush_rate_.bytes_per_second();
+  return pressure;
 }
 
 void StoreImpl::touch_slabs_ahead() {

@@ -177,7 +177,33 @@ bool Node::has_room() const { return log_->has_room() && store_->has_room(); }
 
 void Node::resume_writes() {
   if (!has_memory() && has_room()) return;
-  for (const auto& [range, replica] : replicas_) replica->resume_held();
+  // From the next range on, and around: the first ones take what the pace lets through.
+  const auto first = replicas_.upper_bound(resumed_first_);
+  for (auto at = first; at != replicas_.end(); ++at) at->second->resume_held();
+  for (auto at = replicas_.begin(); at != first; ++at) at->second->resume_held();
+  resumed_first_ = first != replicas_.end() ? first->first : RangeId{};
+}
+
+bool Node::admits_writes() {
+  if (!has_memory()) return false;
+  const double delay = storage::write_delay_ns_per_byte(store_->write_pressure());
+  if (delay <= 0) return true;  // the usual case, without a look at the clock
+  const Duration wait = pacer_.wait(delay, now());
+  if (wait == 0) return true;
+  if (pacing_) return false;
+  pacing_ = true;
+  env_.loop->run_after(wait, [this, alive = alive_] {
+    if (!*alive || stopped_) return;
+    pacing_ = false;
+    resume_writes();
+    end_turn();
+  });
+  return false;
+}
+
+void Node::wrote(size_t bytes) {
+  const double delay = storage::write_delay_ns_per_byte(store_->write_pressure());
+  if (delay > 0) pacer_.wrote(bytes, delay, now());
 }
 
 void Node::send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, const consensus::Message& message) {

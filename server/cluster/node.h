@@ -122,6 +122,8 @@ class Node final : public CommandSink,
   bool has_room() const override;
   bool has_memory() const override { return store_->has_memory(); }
   bool has_memory_for_large() const override;
+  bool admits_writes() override;
+  void wrote(size_t bytes) override;
   size_t forwarding_waiting() const { return forwarding_.waiting(); }
   size_t session_count() const { return hub_.sessions().size(); }
   std::string node_hex(NodeId node) const;
@@ -334,6 +336,9 @@ class Node final : public CommandSink,
   std::set<std::string> joining_;                            // uuids whose join is being written
 
   NodeMetrics metrics_;
+  storage::WritePacer pacer_{kMillisecond};
+  bool pacing_ = false;    // a timer will resume_writes()
+  RangeId resumed_first_;  // the last time; others first the next time
   std::shared_ptr<bool> alive_;
 };
 

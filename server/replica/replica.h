@@ -73,6 +73,8 @@ class ReplicaHost {
   virtual bool has_room() const = 0;              // false: disk full, new writes are refused
   virtual bool has_memory_for_large() const = 0;  // false sooner: writes above batch_bytes_max wait, others go on
   virtual bool has_memory() const = 0;            // false: flushes lag, new writes wait for resume_held()
+  virtual bool admits_writes() = 0;               // false: the same, or they wait a moment, to keep the pace of flushes
+  virtual void wrote(size_t bytes) = 0;           // a write was let through: so many bytes of operations
   virtual ReplicaMetrics& metrics() = 0;
 };
 

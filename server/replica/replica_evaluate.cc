@@ -94,6 +94,7 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
     host_.metrics().lookups.add(lookups);
     const uint64_t order = waiting != nullptr ? waiting->order : next_order_++;
     if (!watched_.empty()) note_changes(mark.bytes);
+    if (batch_.count() != mark.count) host_.wrote(batch_.bytes().size() - mark.bytes);
     return settle(call, reply, reply_start, batch_.count() != mark.count, order);
   }
   batch_.rollback(mark);
@@ -400,14 +401,20 @@ void Replica::hold(Waiting& waiting) {
 
 bool Replica::must_hold(const CommandCall& call) const {
   if ((call.spec->flags & kDenyOom) == 0) return false;
-  if (!host_.has_memory()) return true;
+  if (!host_.admits_writes()) return true;
   size_t bytes = 0;
   for (const std::string_view argument : call.argv) bytes += argument.size();
   return bytes > options_.batch_bytes_max && !host_.has_memory_for_large();
 }
 
 void Replica::resume_held() {
-  for (const uint64_t id : std::exchange(held_, {})) {
+  const std::vector<uint64_t> held = std::exchange(held_, {});
+  for (auto at = held.begin(); at != held.end(); ++at) {
+    if (host_.has_room() && !host_.admits_writes()) {
+      held_.insert(held_.end(), at, held.end());
+      break;
+    }
+    const uint64_t id = *at;
     const auto found = waiting_.find(id);
     if (found == waiting_.end()) continue;
     found->second->held = false;

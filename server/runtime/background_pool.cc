@@ -34,15 +34,19 @@ void BackgroundPool::submit(JobPriority priority, Slice slice) {
   changed_.notify_all();
 }
 
+bool BackgroundPool::takes_high(bool high_only) const { return high_only ? !high_.empty() : high_.size() > idle_high_; }
+
 void BackgroundPool::work(bool high_only) {
   pthread_setname_np(pthread_self(), high_only ? "cairn-fetch" : "cairn-compact");
   // The loops go first when cores are short.
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), high_only ? 1 : 5);
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return stopped_ || !high_.empty() || (!high_only && !low_.empty()); });
+    if (high_only) ++idle_high_;
+    changed_.wait(lock, [&] { return stopped_ || takes_high(high_only) || (!high_only && !low_.empty()); });
+    if (high_only) --idle_high_;
     if (stopped_) return;
-    std::deque<Slice>& queue = !high_.empty() ? high_ : low_;
+    std::deque<Slice>& queue = takes_high(high_only) ? high_ : low_;
     Slice slice = std::move(queue.front());
     queue.pop_front();
     lock.unlock();
@@ -50,6 +54,7 @@ void BackgroundPool::work(bool high_only) {
     lock.lock();
     if (more && !stopped_) {
       queue.push_back(std::move(slice));
+      if (idle_high_ > 0 && &queue == &high_) changed_.notify_all();  // a thread of its own may go on with it
     } else {
       lock.unlock();
       slice = nullptr;  // what it owns is released outside the lock

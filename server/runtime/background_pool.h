@@ -11,8 +11,9 @@
 
 namespace cairn::server {
 
-// Thread safety: any thread. Between two slices of a low job a high one may run; one thread is kept for high jobs if
-// there are at least two. Destruction waits for the running slices and drops the rest.
+// Thread safety: any thread. Between two slices of a low job a high one may run. All threads but the first are for
+// high jobs only; the first, which gets less of the processors, leaves them those while they are idle. Destruction
+// waits for the running slices and drops the rest.
 class BackgroundPool final : public BackgroundExecutor {
  public:
   explicit BackgroundPool(size_t threads);
@@ -22,10 +23,12 @@ class BackgroundPool final : public BackgroundExecutor {
 
  private:
   void work(bool high_only);
+  bool takes_high(bool high_only) const;
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Slice> high_, low_;  // guarded by mutex_
+  size_t idle_high_ = 0;          // threads for high jobs that wait for one; guarded by mutex_
   bool stopped_ = false;          // guarded by mutex_
   std::vector<std::thread> threads_;
 };

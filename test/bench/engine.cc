@@ -1,10 +1,10 @@
 // `cairn-bench engine`: the storage engine beside RocksDB and LevelDB, as Debian has them, in the same run.
 //
-// All get the same bytes of block cache and of memtables, filters of 10 bits a key, one thread for compactions, the
-// same guarantee for every put (engine_target.h, engine_log.h), a fresh directory on the same file system, and a
-// process of their own for every cell. Blocks are compressed with LZ4 by Cairn and RocksDB and with snappy by LevelDB,
-// which has no LZ4. Everything else is as each engine has it by itself. In every round the engines take turns, each
-// round beginning with another one.
+// All get the same bytes of block cache and of memtables, filters of 10 bits a key, one thread for compactions (Cairn
+// and RocksDB have another for flushes), the same guarantee for every put (engine_target.h, engine_log.h), a fresh
+// directory on the same file system, and a process of their own for every cell. Blocks are compressed with LZ4 by Cairn
+// and RocksDB and with snappy by LevelDB, which has no LZ4. Everything else is as each engine has it by itself. In
+// every round the engines take turns, each round beginning with another one.
 #include <cstdio>
 #include <cstdlib>
 #include <string>

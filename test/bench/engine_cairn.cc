@@ -168,6 +168,7 @@ class CairnTarget final : public EngineTarget {
   void write() {
     loop_.run_ready();
     check_failure();
+    keep_pace();
     while (store_->memtable_bytes() >= memory_max() && !background_.idle()) loop_.wait(kMillisecond);
     if (shared_log_) {
       bool done = false;
@@ -179,6 +180,24 @@ class CairnTarget final : public EngineTarget {
     const AppliedPosition position = next_position();
     check(written_log_->append(position.index.value, position.time_ms, batch_.bytes()));
     check(tablet_->apply(position, batch_.bytes()));
+  }
+
+  // The client does less while a flush lags, as the leader of the daemon lets through less.
+  void keep_pace() {
+    constexpr int kTogether = 16;  // puts: the clock is not for nothing
+    unpaced_bytes_ += batch_.bytes().size() + WritePacer::kRowBytes;
+    if (++unpaced_ < kTogether) return;
+    unpaced_ = 0;
+    const uint64_t bytes = std::exchange(unpaced_bytes_, 0);
+    const double delay = delay_ns_per_byte();
+    if (delay <= 0) return;
+    pacer_.wrote(bytes, delay, clock_.now());
+    while (const Duration wait = pacer_.wait(delay_ns_per_byte(), clock_.now())) loop_.wait(wait);
+  }
+  double delay_ns_per_byte() const {
+    WritePressure pressure = store_->write_pressure();
+    pressure.limit_bytes = memory_max();
+    return write_delay_ns_per_byte(pressure);
   }
 
   // The batch is applied and `done` called once it is durable.
@@ -247,6 +266,9 @@ class CairnTarget final : public EngineTarget {
   InlineDurableWriter writer_;
   std::string failure_;
   LogIndex last_index_;
+  WritePacer pacer_{100 * kMicrosecond};
+  uint64_t unpaced_bytes_ = 0;
+  int unpaced_ = 0;
   WriteBatch batch_;
   std::unique_ptr<WrittenLog> written_log_;
   std::unique_ptr<TabletStore> store_;

@@ -93,7 +93,7 @@ class BenchLoop final : public Executor {
   TimerId last_timer_ = 0;
 };
 
-// The daemon's thread for background work, which knows when it has none.
+// The daemon's threads for background work, which know when they have none: one for all of it, one for flushes.
 class BenchBackground final : public BackgroundExecutor {
  public:
   void submit(JobPriority priority, Slice slice) override {
@@ -109,7 +109,7 @@ class BenchBackground final : public BackgroundExecutor {
 
  private:
   std::atomic<uint64_t> pending_ = 0;
-  server::BackgroundPool pool_{1};
+  server::BackgroundPool pool_{2};
 };
 
 }  // namespace cairn::bench

@@ -136,6 +136,41 @@ TEST_CASE("writes wait while flushes lag, reads go on, and memory stays within i
   n.node->remove_session(other.id());
 }
 
+TEST_CASE("a burst of writes while a flush lags is let through bit by bit, without waiting for the flush") {
+  NodeHarness h;
+  NodeOptions options = single();
+  options.ranges = 1;
+  options.store.memtable_bytes = 64 << 10;
+  options.store.memtable_budget_bytes = 8 << 20;
+  options.log.first_segment_bytes = 64 << 20;  // no segment is prepared meanwhile
+  HarnessNode& n = h.start(options);
+  REQUIRE(h.run_until([&] { return n.node->ready(nullptr); }));
+  h.background_hangs = true;
+
+  const std::string value(4096, 'x');
+  int keys = 0;
+  while (n.node->memtable_bytes() < 12 << 20) {  // of 16 MB
+    n.session->on_input(request({"SET", "k" + std::to_string(keys++), value}));
+    REQUIRE(h.run_until([&] { return n.take() == "+OK\r\n"; }));
+  }
+  const auto held = [&] { return std::as_const(*n.node).metrics().replica.writes_held.get(); };
+  CHECK(held() == 0);
+
+  constexpr size_t kBurst = 300;
+  std::string burst;
+  for (size_t i = 0; i < kBurst; ++i) burst += request({"SET", "k" + std::to_string(keys++), value});
+  n.session->on_input(burst);
+  CHECK(held() > kBurst / 2);
+  CHECK(held() < kBurst);
+  const Instant begun = n.node->now();
+  std::string answers;
+  CHECK(h.run_until([&] { return (answers += n.take()).size() >= kBurst * 5; }));
+  CHECK(n.node->now() - begun > kMillisecond);
+  CHECK(n.node->now() - begun < 20 * kMillisecond);
+  for (size_t i = 0; i < kBurst; ++i) REQUIRE(answers.substr(i * 5, 5) == "+OK\r\n");
+  CHECK(n.node->has_memory());
+}
+
 TEST_CASE("a node that was restarted with other addresses makes them known") {
   NodeHarness h;
   const size_t count = GENERATE(1, 2, 3);  // of two, the record can only be written with the moved one's help
