@@ -13,6 +13,34 @@ namespace {
 constexpr size_t kPrefetchAhead = 6;        // rows
 constexpr uint64_t kScanStepsMax = 20'000;  // of a page on the loop: some milliseconds
 constexpr size_t kHashesKept = 1 << 16;     // of an unusually large batch the scratch memory is given back
+
+// True: the page was visited to its end. `steps_max`: rows that the cursor may show, tombstones included. `state`: of
+// the cursor at last.
+template <class Cursor>
+bool visit_page(Cursor& cursor, const RowPage& page, uint64_t steps_max,
+                const std::function<bool(std::string_view, std::string_view)>& visit, CursorState& state) {
+  uint64_t rows = 0, bytes = 0, steps = 0;
+  state = seek_page(cursor, page);
+  while (state == CursorState::kRow && !page.full(rows, bytes)) {
+    const Row& row = cursor.row();
+    if (!row.key.starts_with(page.prefix)) return true;
+    if (steps++ == steps_max) return false;
+    if (page.skip != nullptr) {
+      if (const std::string next = page.skipped_to(row.key); !next.empty()) {
+        state = page.reverse ? cursor.next() : cursor.seek(next);
+        continue;
+      }
+    }
+    if (row.kind == OpKind::kPut) {
+      const std::string_view value = page.cut(row.value);
+      ++rows;
+      bytes += row.key.size() + value.size();
+      if (!visit(row.key, value)) return true;
+    }
+    state = cursor.next();
+  }
+  return state == CursorState::kEnd || page.full(rows, bytes);
+}
 }  // namespace
 
 TabletImpl::TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shared_ptr<const Version> version,
@@ -152,31 +180,18 @@ bool TabletImpl::scan(const RowPage& page, const std::function<bool(std::string_
 bool TabletImpl::scan(const RowPage& page, uint64_t steps_max,
                       const std::function<bool(std::string_view, std::string_view)>& visit) {
   if (corruption_) return false;
+  CursorState state = CursorState::kEnd;
+  if (sealed_.empty() && version_->runs.empty() && mutable_->prefixes().empty()) {  // nothing to merge
+    MemtableCursor cursor(*mutable_);
+    return visit_page(cursor, page, steps_max, visit, state);
+  }
   const ReadView now = view();
   CachedSource source(store_.cache(), store_.mutable_metrics());
   const auto cursor = merge_view(now, source);
   cursor->limit_steps(steps_max);
-  uint64_t rows = 0, bytes = 0;
-  CursorState state = seek_page(*cursor, page);
-  while (state == CursorState::kRow && !page.full(rows, bytes)) {
-    const Row& row = cursor->row();
-    if (!row.key.starts_with(page.prefix)) return true;
-    if (page.skip != nullptr) {
-      if (const std::string next = page.skipped_to(row.key); !next.empty()) {
-        state = page.reverse ? cursor->next() : cursor->seek(next);
-        continue;
-      }
-    }
-    if (row.kind == OpKind::kPut) {
-      const std::string_view value = page.cut(row.value);
-      ++rows;
-      bytes += row.key.size() + value.size();
-      if (!visit(row.key, value)) return true;
-    }
-    state = cursor->next();
-  }
+  const bool whole = visit_page(*cursor, page, ~0ull, visit, state);
   if (state == CursorState::kFailed) report_corruption(cursor->error());
-  return state == CursorState::kEnd || page.full(rows, bytes);
+  return whole;
 }
 
 // Only damage is a property of the tablet; a failed read may succeed next time.

@@ -11,6 +11,7 @@ constexpr Duration kScanTimeMax = 100 * kMillisecond;  // after it SCAN begins n
 constexpr uint64_t kScanBytesMax = 4u << 20;           // of keys: the same
 constexpr uint64_t kKeysBytesMax = 256u << 20;         // of a reply to KEYS
 constexpr uint64_t kRandomPage = 16;                   // RANDOMKEY chooses among neighbours
+constexpr std::string_view kNoType = "none";           // an empty one would stand for all
 constexpr std::string_view kBadPage = "ERR internal error: the keys of a range could not be read";
 constexpr std::string_view kTooManyKeys =
     "ERR the keys take more than 268435456 bytes in one reply: use SCAN, which brings them in parts";
@@ -40,7 +41,7 @@ void KeyspaceWalk::set_out(Argv argv) {
   cursor_ = std::min(cursor_, kScanCursorEnd - 1);
   count_ = options.count;
   if (options.pattern) pattern_ = *options.pattern;
-  if (options.type) type_ = *options.type;
+  if (options.type) type_ = options.type->empty() ? kNoType : *options.type;
 }
 
 void KeyspaceWalk::ask() {

@@ -139,6 +139,7 @@ class Node final : public CommandSink,
   bool execute(const CommandSpec& spec, Argv argv, uint16_t slot, ReplySlot where, int proto,
                RespWriter& reply) override;
   void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) override;
+  bool scan_at_once(Argv argv, uint64_t session, RespWriter& reply) override;
   bool whole() const override { return directory_.cluster() && directory_.cluster()->whole; }
   RedirectMode redirect_mode() const override { return options_.redirect; }
   bool advertised_here(uint16_t slot, std::string* moved_to) const override;

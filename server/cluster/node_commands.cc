@@ -1,4 +1,6 @@
 // Commands: where they run, those of peers, and the node's own.
+#include <algorithm>
+
 #include "base/assert.h"
 #include "base/checksum.h"
 #include "server/cluster/node.h"
@@ -245,6 +247,17 @@ void Node::execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot wher
   } else {
     run_everywhere(call, kNever);
   }
+}
+
+// Of a SCAN nearly always: the cursor lies in a range that is led here, and one page of it is in memory.
+bool Node::scan_at_once(Argv argv, uint64_t session, RespWriter& reply) {
+  if (!ranges_known() || forwarding_.unrouted(session)) return false;
+  uint64_t cursor = 0;
+  (void)parse_scan_cursor(argv[1], cursor);
+  const auto slot = static_cast<uint16_t>(std::min(cursor, kScanCursorEnd - 1) >> 32);
+  Replica* replica = by_slot_[slot];
+  if (replica == nullptr || !replica->leads()) return false;
+  return replica->read_at_once({&kScanAtOnceCommand, argv, slot, static_cast<uint8_t>(reply.proto()), {}}, reply);
 }
 
 // Each page is its own turn of the loop. They need no place among the commands of the connection: it sends nothing more

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <functional>
 #include <vector>
 
 #include "base/codec.h"
@@ -21,6 +22,9 @@ constexpr uint64_t kMetaBytesRead = 64;        // of a meta row: its type, expir
 constexpr uint64_t kMatchWorkMax = 4'000'000;  // bytes of pattern that a page may be held against
 constexpr uint64_t kRowsExpected = 64;         // memory is taken for at once
 constexpr std::string_view kEveryKey = "*";
+// A SCAN that asks for more has turns of the loop of its own.
+constexpr uint64_t kCountAtOnceMax = 100;
+constexpr size_t kPatternAtOnceMax = 64;
 
 // ---- walking in the order of a hash ----
 
@@ -55,10 +59,10 @@ std::string first_row(const Walk& walk, uint64_t number) {
 }
 
 // Collects rows from the position on and moves it behind them. A page may end among the rows of one number: those are
-// left for the next call, unless it began with them, which would bring them for ever. `taken` makes of a row what is
-// kept of it.
-template <class Kept, class Taken>
-RowState walk_rows(RowView& view, Walk& walk, std::vector<Kept>& found, const Taken& taken) {
+// left for the next call, unless it began with them, which would bring them for ever. Of `found`, add() takes a row,
+// mark() says that those of another number follow, and cut() drops what came since.
+template <class Found>
+RowState walk_rows(RowView& view, Walk& walk, Found& found) {
   if (walk.position >= walk.end) return RowState::kFound;
   storage::RowPage page;
   page.prefix = walk.prefix;
@@ -69,21 +73,17 @@ RowState walk_rows(RowView& view, Walk& walk, std::vector<Kept>& found, const Ta
   page.value_bytes_max = walk.value_bytes_max;
   page.skip = walk.skip;
   uint64_t last = ~0ull;  // number
-  size_t of_last = 0;     // first of `found` with it
-  found.reserve(std::min(walk.rows + 1, kRowsExpected));
+  const auto take = [&](std::string_view key, std::string_view value) {
+    if (const uint64_t number = number_of(walk, key); number != last) {
+      last = number;
+      found.mark();
+    }
+    found.add(key, value);
+    return true;
+  };
   for (;;) {
     RowView::PageEnd end;
-    const RowState state = view.page(
-        page,
-        [&](std::string_view key, std::string_view value) {
-          if (const uint64_t number = number_of(walk, key); number != last) {
-            last = number;
-            of_last = found.size();
-          }
-          found.push_back(taken(key, value));
-          return true;
-        },
-        end);
+    const RowState state = view.page(page, std::ref(take), end);
     if (state != RowState::kFound) return state;
     if (end.complete) {
       walk.position = walk.end;
@@ -92,7 +92,7 @@ RowState walk_rows(RowView& view, Walk& walk, std::vector<Kept>& found, const Ta
     const uint64_t reached = number_of(walk, end.reached);
     if (reached > walk.position) {
       walk.position = reached;
-      if (last == reached) found.resize(of_last);
+      if (last == reached) found.cut();
       return state;
     }
     page.start_after = std::move(end.reached);
@@ -117,8 +117,8 @@ bool is_of_type(const MetaRow& meta, std::string_view type) {
 }
 
 // True: `key` is the user key of a meta row that is to be shown. A key that is due is left to those who ask for it.
-bool shown(EvalContext& ctx, const ScanOptions& options, std::string_view row_key, std::string_view row_value,
-           std::string& key) {
+bool is_shown(EvalContext& ctx, const ScanOptions& options, std::string_view row_key, std::string_view row_value,
+              std::string& key) {
   if (!sharding::user_key_of_meta_row(row_key, key)) return false;
   MetaRow meta;
   const bool known = decode_meta_row(row_value, meta);
@@ -127,43 +127,93 @@ bool shown(EvalContext& ctx, const ScanOptions& options, std::string_view row_ke
   return matches(options.pattern, key);
 }
 
+// The keys of meta rows, as they are sent.
+class KeysFound {
+ public:
+  KeysFound(EvalContext& ctx, const ScanOptions& options)
+      : ctx_(ctx), options_(options), writer_(keys_, ctx.reply.proto()) {}
+  void add(std::string_view row_key, std::string_view value) {
+    ++now_.rows;
+    if (!is_shown(ctx_, options_, row_key, value, key_)) return;
+    writer_.bulk(key_);
+    ++now_.shown;
+  }
+  void mark() {
+    marked_ = now_;
+    marked_bytes_ = keys_.size();
+  }
+  void cut() {
+    now_ = marked_;
+    keys_.resize(marked_bytes_);
+  }
+  uint64_t rows() const { return now_.rows; }
+  void write(RespWriter& reply) const {
+    reply.array(now_.shown);
+    reply.raw(keys_);
+  }
+
+ private:
+  struct Count {
+    uint64_t rows = 0;
+    uint64_t shown = 0;
+  };
+  EvalContext& ctx_;
+  const ScanOptions& options_;
+  std::string keys_, key_;
+  RespWriter writer_;
+  Count now_, marked_;
+  size_t marked_bytes_ = 0;
+};
+
+// One page, from `cursor` on, which goes to the next one; at the end of all slots it is 0.
+RowState walk_keys(EvalContext& ctx, const ScanOptions& options, uint64_t& cursor, KeysFound& found) {
+  Walk walk;
+  sharding::append_keyspace_prefix(walk.prefix, ctx.keyspace);
+  walk.width = 6;
+  walk.position = cursor;
+  walk.end = uint64_t{std::max(ctx.rows.slots_end(), ctx.slot + 1u)} << 32;
+  walk.rows = rows_to_look_at(options);
+  walk.value_bytes_max = kMetaBytesRead;
+  walk.skip = &sharding::meta_row_behind;
+  const RowState state = walk_rows(ctx.rows, walk, found);
+  cursor = walk.position >= kScanCursorEnd ? 0 : walk.position;
+  return state;
+}
+
 EvalStatus scan_range(EvalContext& ctx, Argv argv) {
   ScanOptions options;
-  Walk walk;
+  uint64_t cursor = 0;
   int64_t count = 0;
-  if (argv.size() != 5 || !parse_scan_cursor(argv[1], walk.position).empty() || !parse_integer(argv[2], count)) {
+  if (argv.size() != 5 || !parse_scan_cursor(argv[1], cursor).empty() || !parse_integer(argv[2], count)) {
     return fail(ctx, kSyntaxError);
   }
   options.count = static_cast<uint64_t>(std::max<int64_t>(count, 1));
   options.pattern = argv[3];
   if (!argv[4].empty()) options.type = argv[4];
-  sharding::append_keyspace_prefix(walk.prefix, ctx.keyspace);
-  walk.width = 6;
-  walk.end = uint64_t{std::max(ctx.rows.slots_end(), ctx.slot + 1u)} << 32;
-  walk.rows = rows_to_look_at(options);
-  walk.value_bytes_max = kMetaBytesRead;
-  walk.skip = &sharding::meta_row_behind;
-  // The keys as they are sent, and where each row's ends: those behind the last row that is kept are cut off again.
-  struct Taken {
-    size_t end = 0;
-    uint32_t shown = 0;  // so far
-  };
-  std::string keys, key;
-  RespWriter writer(keys, ctx.reply.proto());
-  std::vector<Taken> rows;
-  const auto take = [&](std::string_view row_key, std::string_view value) {
-    const uint32_t before = rows.empty() ? 0 : rows.back().shown;
-    if (!shown(ctx, options, row_key, value, key)) return Taken{keys.size(), before};
-    writer.bulk(key);
-    return Taken{keys.size(), before + 1};
-  };
-  if (walk_rows(ctx.rows, walk, rows, take) != RowState::kFound) return EvalStatus::kNeedsRows;
-  const Taken kept = rows.empty() ? Taken{} : rows.back();
+  KeysFound found(ctx, options);
+  if (walk_keys(ctx, options, cursor, found) != RowState::kFound) return EvalStatus::kNeedsRows;
   ctx.reply.array(3);
-  ctx.reply.integer(static_cast<int64_t>(rows.size()));
-  ctx.reply.bulk(std::to_string(walk.position >= kScanCursorEnd ? 0 : walk.position));
-  ctx.reply.array(kept.shown);
-  ctx.reply.raw(std::string_view(keys).substr(0, kept.end));
+  ctx.reply.integer(static_cast<int64_t>(found.rows()));
+  ctx.reply.bulk(std::to_string(cursor));
+  found.write(ctx.reply);
+  return EvalStatus::kDone;
+}
+
+EvalStatus scan_at_once(EvalContext& ctx, Argv argv) {
+  ScanOptions options;
+  uint64_t cursor = 0;
+  (void)parse_scan_cursor(argv[1], cursor);
+  (void)parse_scan_options(argv.subspan(2), true, options);
+  if (options.count > kCountAtOnceMax || (options.pattern && options.pattern->size() > kPatternAtOnceMax)) {
+    return EvalStatus::kNeedsRows;
+  }
+  cursor = std::min(cursor, kScanCursorEnd - 1);
+  KeysFound found(ctx, options);
+  if (walk_keys(ctx, options, cursor, found) != RowState::kFound) return EvalStatus::kNeedsRows;
+  if (cursor != 0 && found.rows() < options.count) return EvalStatus::kNeedsRows;  // it goes on in the next range
+  ctx.reply.array(2);
+  ctx.reply.bulk(std::to_string(cursor));
+  found.write(ctx.reply);
   return EvalStatus::kDone;
 }
 
@@ -180,19 +230,25 @@ EvalStatus answer_fields(EvalContext& ctx, uint64_t cursor, const std::vector<Ha
   return EvalStatus::kDone;
 }
 
+struct RowsFound {
+  std::vector<std::pair<std::string, std::string>> rows;
+  size_t marked = 0;
+  void add(std::string_view key, std::string_view value) { rows.emplace_back(key, value); }
+  void mark() { marked = rows.size(); }
+  void cut() { rows.resize(marked); }
+};
+
 EvalStatus scan_elements(EvalContext& ctx, const KeyAccess& key, uint64_t cursor, const ScanOptions& options) {
   Walk walk;
   sharding::append_element_prefix(walk.prefix, ctx.keyspace, key.slot(), key.user_key(), key.meta().version);
   walk.position = cursor;
   walk.end = uint64_t{1} << 32;
   walk.rows = rows_to_look_at(options);
-  std::vector<std::pair<std::string, std::string>> rows;
-  const auto copy = [](std::string_view key, std::string_view value) {
-    return std::pair<std::string, std::string>(key, value);
-  };
-  if (walk_rows(ctx.rows, walk, rows, copy) != RowState::kFound) return EvalStatus::kNeedsRows;
+  RowsFound found;
+  found.rows.reserve(std::min(walk.rows + 1, kRowsExpected));
+  if (walk_rows(ctx.rows, walk, found) != RowState::kFound) return EvalStatus::kNeedsRows;
   std::vector<HashField> fields;
-  for (const auto& [key, value] : rows) {
+  for (const auto& [key, value] : found.rows) {
     const size_t name_at = walk.prefix.size() + walk.width;
     if (key.size() < name_at) return fail(ctx, kCorruptRow);
     const std::string_view name = std::string_view(key).substr(name_at);
@@ -263,5 +319,6 @@ EvalStatus evaluate_hscan(EvalContext& ctx, Argv argv) {
 }
 
 const CommandSpec kScanRangeCommand = internal_command("\x01SCAN", 5, kReadOnly, &scan_range);
+const CommandSpec kScanAtOnceCommand = internal_command("\x01SCANNOW", -2, kReadOnly, &scan_at_once);
 
 }  // namespace cairn::server

@@ -34,4 +34,8 @@ std::string_view scan_error(const CommandSpec& spec, Argv argv);
 // the keys.
 extern const CommandSpec kScanRangeCommand;
 
+// SCAN itself, if one page of one range is its whole answer; kNeedsRows where it is not, or where many keys would have
+// to be looked at in one turn. Never sent to another node.
+extern const CommandSpec kScanAtOnceCommand;
+
 }  // namespace cairn::server

@@ -1,6 +1,7 @@
 #include "server/replica/committed_rows.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/codec.h"
 
@@ -86,7 +87,7 @@ RowState CommittedRows::visit(const storage::RowPage& page,
       if (page.full(rows, bytes)) end.reached = key;
       return visit(key, value);
     };
-    end.complete = scan_memory(page, see);
+    end.complete = scan_memory(page, std::ref(see));
     if (!end.complete) {
       missing_.prefixes.push_back(page);
       return RowState::kNeedsRows;

@@ -138,6 +138,9 @@ class Replica final : private RowView {
   // Requires leads(). True: the reply was appended to `reply`. False: it is delivered to call.target later, exactly
   // once.
   bool execute(const CommandCall& call, RespWriter& reply);
+  // Of a command that only reads. Requires leads(). True: the reply, which had nothing to wait for, was appended.
+  // False: nothing was, and the command leaves no trace.
+  bool read_at_once(const CommandCall& call, RespWriter& reply);
   // Effects of the node's own making (system range). `target` gets "+OK\r\n" on commit. Requires leads().
   void write(const std::function<void(RowView&)>& effects, const ReplyTarget& target);
 

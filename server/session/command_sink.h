@@ -64,6 +64,9 @@ class CommandSink {
   // Runs a command of CommandPlace::kEverywhere on every range (the reply is an integer sum, +OK, or the first error),
   // or one of kWalk, whose arguments are right, on one after another. The reply always arrives later.
   virtual void execute_everywhere(const CommandSpec& spec, Argv argv, ReplySlot where, int proto) = 0;
+  // A SCAN whose arguments are right. True: its reply was written. False: nothing was, and it is one for
+  // execute_everywhere().
+  virtual bool scan_at_once(Argv /*argv*/, uint64_t /*session*/, RespWriter& /*reply*/) { return false; }
 
   // The keys of a multi-key command may be in any slots and run as one command (`sharding: whole`).
   virtual bool whole() const = 0;

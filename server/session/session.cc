@@ -373,8 +373,19 @@ void Session::execute_everywhere(const CommandSpec& spec, Argv argv) {
   scans_ = spec.name == kScan;
   const uint64_t sequence = replies_.open(bytes_of(argv));
   time_reply(spec, sequence);
+  if (scans_ && scan_at_once(spec, argv, sequence)) return;
   answered_later(spec, argv, sequence);
   sink_.execute_everywhere(spec, argv, {id_, sequence}, proto_);
+}
+
+bool Session::scan_at_once(const CommandSpec& spec, Argv argv, uint64_t sequence) {
+  std::string& target = replies_.target(sequence);
+  const size_t start = target.size();
+  RespWriter reply(target, proto_);
+  if (!sink_.scan_at_once(argv, id_, reply)) return false;
+  answered(spec, nullptr, argv, std::string_view(target).substr(start));
+  replies_.finish(sequence);
+  return true;
 }
 
 void Session::execute_held() {

@@ -146,6 +146,7 @@ class Session : private ReplyObserver {
   void execute_in_range(const CommandSpec& spec, Argv argv);
   void execute_scattered(const CommandSpec& spec, Argv argv);
   void execute_everywhere(const CommandSpec& spec, Argv argv);
+  bool scan_at_once(const CommandSpec& spec, Argv argv, uint64_t sequence);
   void execute_held();
   // Of all keys of a command; none: they are in several. Requires: it has keys.
   std::optional<uint16_t> slot_of_keys(const CommandSpec& spec, Argv argv) const;

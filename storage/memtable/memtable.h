@@ -6,6 +6,7 @@
 // the table.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -121,6 +122,7 @@ class MemtableCursor final : public TwoWayCursor {
   CursorState seek(std::string_view lower) override {
     back_ = false;
     at_ = table_.lower_bound(lower);
+    for (ptrdiff_t i = 1; i < std::min(kPrefetchAhead, at_.end - at_.at); ++i) prefetch(at_.at[i]);
     return load();
   }
   CursorState seek_back(std::string_view upper) override {
@@ -142,10 +144,14 @@ class MemtableCursor final : public TwoWayCursor {
 
  private:
   static constexpr ptrdiff_t kPrefetchAhead = 4;
+  static void prefetch(const MemEntry* entry) {
+    __builtin_prefetch(entry);
+    __builtin_prefetch(reinterpret_cast<const char*>(entry) + 64);  // the end of the key, and a small value
+  }
   CursorState load() {
     if (at_.at == nullptr) return CursorState::kEnd;
-    if (!back_ && at_.end - at_.at > kPrefetchAhead) __builtin_prefetch(at_.at[kPrefetchAhead]);
-    if (back_ && at_.at - at_.begin >= kPrefetchAhead) __builtin_prefetch(at_.at[-kPrefetchAhead]);
+    if (!back_ && at_.end - at_.at > kPrefetchAhead) prefetch(at_.at[kPrefetchAhead]);
+    if (back_ && at_.at - at_.begin >= kPrefetchAhead) prefetch(at_.at[-kPrefetchAhead]);
     const MemEntry* entry = at_.entry();
     row_ = {entry->key(),
             {entry->value, entry->value_size},

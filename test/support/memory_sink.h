@@ -41,6 +41,8 @@ class MemorySink final : public server::CommandSink, private server::KeyspaceWal
   bool room = true;  // for large commands
   size_t room_asked = 0, room_left = 0;
   uint64_t executed = 0;
+  bool at_once = false;  // SCAN
+  uint64_t answered_at_once = 0;
   std::vector<std::function<void()>> pages;  // of a walk, to be read
 
   bool execute(const server::CommandSpec& spec, server::Argv argv, uint16_t slot, server::ReplySlot where, int proto,
@@ -77,6 +79,19 @@ class MemorySink final : public server::CommandSink, private server::KeyspaceWal
                                    [](const auto& row) { return sharding::is_meta_row(row.first); }));
     }
     queue.push_back({where, std::move(bytes)});
+  }
+
+  bool scan_at_once(server::Argv argv, uint64_t, server::RespWriter& reply) override {
+    if (!at_once) return false;
+    const size_t start = reply.size();
+    rows.begin();
+    server::EvalContext context{rows, reply, {0}, 0};
+    if (server::kScanAtOnceCommand.evaluate(context, argv) == server::EvalStatus::kDone) {
+      ++answered_at_once;
+      return true;
+    }
+    reply.rollback(start);
+    return false;
   }
 
   bool whole() const override { return is_whole; }

@@ -94,6 +94,35 @@ TEST_CASE("a cluster that gets no ranges answers CLUSTERDOWN after cluster.wait_
   CHECK(n.node->forwarding_waiting() == 0);
 }
 
+TEST_CASE("a SCAN is answered at once, but shows no write before it is committed") {
+  NodeHarness h;
+  NodeOptions options = single();
+  options.ranges = 1;
+  HarnessNode& n = h.start(options);
+  REQUIRE(h.run_until([&] { return n.node->ready(nullptr); }));
+  Session other(n.node->new_session_id(), *n.node, {});
+  n.node->add_session(other);
+  n.session->on_input(request({"SET", "a", "1"}) + request({"SCAN", "0"}));
+  const auto page = [](const std::string& keys) { return "*2\r\n" + bulk("0") + keys; };
+  std::string got;
+  const std::string both = "+OK\r\n" + page("*1\r\n" + bulk("a"));
+  CHECK(h.run_until([&] { return (got += n.take()).size() >= both.size(); }));
+  CHECK(got == both);
+
+  const uint64_t leased = std::as_const(*n.node).metrics().replica.reads_by_lease.get();
+  n.session->on_input(request({"SCAN", "0"}) + request({"SCAN", "0", "MATCH", "b"}) + request({"PING"}));
+  CHECK(n.take() == page("*1\r\n" + bulk("a")) + page("*0\r\n") + "+PONG\r\n");
+  CHECK(std::as_const(*n.node).metrics().replica.reads_by_lease.get() == leased + 2);
+
+  n.session->on_input(request({"DEL", "a"}));
+  other.on_input(request({"SCAN", "0"}) + request({"PING"}));
+  CHECK(other.output().empty());
+  h.run_for(100 * kMillisecond);
+  CHECK(n.take() == ":1\r\n");
+  CHECK(other.output().front() == page("*0\r\n") + "+PONG\r\n");
+  n.node->remove_session(other.id());
+}
+
 TEST_CASE("writes wait while flushes lag, reads go on, and memory stays within its bound") {
   NodeHarness h;
   NodeOptions options = single();

@@ -77,6 +77,7 @@ TEST_CASE("SCAN brings every key once while nothing changes") {
     h({"SET", i % 2 == 0 ? "key" + std::to_string(i) : "{tag}" + std::to_string(i), "v"});
   }
   h.sink.rows.cold = GENERATE(false, true);
+  h.sink.at_once = GENERATE(false, true);
   for (const char* count : {"1", "7", "10", "699", "5000"}) {
     size_t calls = 0;
     const auto found = iterate(h, {"SCAN"}, {"COUNT", count}, &calls);
@@ -95,8 +96,31 @@ TEST_CASE("SCAN brings every key once while nothing changes") {
   CHECK(h({"KEYS", "x*"}) == "*0\r\n");
 }
 
+TEST_CASE("a SCAN of few keys in memory is answered at once, and others are walks") {
+  SessionHarness h;
+  for (int i = 0; i < 300; ++i) h({"SET", "key" + std::to_string(i), "v"});
+  const auto at_once = [&](const std::vector<std::string>& argv) {
+    h.sink.at_once = false;
+    const std::string walked = h(argv);
+    h.sink.at_once = true;
+    const uint64_t before = h.sink.answered_at_once;
+    CHECK(h(argv) == walked);
+    return h.sink.answered_at_once > before;
+  };
+  CHECK(at_once({"SCAN", "0"}));
+  CHECK(at_once({"SCAN", "70000000000", "COUNT", "100", "MATCH", "*9", "TYPE", "string"}));
+  CHECK(at_once({"SCAN", "0", "TYPE", ""}));
+  CHECK(at_once({"SCAN", "70368744177663", "COUNT", "5"}));
+  CHECK(at_once({"SCAN", "18446744073709551615"}));
+  CHECK_FALSE(at_once({"SCAN", "0", "COUNT", "101"}));
+  CHECK_FALSE(at_once({"SCAN", "0", "MATCH", std::string(65, '*')}));
+  h.sink.rows.cold = true;
+  CHECK_FALSE(at_once({"SCAN", "0"}));
+}
+
 TEST_CASE("SCAN passes over the fields of large hashes and knows types") {
   SessionHarness h;
+  h.sink.at_once = GENERATE(false, true);
   for (int i = 0; i < 300; ++i) {
     h({"HSET", "large", "f" + std::to_string(i), "v"});
     h({"HSET", "{large}2", "f" + std::to_string(i), "v"});
@@ -107,10 +131,12 @@ TEST_CASE("SCAN passes over the fields of large hashes and knows types") {
   CHECK(as_set(iterate(h, {"SCAN"}, {"TYPE", "HASH"})) == std::set<std::string>{"large", "{large}2", "small"});
   CHECK(as_set(iterate(h, {"SCAN"}, {"TYPE", "string"})) == std::set<std::string>{"string"});
   CHECK(iterate(h, {"SCAN"}, {"TYPE", "list"}).empty());
+  CHECK(iterate(h, {"SCAN"}, {"TYPE", ""}).empty());
 }
 
 TEST_CASE("SCAN does not show keys that are due") {
   SessionHarness h;
+  h.sink.at_once = GENERATE(false, true);
   h({"SET", "a", "v", "PX", "10"});
   h({"SET", "b", "v"});
   CHECK(iterate(h, {"SCAN"}, {}).size() == 2);
@@ -123,6 +149,7 @@ TEST_CASE("SCAN does not show keys that are due") {
 
 TEST_CASE("keys that share slot and hash come together, however many") {
   SessionHarness h;
+  h.sink.at_once = GENERATE(false, true);
   std::string prefix;
   sharding::append_keyspace_prefix(prefix, {0});
   put_big_u16(prefix, 5);
@@ -148,6 +175,7 @@ TEST_CASE("keys that share slot and hash come together, however many") {
 
 TEST_CASE("cursors and options of SCAN are read as Redis reads them") {
   SessionHarness h;
+  h.sink.at_once = GENERATE(false, true);
   CHECK(h({"SCAN", "0"}) == kEmpty);
   CHECK(h({"RANDOMKEY"}) == "$-1\r\n");
   h({"SET", "a", "v"});
