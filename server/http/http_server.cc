@@ -1,7 +1,7 @@
 #include "server/http/http_server.h"
 
 #include "server/http/http_connection.h"
-#include "server/net/peer_transport.h"
+#include "server/net/endpoints.h"
 
 namespace cairn::server {
 

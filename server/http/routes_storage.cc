@@ -108,9 +108,7 @@ json levels_json(const Node& node, Replica& replica) {
           {"next", next_json(node, tables, stats)}};
 }
 
-void levels(const AdminSources& s, const CallPointer& call, const AdminDone& done) {
-  const auto replicas = replicas_of(*s.node, *call);
-  if (replicas.empty() && call->number("range")) return done(no_replica(*call).reply());
+void levels(const AdminSources& s, const std::vector<Replica*>& replicas, const AdminDone& done) {
   uint64_t tables = 0;
   for (Replica* replica : replicas) tables += replica->tablet().stats().sstables;
   if (replicas.size() > 1 && tables > kTablesShown) {
@@ -140,9 +138,7 @@ json amplification_json(const storage::Amplification& a) {
           {"obsolete_bytes", a.total_bytes > a.live_bytes ? a.total_bytes - a.live_bytes : 0}};
 }
 
-void amplification(const AdminSources& s, const CallPointer& call, const AdminDone& done) {
-  const auto replicas = replicas_of(*s.node, *call);
-  if (replicas.empty() && call->number("range")) return done(no_replica(*call).reply());
+void amplification(const AdminSources& s, const std::vector<Replica*>& replicas, const AdminDone& done) {
   storage::Amplification all;
   json ranges = json::array();
   for (Replica* replica : replicas) {
@@ -205,10 +201,19 @@ class Flush : public std::enable_shared_from_this<Flush> {
   Instant end_ = 0;
 };
 
-void flush(const AdminSources& s, const CallPointer& call, const AdminDone& done) {
-  const auto replicas = replicas_of(*s.node, *call);
-  if (replicas.empty() && call->number("range")) return done(no_replica(*call).reply());
+void flush(const AdminSources& s, const std::vector<Replica*>& replicas, const AdminDone& done) {
   std::make_shared<Flush>(s, done)->start(replicas);
+}
+
+using Answerer = void (*)(const AdminSources&, const std::vector<Replica*>&, const AdminDone&);
+
+// All three are about every replica of this node, or the one of `range`.
+Handler about_replicas(const AdminSources& s, Answerer answer) {
+  return [&s, answer](const CallPointer& call, const AdminDone& done) {
+    const auto replicas = replicas_of(*s.node, *call);
+    if (replicas.empty() && call->number("range")) return done(no_replica(*call).reply());
+    answer(s, replicas, done);
+  };
 }
 
 }  // namespace
@@ -226,7 +231,7 @@ void add_storage_routes(RouteTable& table, const AdminSources& s) {
        .answers = {{200, kJson, R"({"type": "array", "items": {"$ref": "#/components/schemas/StorageLevels"}})",
                     "Range by range; runs with the newest first"},
                    {404, kProblemJson, "Problem", "No replica of that range is here"}},
-       .run = [&s](const CallPointer& call, const AdminDone& done) { levels(s, call, done); }});
+       .run = about_replicas(s, &levels)});
   table.push_back({.method = "GET",
                    .path = "/v1/storage/amplification",
                    .id = "getStorageAmplification",
@@ -237,7 +242,7 @@ void add_storage_routes(RouteTable& table, const AdminSources& s) {
                    .body = {},
                    .answers = {{200, kJson, "StorageAmplification", "Range by range, and together"},
                                {404, kProblemJson, "Problem", "No replica of that range is here"}},
-                   .run = [&s](const CallPointer& call, const AdminDone& done) { amplification(s, call, done); }});
+                   .run = about_replicas(s, &amplification)});
   table.push_back({.method = "POST",
                    .path = "/v1/storage/flush",
                    .id = "flushStorage",
@@ -249,7 +254,7 @@ void add_storage_routes(RouteTable& table, const AdminSources& s) {
                    .answers = {{200, kJson, "StorageFlush", "What was applied when this was asked lies in SSTables"},
                                {202, kJson, "StorageFlush", "Not all of it yet; it goes on"},
                                {404, kProblemJson, "Problem", "No replica of that range is here"}},
-                   .run = [&s](const CallPointer& call, const AdminDone& done) { flush(s, call, done); }});
+                   .run = about_replicas(s, &flush)});
 }
 
 }  // namespace cairn::server

@@ -9,7 +9,8 @@
 #include <array>
 #include <boost/asio/steady_timer.hpp>
 
-#include "server/net/peer_transport.h"
+#include "server/net/endpoints.h"
+#include "server/net/send_pieces.h"
 
 namespace cairn::server {
 
@@ -19,8 +20,7 @@ using ErrorCodeT = boost::system::error_code;
 
 namespace {
 constexpr Duration kTick = 250 * kMillisecond;
-constexpr Duration kIdle = kSecond;   // of silence: a connection gives back what it keeps for the next command
-constexpr size_t kPiecesAtOnce = 32;  // of output
+constexpr Duration kIdle = kSecond;  // of silence: a connection gives back what it keeps for the next command
 
 void set_keepalive(int socket, Duration silence) {
   if (silence == 0) return;
@@ -334,16 +334,10 @@ void ClientServer::flush(const std::shared_ptr<Connection>& connection) {
 
 // What the kernel takes. False: the connection has failed.
 bool ClientServer::send(const std::shared_ptr<Connection>& connection) {
-  OutputBuffer& output = connection->session.output();
-  std::array<iovec, kPiecesAtOnce> pieces;
-  msghdr message{};
-  message.msg_iov = pieces.data();
-  message.msg_iovlen = output.pieces(pieces);
-  const ssize_t sent = ::sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  const ssize_t sent = send_pieces(connection->fd, connection->session.output());
   if (sent < 0) return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
   metrics_.bytes_out.add_owned(static_cast<uint64_t>(sent));
   connection->soft_taken += static_cast<uint64_t>(sent);
-  output.consume(static_cast<size_t>(sent));
   return true;
 }
 

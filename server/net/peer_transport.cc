@@ -1,16 +1,14 @@
 #include "server/net/peer_transport.h"
 
 #include <fmt/format.h>
-#include <openssl/rand.h>
-#include <sys/socket.h>
 
-#include <array>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
 #include "base/codec.h"
-#include "server/session/output_buffer.h"
+#include "server/net/endpoints.h"
+#include "server/net/send_pieces.h"
 
 namespace cairn::server {
 
@@ -21,53 +19,8 @@ using ErrorCodeT = boost::system::error_code;
 namespace {
 constexpr Duration kRedialFirst = 20 * kMillisecond;
 constexpr Duration kRedialMax = 200 * kMillisecond;
-constexpr Duration kHandshakeLimit = 5 * kSecond;
 constexpr size_t kReadBytes = 256 * 1024;
-constexpr size_t kPiecesMax = 16;  // of one sendmsg()
-
-std::string random_nonce() {
-  std::string nonce(kNonceBytes, '\0');
-  RAND_bytes(reinterpret_cast<unsigned char*>(nonce.data()), static_cast<int>(nonce.size()));
-  return nonce;
-}
-
-std::string with_length(std::string_view body) {
-  std::string out;
-  put_u32(out, static_cast<uint32_t>(body.size()));
-  out.append(body);
-  return out;
-}
-
 }  // namespace
-
-Result<tcp::endpoint> resolve(asio::io_context& context, const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return Error{ErrorCode::kInvalidArgument, address + " is not HOST:PORT"};
-  std::string host = address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  ErrorCodeT error;
-  const auto ip = asio::ip::make_address(host, error);
-  const auto port = static_cast<uint16_t>(std::strtoul(address.c_str() + colon + 1, nullptr, 10));
-  if (!error) return tcp::endpoint(ip, port);
-  tcp::resolver resolver(context);
-  const auto found = resolver.resolve(host, std::to_string(port), error);
-  if (error || found.empty()) return Error{ErrorCode::kInvalidArgument, address + ": " + error.message()};
-  return found.begin()->endpoint();
-}
-
-Result<void> listen_on(tcp::acceptor& acceptor, const std::string& address) {
-  auto endpoint = resolve(static_cast<asio::io_context&>(acceptor.get_executor().context()), address);
-  if (!endpoint) return endpoint.error();
-  ErrorCodeT error;
-  acceptor.open(endpoint->protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(*endpoint, error);
-  if (!error) acceptor.listen(1024, error);
-  if (!error) return {};
-  const bool in_use = error == asio::error::address_in_use;
-  return Error{in_use ? ErrorCode::kInUse : ErrorCode::kInvalidArgument,
-               "listening on " + address + ": " + error.message()};
-}
 
 // ---- connections ----
 
@@ -303,11 +256,7 @@ void PeerTransport::flush() {
 void PeerTransport::write(const std::shared_ptr<Outgoing>& out) {
   if (out->dead || out->busy || out->state != Outgoing::State::kReady || out->queue.empty()) return;
   for (;;) {
-    std::array<iovec, kPiecesMax> pieces;
-    msghdr message{};
-    message.msg_iov = pieces.data();
-    message.msg_iovlen = out->queue.pieces(pieces);
-    const ssize_t sent = ::sendmsg(out->socket.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent = send_pieces(out->socket.native_handle(), out->queue);
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) break;
@@ -315,7 +264,6 @@ void PeerTransport::write(const std::shared_ptr<Outgoing>& out) {
       return;
     }
     metrics_.bytes_sent.add_owned(static_cast<uint64_t>(sent));
-    out->queue.consume(static_cast<size_t>(sent));
     if (out->queue.empty()) return;
   }
   out->busy = true;
@@ -465,110 +413,6 @@ void PeerTransport::call(const std::string& address, std::string request, CallDo
               });
         });
   });
-}
-
-// ---- listener ----
-
-struct PeerListener::Pending {
-  explicit Pending(tcp::socket s, asio::io_context& context) : socket(std::move(s)), deadline(context) {}
-  tcp::socket socket;
-  asio::steady_timer deadline;
-  std::string nonce;
-  std::string buffer;
-};
-
-PeerListener::PeerListener(EventLoop& loop, std::string secret,
-                           std::function<void(tcp::socket, const PeerHello&)> accept,
-                           std::function<void(LogLevel, std::string_view)> log)
-    : loop_(loop),
-      secret_(std::move(secret)),
-      accept_(std::move(accept)),
-      log_(std::move(log)),
-      acceptor_(loop.context()) {}
-
-Result<void> PeerListener::listen(const std::string& address) {
-  CAIRN_TRY_VOID(listen_on(acceptor_, address));
-  accept_next();
-  return {};
-}
-
-void PeerListener::set_identity(const std::string& cluster, PeerIdentity self) {
-  cluster_ = cluster;
-  self_ = self;
-}
-
-void PeerListener::close() {
-  ErrorCodeT ignored;
-  acceptor_.close(ignored);
-}
-
-void PeerListener::accept_next() {
-  acceptor_.async_accept([this](const ErrorCodeT& error, tcp::socket socket) {
-    if (error == asio::error::operation_aborted || !acceptor_.is_open()) return;
-    if (error) {  // out of descriptors: not again at once
-      loop_.run_after(100 * kMillisecond, [this] { accept_next(); });
-      return;
-    }
-    if (pending_ < kPendingMax) greet(std::make_shared<Pending>(std::move(socket), loop_.context()));
-    accept_next();
-  });
-}
-
-void PeerListener::greet(const std::shared_ptr<Pending>& pending) {
-  ErrorCodeT ignored;
-  pending->socket.set_option(tcp::no_delay(true), ignored);
-  ++pending_;
-  pending->deadline.expires_after(std::chrono::nanoseconds(kHandshakeLimit));
-  pending->deadline.async_wait([pending](const ErrorCodeT& error) {
-    ErrorCodeT ignored;
-    if (!error) pending->socket.close(ignored);
-  });
-  pending->nonce = random_nonce();
-  asio::async_write(pending->socket, asio::buffer(pending->nonce), [this, pending](const ErrorCodeT& error, size_t) {
-    const auto give_up = [this, pending] {
-      --pending_;
-      pending->deadline.cancel();
-    };
-    if (error) return give_up();
-    pending->buffer.assign(4, '\0');
-    asio::async_read(pending->socket, asio::buffer(pending->buffer),
-                     [this, pending, give_up](const ErrorCodeT& error, size_t) {
-                       const uint32_t length = error ? 0 : get_fixed<uint32_t>(pending->buffer.data());
-                       if (error || length > kHelloBytesMax) return give_up();
-                       pending->buffer.assign(length, '\0');
-                       asio::async_read(pending->socket, asio::buffer(pending->buffer),
-                                        [this, pending, give_up](const ErrorCodeT& error, size_t) {
-                                          give_up();
-                                          if (!error) check(pending);
-                                        });
-                     });
-  });
-}
-
-void PeerListener::check(const std::shared_ptr<Pending>& pending) {
-  const auto hello = PeerHello::decode(pending->buffer, pending->nonce, secret_);
-  if (!hello) {
-    log_(LogLevel::kWarn, "a peer connection was refused: another peer.secret, or not a Cairn node");
-    return;
-  }
-  PeerWelcome welcome;
-  welcome.from = self_;
-  if (hello->channel == kCallChannel) {
-    welcome.accepted = true;
-  } else if (self_.node.value == 0) {
-    welcome.reason = "not a member yet";
-  } else if (hello->cluster != cluster_) {
-    welcome.reason = "another cluster";
-  } else if (hello->to != self_.node) {
-    welcome.reason = fmt::format("this is node {}, not {}", self_.node.value, hello->to.value);
-  } else {
-    welcome.accepted = true;
-  }
-  pending->buffer = with_length(welcome.encode(hello->nonce, secret_));
-  asio::async_write(pending->socket, asio::buffer(pending->buffer),
-                    [this, pending, hello = *hello, accepted = welcome.accepted](const ErrorCodeT& error, size_t) {
-                      if (!error && accepted) accept_(std::move(pending->socket), hello);
-                    });
 }
 
 }  // namespace cairn::server

@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/rand.h>
 
 #include <utility>
 
@@ -99,6 +100,19 @@ std::optional<PeerWelcome> PeerWelcome::decode(std::string_view bytes, std::stri
   welcome.reason = in.bytes();
   if (!in.ok() || !in.at_end()) return std::nullopt;
   return welcome;
+}
+
+std::string random_nonce() {
+  std::string nonce(kNonceBytes, '\0');
+  RAND_bytes(reinterpret_cast<unsigned char*>(nonce.data()), static_cast<int>(nonce.size()));
+  return nonce;
+}
+
+std::string with_length(std::string_view body) {
+  std::string out;
+  put_u32(out, static_cast<uint32_t>(body.size()));
+  out.append(body);
+  return out;
 }
 
 uint64_t frame_bytes_max(uint8_t channel) {

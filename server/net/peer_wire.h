@@ -20,6 +20,7 @@
 namespace cairn::server {
 
 inline constexpr size_t kNonceBytes = 16;
+inline constexpr Duration kHandshakeLimit = 5 * kSecond;
 inline constexpr size_t kHelloBytesMax = 4096;  // nothing larger is read before the other side has proved itself
 inline constexpr uint8_t kCallChannel = 3;      // one request, one answer, then the end
 
@@ -44,6 +45,9 @@ struct PeerWelcome {
   static std::optional<PeerWelcome> decode(std::string_view bytes, std::string_view connector_nonce,
                                            std::string_view secret);
 };
+
+std::string random_nonce();
+std::string with_length(std::string_view body);  // behind its length, as hello and welcome are sent
 
 inline constexpr size_t kFrameHeaderBytes = 12;
 

@@ -28,9 +28,6 @@ namespace cairn::server {
 
 class Replica;
 
-inline constexpr std::string_view kMisconf =
-    "MISCONF the disk of the node that leads this range is full: writes are refused until there is space";
-
 // Counters of all replicas of a node. Single writer: the range loop.
 struct ReplicaMetrics {
   Counter writes_acked;  // acknowledged commands with effects (cairn_log_writes_acked_total)
@@ -208,13 +205,13 @@ class Replica final : private RowView {
     bool held = false;      // in held_
     bool chunking = false;  // in chunking_, or what it has proposed last is not committed
     std::vector<LongString> chunked;
-    uint64_t chunked_bytes = 0, chunked_counted = 0;  // counted: in waiting_bytes_
+    uint64_t chunked_bytes = 0;  // of them; part of waiting_bytes_
     uint64_t data_epoch = 0;
     FetchedRows fetched;
     LongString* find_chunked(std::string_view key_prefix, std::string_view head, std::string_view tail);
   };
 
-  // RowView
+  // RowView (replica_rows.cc)
   RowResult get(std::string_view row_key) override;
   RowState scan(std::string_view prefix,
                 const std::function<bool(std::string_view key, std::string_view value)>& visit) override;
@@ -252,6 +249,7 @@ class Replica final : private RowView {
                   const std::vector<storage::RowPage>& pages, Result<storage::FetchResult> result);
   void run_waiting(uint64_t id);
   void hold(Waiting& waiting);
+  void refuse_for_room(const Waiting& waiting);
   // A write that takes memory, and there is none; or a large one while others are on their way.
   bool must_hold(const CommandCall& call) const;
   void finish_waiting(uint64_t id);

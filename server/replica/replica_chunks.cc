@@ -12,7 +12,7 @@ namespace cairn::server {
 namespace {
 constexpr uint64_t kChunksPerEntry = 3;  // of one string; what a small command may have to wait for
 constexpr uint64_t kEntriesPending = 6;  // proposed and not committed, of all long strings of a range
-constexpr size_t kFirst = sizeof(uint32_t);
+constexpr std::string_view kFirstNumber("\0\0\0\0", 4);
 
 std::string chunk_prefix(std::string_view key_prefix, uint64_t version) {
   std::string prefix;
@@ -60,11 +60,10 @@ void Replica::start_chunks(Waiting& waiting) {
   for (LongString& text : wanted_chunks_) {
     text.version = next_version();
     waiting.chunked_bytes += text.bytes.size();
+    waiting_bytes_ += text.bytes.size();
     waiting.chunked.push_back(std::move(text));
   }
   wanted_chunks_.clear();
-  waiting_bytes_ += waiting.chunked_bytes - waiting.chunked_counted;
-  waiting.chunked_counted = waiting.chunked_bytes;
   waiting.chunking = true;
   chunking_.push_back(waiting.id);
 }
@@ -93,8 +92,7 @@ void Replica::serve_chunks() {
     if (host_.has_room() || !leads()) {
       run_waiting(id);
     } else {
-      host_.deliver(found->second->command.target(), "-" + std::string(kMisconf) + "\r\n");
-      finish_waiting(id);
+      refuse_for_room(*found->second);
     }
   }
 }
@@ -137,9 +135,9 @@ void Replica::discard_chunks(Waiting& waiting) {
     begin_batch();
     batch_.remove_prefix(chunk_prefix(text.key_prefix, text.version));
   }
-  waiting_bytes_ -= std::min(waiting_bytes_, waiting.chunked_counted);
+  waiting_bytes_ -= std::min(waiting_bytes_, waiting.chunked_bytes);
   waiting.chunked.clear();
-  waiting.chunked_bytes = waiting.chunked_counted = 0;
+  waiting.chunked_bytes = 0;
 }
 
 // Every replica keeps in mind which strings have begun and are not named yet: whoever leads next removes them, for
@@ -166,8 +164,7 @@ void Replica::note_put(std::string_view row_key, std::string_view value) {
   MetaRow meta;
   if (rest[0] == static_cast<char>(sharding::RowKind::kMeta)) {
     if (decode_meta_row(value, meta) && meta.type == RowType::kChunkedString) open_chunks_.erase(meta.version);
-  } else if (rest[0] == static_cast<char>(sharding::RowKind::kChunk) &&
-             rest.substr(rest.size() - kFirst) == std::string_view("\0\0\0\0", kFirst)) {
+  } else if (rest[0] == static_cast<char>(sharding::RowKind::kChunk) && rest.ends_with(kFirstNumber)) {
     if (const auto key = sharding::decode_row_key(row_key)) open_chunks_.emplace(key->version, key_prefix);
   }
 }

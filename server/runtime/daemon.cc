@@ -14,6 +14,7 @@
 #include "server/http/admin_api.h"
 #include "server/http/http_server.h"
 #include "server/net/client_server.h"
+#include "server/net/peer_listener.h"
 #include "server/net/peer_transport.h"
 #include "server/observe/logging.h"
 #include "server/observe/process_facts.h"

@@ -4,7 +4,7 @@
 #include <new>
 
 #include "base/assert.h"
-#include "base/codec.h"
+#include "storage/key_head.h"
 #include "storage/memtable/prefix_tombstones.h"
 
 namespace cairn::storage {
@@ -74,10 +74,7 @@ void insert_at(Node* node, uint32_t slot, MemEntry* entry, Node* child) {
 }  // namespace
 
 uint64_t BTree::head_of(std::string_view key, size_t prefix) {
-  if (key.size() >= prefix + 8) return get_big_u64(key.data() + prefix);
-  char padded[8] = {};
-  if (key.size() > prefix) std::memcpy(padded, key.data() + prefix, key.size() - prefix);
-  return get_big_u64(padded);
+  return key_head(key.substr(std::min(prefix, key.size())));
 }
 
 BTree::Node* BTree::new_node(bool leaf) {

@@ -1,8 +1,6 @@
 // Any bytes as HTTP requests of one connection, through parser, guard and router: no crash, one answer for each request
 // that is handed on, and none that a header could split.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -10,22 +8,18 @@
 #include "server/http/http_guard.h"
 #include "server/http/http_request.h"
 #include "server/http/router.h"
+#include "test/fuzz/check.h"
 
 namespace cairn::server {
 const std::string_view kSchemasJson = R"({"components":{"schemas":{}}})";
 }
 
 using namespace cairn;
+using fuzz::check;
 using namespace cairn::server;
 namespace http = boost::beast::http;
 
 namespace {
-void check(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "http_fuzz: %s\n", what);
-  std::abort();
-}
-
 class InlineExecutor final : public Executor {
  public:
   void post(Task task) override { task(); }

@@ -1,8 +1,6 @@
 // Arbitrary edits, and arbitrary files where a store keeps its manifest: an error or a value, never a crash, and what
 // was understood is written back the same.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -10,17 +8,13 @@
 #include "base/codec.h"
 #include "storage/io/memory_file_system.h"
 #include "storage/version/manifest.h"
+#include "test/fuzz/check.h"
 
 using namespace cairn;
+using fuzz::check;
 using namespace cairn::storage;
 
 namespace {
-void check(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "manifest_fuzz: %s\n", what);
-  std::abort();
-}
-
 void edits(std::string_view input) {
   const auto decoded = decode_edits(input);
   if (!decoded) return;

@@ -1,25 +1,19 @@
 // Bytes of a peer connection: the frame reader finds the same frames however the stream is cut, no decoder crashes on
 // a payload, and what a decoder accepts encodes to something it reads the same way.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "server/cluster/peer_frames.h"
 #include "server/net/peer_wire.h"
+#include "test/fuzz/check.h"
 
 using namespace cairn;
+using fuzz::check;
 using namespace cairn::server;
 
 namespace {
-
-void check(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "peer_fuzz: %s\n", what);
-  std::abort();
-}
 
 // Decoding, encoding and decoding again must end where the first round ended.
 template <class Frame>

@@ -4,24 +4,18 @@
 // The first byte seeds the cuts and chooses the variant (password, whole keyspace, small limits); the rest is
 // the client.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "base/random.h"
 #include "server/resp/reply_parser.h"
+#include "test/fuzz/check.h"
 #include "test/support/session_harness.h"
 
 using namespace cairn;
+using fuzz::check;
 
 namespace {
-
-void check(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "resp_fuzz: %s\n", what);
-  std::abort();
-}
 
 struct Outcome {
   std::string output;

@@ -3,23 +3,17 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <string_view>
 
 #include "config/node_config.h"
+#include "test/fuzz/check.h"
 
 using namespace cairn;
+using fuzz::check;
 
 namespace {
-void check(bool good, const std::string& what) {
-  if (good) return;
-  std::fprintf(stderr, "yaml_fuzz: %s\n", what.c_str());
-  std::abort();
-}
-
 Result<config::NodeConfig> load(std::string_view text) {
   static const std::string file = "/tmp/yaml_fuzz-" + std::to_string(::getpid()) + ".yaml";
   std::ofstream(file, std::ios::binary | std::ios::trunc) << text;

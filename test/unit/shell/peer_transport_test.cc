@@ -1,5 +1,7 @@
 // Frames to a node that is not there yet, or no more: they arrive, or somebody is told.
 #include "server/net/peer_transport.h"
+#include "server/net/endpoints.h"
+#include "server/net/peer_listener.h"
 
 #include <catch2/catch.hpp>
 #include <functional>
