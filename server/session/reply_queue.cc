@@ -1,5 +1,7 @@
 #include "server/session/reply_queue.h"
 
+#include <algorithm>
+
 #include "server/resp/reply_parser.h"
 #include "server/resp/writer.h"
 
@@ -28,6 +30,7 @@ uint64_t ReplyQueue::open(size_t request_bytes) {
   slot.trace.spec = nullptr;
   slot.request_bytes = request_bytes;
   request_bytes_ += request_bytes;
+  ++waiting_;
   return sequence;
 }
 
@@ -36,7 +39,10 @@ std::string& ReplyQueue::immediate() {
   if (count_ == 0) return output_;
   const uint64_t last = head_ + count_ - 1;
   // Behind a reply that is waiting and complete there is room for more.
-  if (!at(last).done || at(last).parent != kNoParent) at(open(0)).done = true;
+  if (!at(last).done || at(last).parent != kNoParent) {
+    at(open(0)).done = true;
+    --waiting_;
+  }
   return at(head_ + count_ - 1).bytes;
 }
 
@@ -64,6 +70,7 @@ bool ReplyQueue::deliver(uint64_t sequence, std::string_view bytes) {
   if (!is_open(sequence) || at(sequence).scatter != nullptr) return false;
   if (at(sequence).parent == kNoParent) tell(at(sequence), bytes);
   target(sequence).append(bytes);
+  late_bytes_ = std::max(bytes.size(), late_bytes_ - late_bytes_ / 4);
   complete(sequence);
   return true;
 }
@@ -76,6 +83,7 @@ void ReplyQueue::tell(Slot& slot, std::string_view reply) {
 void ReplyQueue::complete(uint64_t sequence) {
   Slot& slot = at(sequence);
   slot.done = true;
+  --waiting_;
   if (slot.muted && slot.parent == kNoParent) slot.bytes.clear();
   reply_bytes_ += slot.bytes.size() - slot.counted;
   slot.counted = slot.bytes.size();
@@ -196,6 +204,7 @@ void ReplyQueue::merge(uint64_t parent) {
   request_bytes_ -= slot.request_bytes;
   slot.request_bytes = 0;
   slot.done = true;
+  --waiting_;
 }
 
 }  // namespace cairn::server

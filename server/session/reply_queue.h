@@ -55,6 +55,9 @@ class ReplyQueue {
   uint64_t oldest() const { return head_; }  // replies of all earlier sequences have left
   // Replies that wait for an earlier one, and requests whose reply has not come; in bytes.
   size_t held_bytes() const { return reply_bytes_ + request_bytes_; }
+  // What the replies that are still to come will take, by the size of those that came late so far: the largest, forgotten
+  // by a quarter with each smaller one. The first of a connection may be large.
+  size_t expected_bytes() const { return waiting_ * late_bytes_; }
 
   // Where a reply that is known now is to be written: the output, or behind what is waiting. Call settle()
   // afterwards.
@@ -113,6 +116,8 @@ class ReplyQueue {
   size_t count_ = 0;
   size_t reply_bytes_ = 0;
   size_t request_bytes_ = 0;
+  size_t waiting_ = 0;  // slots without a reply
+  size_t late_bytes_ = 512 * 1024;
   std::vector<std::unique_ptr<Scatter>> spare_scatters_;
 };
 

@@ -29,6 +29,9 @@ struct SessionLimits {
   // When either is reached no further command is read until replies have left: the bound of a pipeline.
   size_t outstanding_commands_max = 10'000;
   size_t pending_bytes_max = 64 * 1024 * 1024;  // requests without a reply, held replies and output
+  // Likewise when so much is expected of replies that come from other nodes or from disk: nobody can call them back when
+  // the client reads none of them. A new connection has 8 such commands under way, and more as small replies come.
+  size_t expected_bytes_max = 4 * 1024 * 1024;
   // With so much unsent output no further command is executed either, but requests are read: they take less memory than
   // their replies. A client that goes on sending until `input_rest` has come waits, it seems, for being read before it
   // reads, and is served on.
@@ -117,6 +120,7 @@ class Session : private ReplyObserver {
  private:
   bool loaded() const {
     return replies_.size() >= options_.limits.outstanding_commands_max ||
+           replies_.expected_bytes() >= options_.limits.expected_bytes_max ||
            pending_bytes() >= options_.limits.pending_bytes_max || postponed_ || wants_room();
   }
   // A command that runs everywhere waits for all earlier replies, and all later commands wait for its own: what one

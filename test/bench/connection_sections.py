@@ -187,7 +187,34 @@ def slow_reader(bench):
     began = time.monotonic()
     with slow_reader_connection(cairn.port, encode("MGET", *["large"] * 32)) as s:
         wait_for(lambda: client_fields(cairn.port, s) is None, "closed at the hard limit", 10)
-    bench.at_most("seconds until a slow reader with a reply above the hard limit is closed", time.monotonic() - began, 2)
+    closed_after = time.monotonic() - began
+    bench.at_most("seconds until a slow reader with a reply above the hard limit is closed", closed_after, 2)
+    bench.at_most("MiB that a slow reader takes of a node that does not lead its key", slow_reader_elsewhere(bench), 16)
+
+
+def slow_reader_elsewhere(bench):
+    """MiB by which a node grows when a client asks it for 1 GiB of another node's and reads nothing, for as long as others are timed."""
+    cairn, _ = bench.cairn(3)
+    cluster = bench.clusters[-1][0]
+    with Client(cairn.port) as client:
+        client("SET", "large", "v" * SLOW_VALUE)
+        node = next(n for n in cluster.nodes if n is not cluster.leader_of("large"))
+    fill(node.client)
+
+    def others():
+        got = LoadTool(node.client, LOAD_COMMAND, 100, bench.a.seconds, rate=bench.a.rate).result(60)
+        expect(got["errors"] == 0, got["error"])
+        return got["p99_ms"]
+    others()
+    alone = others()
+    before, watch = rss_bytes(node.pid), PeakRss(node.pid)
+    with slow_reader_connection(node.client) as s:
+        beside = others()
+        growth = (watch.end() - before) / 2**20
+        fields = client_fields(node.client, s)
+    print("  through another node: p99 alone %.3f ms, beside the slow reader %.3f ms; memory +%.0f MiB; of it %s" %
+          (alone, beside, growth, "closed" if fields is None else "tot-mem=%s" % fields["tot-mem"]), flush=True)
+    return growth
 
 
 SECTIONS = {"load": load, "slow-reader": slow_reader, "families": families}

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Bounds of client connections: each with its answer, its counter, and everybody else served as before."""
 import os
-import os
 import signal
 import socket
 import time
 
-from cluster import Node, Runner, client_fields, expect, free_base, info, metrics, wait_for
+from cluster import Cluster, Node, Runner, client_fields, expect, free_base, info, metrics, wait_for
 from resp import Client, Error, encode
 from run_bad_input import healthy, single_ready
 
@@ -133,6 +132,25 @@ def hard_output(workspace):
     expect(ended(deaf), "its connection")
     expect(info(node.client, "stats")["client_output_buffer_limit_disconnections"] == "1", "INFO")
     healthy(node)
+
+
+def deaf_through_another(workspace):
+    """A client that reads nothing and asks a node that does not lead its key for 1 GB: that node holds little of it."""
+    cluster = Cluster(workspace.sub("cluster"), 3).start()
+    with Client(cluster.nodes[0].client) as client:
+        client("SET", "k", b"x" * 1_000_000)
+    leader = cluster.leader_of("k")
+    node = next(n for n in cluster.nodes if n is not leader)
+    deaf = socket.create_connection(("127.0.0.1", node.client), 10)
+    deaf.sendall(encode("GET", "k") * 1000)
+    wait_for(lambda: int(client_fields(node.client, deaf)["obl"]) > 900_000, "replies that nobody reads")
+    pings_are_fast(node, "a deaf client")
+    fields = client_fields(node.client, deaf)
+    expect(int(fields["tot-mem"]) < 16_000_000, "a deaf client takes %r" % fields)
+    for i in range(1000):
+        expect(take(deaf, 1_000_012)[-2:] == b"\r\n", "reply %d of a client that reads after all" % i)
+    healthy(node)
+    cluster.kill()
 
 
 def soft_output(workspace):
@@ -284,7 +302,8 @@ def reload(workspace):
 
 def main():
     runner = Runner(__doc__)
-    for check in (max_clients, few_descriptors, query_buffer, half_closed, hard_output, soft_output, before_login, idle, keepalive, pause_and_kill, http, reload):
+    for check in (max_clients, few_descriptors, query_buffer, half_closed, hard_output, deaf_through_another, soft_output,
+                  before_login, idle, keepalive, pause_and_kill, http, reload):
         runner.check(check.__name__, check)
     runner.finish()
 

@@ -20,6 +20,12 @@ constexpr const char* kHelloNoAuth =
     "used to authenticate the client and select the RESP protocol version at the same time\r\n";
 std::string unknown(const std::string& rest) { return "-ERR unknown command " + rest + "\r\n"; }
 std::string arity(const std::string& name) { return "-ERR wrong number of arguments for '" + name + "' command\r\n"; }
+
+SessionLimits many_under_way() {
+  SessionLimits limits;
+  limits.expected_bytes_max = 100 << 20;
+  return limits;
+}
 }  // namespace
 
 TEST_CASE("unknown commands and wrong arity in Redis' words") {
@@ -280,7 +286,7 @@ TEST_CASE("MOVED is told only to whom it concerns") {
 
 TEST_CASE("commands over several slots are split and put together") {
   for (const bool late : {false, true}) {
-    SessionHarness h;
+    SessionHarness h(many_under_way());
     for (const char* key : {"a", "b", "c", "d"}) h({"SET", key, std::string("v") + key});
     h({"HELLO", "3"});
     const uint64_t before = h.sink.executed;
@@ -361,7 +367,7 @@ TEST_CASE("replies leave in the order of the commands, whenever they come") {
 }
 
 TEST_CASE("a pipeline stops at its bounds and goes on when replies have left") {
-  SessionLimits limits;
+  SessionLimits limits = many_under_way();
   limits.outstanding_commands_max = 10;
   SessionHarness h(limits);
   h.sink.late = true;
@@ -392,6 +398,52 @@ TEST_CASE("a pipeline stops at its bounds and goes on when replies have left") {
   while (!slow.session->output().empty()) all += slow.take();
   CHECK(all.size() == 10 * 408);
   CHECK(!slow.session->paused());
+}
+
+TEST_CASE("few commands are under way until their replies are known to be small") {
+  SessionHarness h;
+  h({"SET", "large", std::string(1 << 20, 'x')});
+  h({"SET", "small", "x"});
+  h.sink.late = true;
+  const auto pipeline = [&](const std::string& key, int times) {
+    std::string gets;
+    for (int i = 0; i < times; ++i) gets += request({"GET", key});
+    h.session->on_input(gets);
+  };
+  const auto under_way = [&] { return h.sink.queue.size(); };
+
+  pipeline("large", 100);
+  CHECK(under_way() == 8);
+  CHECK(h.session->paused());
+  h.hand_over_all();
+  // The client reads nothing: what was under way is the most that it can hold, and nothing more is asked for.
+  CHECK(h.session->output().size() < (9 << 20));
+  CHECK(h.session->outstanding_commands() == 0);
+  CHECK(h.session->input_bytes() > 0);
+  size_t received = h.take().size();
+  while (under_way() > 0) {
+    CHECK(under_way() <= 4);
+    h.hand_over_all();
+    received += h.take().size();
+  }
+  CHECK(received == 100 * bulk(std::string(1 << 20, 'x')).size());
+
+  // A quarter is forgotten with each.
+  pipeline("small", 1000);
+  CHECK(under_way() == 4);
+  for (int i = 0; i < 20; ++i) h.hand_over(0);
+  CHECK(under_way() > 500);
+  h.hand_over_all();
+  CHECK(h.take().size() == 1000 * bulk("x").size());
+
+  // MGET counts by its parts; one that has more than are allowed is executed alone.
+  pipeline("large", 1);
+  h.hand_over_all();
+  (void)h.take();
+  h.session->on_input(request({"MGET", "a", "b", "c", "d", "e"}) + request({"MGET", "a", "b", "c", "d", "e"}));
+  CHECK(under_way() == 5);
+  h.hand_over_all();
+  CHECK(h.take() == "*5\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n*5\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n");
 }
 
 TEST_CASE("too large commands are refused and the connection lives on") {
@@ -537,7 +589,7 @@ TEST_CASE("FLUSHALL and DBSIZE wait for all earlier replies of their connection,
 }
 
 TEST_CASE("SCANs of one pipeline run side by side; what follows waits for them") {
-  SessionHarness h;
+  SessionHarness h(many_under_way());
   h.sink.late = true;
   std::string scans;
   for (int i = 0; i < 20; ++i) scans += request({"SCAN", "0"});
