@@ -136,8 +136,9 @@ struct CommandSpec {
   std::string_view tips = {};  // COMMAND's tips, separated by blanks
   // Of the key specifications, flags separated by blanks, specifications by '|': all but the last describe one key.
   std::string_view key_flags = {};
-  std::string_view summary = {};  // for COMMAND DOCS and docs/commands.md
-  std::string_view since = {};    // Redis version that has it
+  std::string_view arguments = {};  // for COMMAND DOCS, as in argument_docs.h
+  std::string_view summary = {};    // for COMMAND DOCS and docs/commands.md
+  std::string_view since = {};      // Redis version that has it
   std::string_view group = {};
 };
 
@@ -168,8 +169,9 @@ struct SubcommandSpec {
   uint32_t flags = 0;
   uint32_t categories = 0;
   std::string_view tips = {};
-  std::string_view syntax = {};  // its arguments, as docs/compatibility.md shows them
+  std::string_view arguments = {};  // as in argument_docs.h
   std::string_view summary = {};
+  std::string_view since = {};  // Redis version that has it
 };
 
 std::span<const CommandSpec> command_table();        // sorted by name

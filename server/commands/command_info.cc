@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/commands/argument_docs.h"
 #include "server/commands/glob.h"
 #include "server/commands/key_access.h"
 
@@ -175,15 +176,34 @@ void write_info(RespWriter& reply, const CommandSpec& spec) {
   for (const SubcommandSpec* sub : subs) write_subcommand(reply, spec, *sub);
 }
 
-void write_docs(RespWriter& reply, const CommandSpec& spec) {
-  reply.bulk(lower(spec.name));
-  reply.map(3);
+// `entries`: of the map, beyond what is written here.
+void write_docs(RespWriter& reply, std::string_view summary, std::string_view since, std::string_view group,
+                std::string_view arguments, size_t entries = 0) {
+  reply.map(3 + size_t{!arguments.empty()} + entries);
   reply.bulk("summary");
-  reply.bulk(spec.summary);
+  reply.bulk(summary);
   reply.bulk("since");
-  reply.bulk(spec.since);
+  reply.bulk(since);
   reply.bulk("group");
-  reply.bulk(spec.group);
+  reply.bulk(group);
+  if (arguments.empty()) return;
+  reply.bulk("arguments");
+  write_arguments(parse_arguments(arguments), reply);
+}
+
+void write_subcommand_docs(RespWriter& reply, const CommandSpec& spec, const SubcommandSpec& sub) {
+  reply.bulk(full_name(spec, &sub));
+  write_docs(reply, sub.summary, sub.since, spec.group, sub.arguments);
+}
+
+void write_command_docs(RespWriter& reply, const CommandSpec& spec) {
+  reply.bulk(lower(spec.name));
+  const auto subs = subcommands_of(spec);
+  write_docs(reply, spec.summary, spec.since, spec.group, spec.arguments, subs.empty() ? 0 : 1);
+  if (subs.empty()) return;
+  reply.bulk("subcommands");
+  reply.map(subs.size());
+  for (const SubcommandSpec* sub : subs) write_subcommand_docs(reply, spec, *sub);
 }
 
 void answer_info(Argv names, RespWriter& reply) {
@@ -207,15 +227,22 @@ void answer_info(Argv names, RespWriter& reply) {
 }
 
 void answer_docs(Argv names, RespWriter& reply) {
-  std::vector<const CommandSpec*> found;
+  std::vector<std::pair<const CommandSpec*, const SubcommandSpec*>> found;
   if (names.empty()) {
-    for (const CommandSpec& spec : command_table()) found.push_back(&spec);
+    for (const CommandSpec& spec : command_table()) found.emplace_back(&spec, nullptr);
   }
   for (const std::string_view name : names) {
-    if (const CommandSpec* spec = find_command(name)) found.push_back(spec);
+    const SubcommandSpec* sub = nullptr;
+    if (const CommandSpec* spec = find_full(name, &sub)) found.emplace_back(spec, sub);
   }
   reply.map(found.size());
-  for (const CommandSpec* spec : found) write_docs(reply, *spec);
+  for (const auto& [spec, sub] : found) {
+    if (sub != nullptr) {
+      write_subcommand_docs(reply, *spec, *sub);
+    } else {
+      write_command_docs(reply, *spec);
+    }
+  }
 }
 
 void answer_list(Argv argv, RespWriter& reply) {
@@ -361,8 +388,8 @@ void answer_help(const CommandSpec& spec, RespWriter& reply) {
   reply.array(2 * subs.size() + 1);
   reply.status(std::string(spec.name) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
   for (const SubcommandSpec* sub : subs) {
-    reply.status(sub->syntax.empty() ? std::string(sub->name)
-                                     : std::string(sub->name) + " " + std::string(sub->syntax));
+    const std::string arguments = arguments_text(parse_arguments(sub->arguments));
+    reply.status(arguments.empty() ? std::string(sub->name) : std::string(sub->name) + " " + arguments);
     reply.status("    " + std::string(sub->summary));
   }
 }

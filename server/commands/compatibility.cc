@@ -1,6 +1,7 @@
 // docs/compatibility.md, out of the command table.
 #include <map>
 
+#include "server/commands/argument_docs.h"
 #include "server/commands/command_info.h"
 
 namespace cairn::server {
@@ -27,6 +28,11 @@ std::string cell(std::string_view text) {
   return out;
 }
 
+std::string with_arguments(std::string_view name, std::string_view arguments) {
+  const std::string text = cell(arguments_text(parse_arguments(arguments)));
+  return std::string(name) + (text.empty() ? "" : " ") + text;
+}
+
 }  // namespace
 
 std::string compatibility_page() {
@@ -34,13 +40,13 @@ std::string compatibility_page() {
   size_t subcommands = 0;
   for (const CommandSpec& spec : command_table()) {
     std::string& rows = groups[std::string(spec.group)];
-    rows += "| " + std::string(spec.name) + " | " + std::to_string(spec.arity) + " | " + std::string(spec.since) +
-            " | " + std::string(where(spec.place)) + " | " + cell(spec.summary) + " |\n";
+    rows += "| " + with_arguments(spec.name, spec.arguments) + " | " + std::to_string(spec.arity) + " | " +
+            std::string(spec.since) + " | " + std::string(where(spec.place)) + " | " + cell(spec.summary) + " |\n";
     for (const SubcommandSpec& sub : subcommand_table()) {
       if (sub.container != spec.name) continue;
       ++subcommands;
-      rows += "| " + std::string(spec.name) + " " + std::string(sub.name) + " " + cell(sub.syntax) + " | " +
-              std::to_string(sub.arity) + " | | | " + cell(sub.summary) + " |\n";
+      rows += "| " + std::string(spec.name) + " " + with_arguments(sub.name, sub.arguments) + " | " +
+              std::to_string(sub.arity) + " | " + std::string(sub.since) + " | | " + cell(sub.summary) + " |\n";
     }
   }
   std::string page = "# Compatibility\n\n" + std::to_string(command_table().size()) + " commands and " +

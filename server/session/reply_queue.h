@@ -55,8 +55,8 @@ class ReplyQueue {
   uint64_t oldest() const { return head_; }  // replies of all earlier sequences have left
   // Replies that wait for an earlier one, and requests whose reply has not come; in bytes.
   size_t held_bytes() const { return reply_bytes_ + request_bytes_; }
-  // What the replies that are still to come will take, by the size of those that came late so far: the largest, forgotten
-  // by a quarter with each smaller one. The first of a connection may be large.
+  // What the replies that are still to come will take, by the size of those that came late so far: the largest,
+  // forgotten by a quarter with each smaller one. The first of a connection may be large.
   size_t expected_bytes() const { return waiting_ * late_bytes_; }
 
   // Where a reply that is known now is to be written: the output, or behind what is waiting. Call settle()

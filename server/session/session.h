@@ -29,8 +29,8 @@ struct SessionLimits {
   // When either is reached no further command is read until replies have left: the bound of a pipeline.
   size_t outstanding_commands_max = 10'000;
   size_t pending_bytes_max = 64 * 1024 * 1024;  // requests without a reply, held replies and output
-  // Likewise when so much is expected of replies that come from other nodes or from disk: nobody can call them back when
-  // the client reads none of them. A new connection has 8 such commands under way, and more as small replies come.
+  // Likewise when so much is expected of replies that come from other nodes or from disk: nobody can call them back
+  // when the client reads none of them. A new connection has 8 such commands under way, and more as small replies come.
   size_t expected_bytes_max = 4 * 1024 * 1024;
   // With so much unsent output no further command is executed either, but requests are read: they take less memory than
   // their replies. A client that goes on sending until `input_rest` has come waits, it seems, for being read before it
