@@ -1,5 +1,7 @@
 #include "sharding/key_encoding.h"
 
+#include <utility>
+
 #include "base/checksum.h"
 #include "base/codec.h"
 
@@ -71,9 +73,9 @@ void append_chunk_prefix(std::string& out, std::string_view key_prefix, uint64_t
   put_big_u64(out, version);
 }
 
-void append_chunk_key(std::string& out, std::string_view key_prefix, uint64_t version, uint32_t number) {
-  append_chunk_prefix(out, key_prefix, version);
-  put_big_u32(out, number);
+void append_element_chunk_prefix(std::string& out, std::string_view key_prefix, uint64_t owner, uint64_t version) {
+  append_chunk_prefix(out, key_prefix, owner);
+  put_big_u64(out, version);
 }
 
 std::string slot_bound(KeyspaceId keyspace, uint32_t slot) {
@@ -103,6 +105,9 @@ std::optional<DecodedKey> decode_row_key(std::string_view row_key) {
     key.element = row_key.substr(at + 12);
   } else if (key.kind == RowKind::kChunk && row_key.size() == at + 12) {
     key.number = get_big_u32(row_key.data() + at + 8);
+  } else if (key.kind == RowKind::kChunk && row_key.size() == at + 20) {
+    key.owner = std::exchange(key.version, get_big_u64(row_key.data() + at + 8));
+    key.number = get_big_u32(row_key.data() + at + 16);
   } else {
     return std::nullopt;
   }

@@ -1,11 +1,12 @@
 // Row keys of the one ordered key space (docs/formats/keys.md).
 //
 //   hash keyspace     [keyspace u32 BE][0x01][slot u16 BE][hash32 of the user key BE][user key, 00 -> 00 FF, end 00 01]
-//                     [kind u8][version u64 BE][hash32 of the element BE][element]   or   [kind u8][version][number u32
-//                     BE]
+//                     [kind u8][version u64 BE][hash32 of the element BE][element]
+//                     or   [kind u8][owner u64 BE, of an element's value][version u64 BE][number u32 BE]
 //   ordered keyspace  [keyspace u32 BE][0x02][user key, escaped and terminated][kind][version][element]
 //
-// A meta row ends after its kind; element rows have version, hash and element, chunk rows version and number.
+// A meta row ends after its kind; element rows have version, hash and element, chunk rows version and number. Those of
+// an element's value have the version of the collection, their owner, before their own.
 #pragma once
 
 #include <optional>
@@ -24,7 +25,7 @@ struct KeyspaceId {
 enum class RowKind : uint8_t {
   kMeta = 'M',     // type, expiry, count, and the whole value where it is small
   kElement = 'E',  // one field of an exploded collection
-  kChunk = 'C',    // one piece of a long string
+  kChunk = 'C',    // one piece of a long string, or of the long value of an element
 };
 
 // Everything of a row key up to and including the terminated user key.
@@ -36,9 +37,10 @@ void append_element_prefix(std::string& out, KeyspaceId keyspace, uint16_t slot,
 void append_element_key(std::string& out, KeyspaceId keyspace, uint16_t slot, std::string_view user_key,
                         uint64_t version, std::string_view element);
 
-// `key_prefix` is what append_key_prefix() makes. Prefix of all chunk rows of one version of a string, and one of them.
+// `key_prefix` is what append_key_prefix() makes. Prefix of all chunk rows of one version of a string, of all chunk
+// rows of a collection's elements (its version), and of one of these.
 void append_chunk_prefix(std::string& out, std::string_view key_prefix, uint64_t version);
-void append_chunk_key(std::string& out, std::string_view key_prefix, uint64_t version, uint32_t number);
+void append_element_chunk_prefix(std::string& out, std::string_view key_prefix, uint64_t owner, uint64_t version);
 
 // First row key of a slot: the bound of ranges in a hash keyspace. slot may be 16384 (the end of the keyspace).
 std::string slot_bound(KeyspaceId keyspace, uint32_t slot);
@@ -49,6 +51,7 @@ struct DecodedKey {
   std::string user_key;  // unescaped
   RowKind kind = RowKind::kMeta;
   uint64_t version = 0;  // element and chunk rows
+  uint64_t owner = 0;    // chunk rows of an element's value; 0: of a string
   std::string element;   // element rows
   uint32_t number = 0;   // chunk rows
 };

@@ -1,9 +1,12 @@
 // Commands that work on keys of every type: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, COPY, and FLUSHALL's part of one
 // range.
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "server/commands/arguments.h"
 #include "server/commands/evaluators.h"
+#include "server/commands/hash_elements.h"
 #include "sharding/slot.h"
 
 namespace cairn::server {
@@ -35,6 +38,7 @@ EvalStatus for_each_key(EvalContext& ctx, Argv argv, bool count_corrupt, OnFound
 
 // The element rows of a hash travel as one log entry.
 constexpr size_t kMovedBytesMax = kStringBytesMax;
+constexpr size_t kElementOverhead = 13;  // of a row key: kind, version, hash of the name
 
 struct Pair {
   MetaRow from;  // its payload stays valid until its row is written; that of a string is all of it
@@ -58,52 +62,49 @@ Answered load_pair(EvalContext& ctx, Argv argv, Pair& pair) {
   return first ? first : second;
 }
 
-std::string element_prefix(EvalContext& ctx, std::string_view user_key, uint64_t version) {
-  std::string prefix;
-  sharding::append_element_prefix(prefix, ctx.keyspace, sharding::key_slot(user_key), user_key, version);
-  return prefix;
-}
-
-// Goes on if all element rows under `prefix` are in memory and not too many.
-Answered check_elements(EvalContext& ctx, std::string_view prefix) {
-  size_t bytes = 0;
-  const RowState scanned = ctx.rows.scan(prefix, [&](std::string_view row_key, std::string_view value) {
-    bytes += row_key.size() + value.size();
-    return bytes <= kMovedBytesMax;
-  });
-  if (scanned == RowState::kNeedsRows) return EvalStatus::kNeedsRows;
+// Goes on if all rows of a hash are in memory and not too many.
+Answered check_elements(EvalContext& ctx, HashRows& hash) {
+  size_t bytes = 0, row_bytes = hash.key_prefix.size() + kElementOverhead;
+  const auto begin = [&](size_t) { bytes = 0; };
+  const auto add = [&](std::string_view name, std::string_view value) {
+    bytes += row_bytes + name.size() + value.size();
+  };
+  if (const Answered answered = visit_elements(ctx, hash, Values::kRead, begin, add)) return answered;
   if (bytes > kMovedBytesMax) return fail(ctx, "ERR the hash is too large to be renamed or copied in one step");
   return std::nullopt;
 }
 
-void copy_elements(EvalContext& ctx, std::string_view from, std::string to) {
-  const size_t prefix = to.size();
-  ctx.rows.scan(from, [&](std::string_view row_key, std::string_view value) {
-    to.resize(prefix);
-    to += row_key.substr(from.size());
-    ctx.rows.put(to, value);
-    return true;
-  });
+// Goes on with the meta row of the copy. Requires: check_elements() went on.
+Answered copy_elements(EvalContext& ctx, HashRows& from, KeyAccess& to, MetaRow& copy) {
+  copy = new_exploded_hash(ctx, to, from.meta.expire_ms, !from.texts.empty());
+  copy.count = from.meta.count;
+  return visit_elements(
+      ctx, from, Values::kRead, [](size_t) {},
+      [&](std::string_view name, std::string_view value) { put_element(ctx, to, copy, name, value); });
 }
 
 // Puts what argv[1] holds, expiry included, in place of what argv[2] holds.
 Answered copy_key(EvalContext& ctx, Argv argv, const MetaRow& from) {
-  const bool exploded = from.type == RowType::kExplodedHash;
-  const std::string elements = exploded ? element_prefix(ctx, argv[1], from.version) : std::string();
-  if (exploded) {
-    if (const Answered answered = check_elements(ctx, elements)) return answered;
+  std::optional<HashRows> hash;
+  if (from.is_exploded()) {
+    std::string key_prefix;
+    sharding::append_key_prefix(key_prefix, ctx.keyspace, sharding::key_slot(argv[1]), argv[1]);
+    if (const Answered answered = check_elements(ctx, hash.emplace(std::move(key_prefix), from))) return answered;
   }
   KeyAccess to(ctx, argv[2]);
   if (const Answered answered = load_key(ctx, to)) return answered;
   to.drop();
-  std::string& row = value_scratch();
-  if (exploded) {
-    const uint64_t version = ctx.rows.next_version();
-    copy_elements(ctx, elements, element_prefix(ctx, argv[2], version));
-    append_exploded_meta(row, from.expire_ms, version, from.count);
-  } else if (from.is_string()) {
+  if (from.is_string()) {
     to.put_string(from.payload, {}, from.expire_ms);
     return std::nullopt;
+  }
+  MetaRow copy;
+  if (hash) {
+    if (const Answered answered = copy_elements(ctx, *hash, to, copy)) return answered;
+  }
+  std::string& row = value_scratch();
+  if (hash) {
+    append_exploded_meta(row, copy);
   } else {
     append_meta_header(row, from.type, from.expire_ms);
     row += from.payload;

@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "server/commands/arguments.h"
 #include "server/commands/evaluators.h"
+#include "server/commands/hash_elements.h"
 #include "server/commands/hash_fields.h"
 
 namespace cairn::server {
@@ -45,15 +46,10 @@ void put_inline(KeyAccess& key, const Fields& fields, uint64_t expire_ms) {
   key.put_meta(value);
 }
 
-void put_exploded_meta(KeyAccess& key, uint64_t expire_ms, uint64_t version, uint64_t count) {
+void put_exploded_meta(KeyAccess& key, const MetaRow& hash) {
   std::string& value = value_scratch();
-  append_exploded_meta(value, expire_ms, version, count);
+  append_exploded_meta(value, hash);
   key.put_meta(value);
-}
-
-EvalStatus corrupt(EvalContext& ctx, size_t reply_start) {
-  ctx.reply.rollback(reply_start);
-  return fail(ctx, kCorruptRow);
 }
 
 // Goes on with the fields of an inline hash; none of an absent key.
@@ -64,29 +60,40 @@ Answered inline_fields(EvalContext& ctx, const KeyAccess& key, Fields& fields) {
 
 using Value = std::optional<std::string_view>;
 
-// Goes on with the value of a field of a loaded hash.
-Answered find_value(EvalContext& ctx, KeyAccess& key, std::string_view name, Value& value) {
-  if (key.exploded()) {
-    const RowResult row = ctx.rows.get(key.element_key(key.meta().version, name));
-    if (row.state == RowState::kNeedsRows) return EvalStatus::kNeedsRows;
-    if (row.state == RowState::kFound) value = row.value;
-    return std::nullopt;
-  }
+// Goes on with the value of a field of a loaded hash, without its text if it is long.
+Answered find_value(EvalContext& ctx, KeyAccess& key, std::string_view name, std::optional<ElementValue>& value) {
+  if (key.exploded()) return find_element(ctx, key, name, value);
   Decoder in(key.meta().payload);
   while (!in.at_end()) {
     const std::string_view field = in.bytes();
     const std::string_view held = in.bytes();
     if (!in.ok()) return fail(ctx, kCorruptRow);
     if (field != name) continue;
-    value = held;
+    value.emplace().whole = held;
     break;
   }
   return std::nullopt;
 }
 
-Answered load_value(EvalContext& ctx, KeyAccess& key, std::string_view name, Value& value) {
+Answered find_text(EvalContext& ctx, KeyAccess& key, std::string_view name, Value& text) {
+  std::optional<ElementValue> value;
+  if (const Answered answered = find_value(ctx, key, name, value)) return answered;
+  if (!value) return std::nullopt;
+  return element_text(ctx, key.key_prefix(), key.meta().version, *value, text.emplace());
+}
+
+Answered load_value(EvalContext& ctx, KeyAccess& key, std::string_view name, Value& text) {
   if (const Answered answered = load_hash(ctx, key)) return answered;
-  return find_value(ctx, key, name, value);
+  return find_text(ctx, key, name, text);
+}
+
+// Goes on with the number of its bytes, or none.
+Answered load_size(EvalContext& ctx, KeyAccess& key, std::string_view name, std::optional<uint64_t>& size) {
+  if (const Answered answered = load_hash(ctx, key)) return answered;
+  std::optional<ElementValue> value;
+  const Answered answered = find_value(ctx, key, name, value);
+  if (value) size = value->size();
+  return answered;
 }
 
 Answered count_fields(EvalContext& ctx, const KeyAccess& key, uint64_t& count) {
@@ -100,31 +107,17 @@ Answered count_fields(EvalContext& ctx, const KeyAccess& key, uint64_t& count) {
 
 // Calls `on_count(n)`, then `on_field(name, value)` for each of the n fields of a loaded hash; views last for the call.
 // Kept: what was answered if a row was missing or malformed; the reply is then as it was before, but for the error.
+// All may start again after some of them.
 template <class OnCount, class OnField>
-Answered visit_fields(EvalContext& ctx, KeyAccess& key, OnCount on_count, OnField on_field) {
-  if (!key.exploded()) {
-    Fields& fields = fields_scratch();
-    if (const Answered answered = inline_fields(ctx, key, fields)) return answered;
-    on_count(fields.size());
-    for (const Field& field : fields) on_field(field.name, field.value);
-    return std::nullopt;
+Answered visit_fields(EvalContext& ctx, KeyAccess& key, Values values, OnCount on_count, OnField on_field) {
+  if (key.exploded()) {
+    HashRows hash(key);
+    return visit_elements(ctx, hash, values, on_count, on_field);
   }
-  const size_t reply_start = ctx.reply.size();
-  on_count(key.meta().count);
-  std::string prefix;
-  sharding::append_element_prefix(prefix, ctx.keyspace, key.slot(), key.user_key(), key.meta().version);
-  const size_t name_at = prefix.size() + 4;  // behind the hash of the field
-  uint64_t seen = 0;
-  bool malformed = false;
-  const RowState scanned = ctx.rows.scan(prefix, [&](std::string_view row_key, std::string_view value) {
-    malformed = row_key.size() < name_at;
-    if (malformed) return false;
-    ++seen;
-    on_field(row_key.substr(name_at), value);
-    return true;
-  });
-  if (scanned == RowState::kNeedsRows) return EvalStatus::kNeedsRows;
-  if (malformed || seen != key.meta().count) return corrupt(ctx, reply_start);
+  Fields& fields = fields_scratch();
+  if (const Answered answered = inline_fields(ctx, key, fields)) return answered;
+  on_count(fields.size());
+  for (const Field& field : fields) on_field(field.name, field.value);
   return std::nullopt;
 }
 
@@ -132,20 +125,22 @@ Answered visit_fields(EvalContext& ctx, KeyAccess& key, OnCount on_count, OnFiel
 
 // `pairs`: names and values in turns. Goes on with the number of fields that are new.
 Answered set_exploded(EvalContext& ctx, KeyAccess& key, Argv pairs, int64_t& added) {
-  const MetaRow meta = key.meta();
+  MetaRow hash = key.meta();
   bool needs_rows = false;
   for (size_t i = 0; i < pairs.size(); i += 2) {
-    const std::string_view row_key = key.element_key(meta.version, pairs[i]);
-    const RowState state = ctx.rows.get(row_key).state;
-    if (state == RowState::kNeedsRows) {
+    std::optional<ElementValue> before;
+    if (const Answered answered = find_element(ctx, key, pairs[i], before)) {
+      if (answered == EvalStatus::kDone) return answered;
       needs_rows = true;
       continue;
     }
-    if (state == RowState::kAbsent) ++added;
-    ctx.rows.put(row_key, pairs[i + 1]);
+    if (!before) ++added;
+    if (before) drop_chunks(ctx, key, hash, *before);
+    put_element(ctx, key, hash, pairs[i], pairs[i + 1]);
   }
   if (needs_rows) return EvalStatus::kNeedsRows;
-  if (added > 0) put_exploded_meta(key, meta.expire_ms, meta.version, meta.count + static_cast<uint64_t>(added));
+  hash.count += static_cast<uint64_t>(added);
+  if (added > 0 || hash.long_values != key.meta().long_values) put_exploded_meta(key, hash);
   return std::nullopt;
 }
 
@@ -193,9 +188,12 @@ Answered set_fields(EvalContext& ctx, KeyAccess& key, Argv pairs, int64_t& added
     put_inline(key, fields, expire_ms);
     return std::nullopt;
   }
-  const uint64_t version = ctx.rows.next_version();
-  for (const Field& field : fields) ctx.rows.put(key.element_key(version, field.name), field.value);
-  put_exploded_meta(key, expire_ms, version, fields.size());
+  const bool long_values =
+      std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return is_long_value(ctx, {}, f.value); });
+  MetaRow hash = new_exploded_hash(ctx, key, expire_ms, long_values);
+  for (const Field& field : fields) put_element(ctx, key, hash, field.name, field.value);
+  hash.count = fields.size();
+  put_exploded_meta(key, hash);
   return std::nullopt;
 }
 
@@ -219,22 +217,26 @@ Answered set_field(EvalContext& ctx, KeyAccess& key, std::string_view name, std:
 }
 
 EvalStatus delete_exploded(EvalContext& ctx, KeyAccess& key, Argv names) {
-  const MetaRow meta = key.meta();
+  MetaRow hash = key.meta();
   bool needs_rows = false;
   uint64_t removed = 0;
   for (const std::string_view name : names) {
-    const std::string_view row_key = key.element_key(meta.version, name);
-    const RowState state = ctx.rows.get(row_key).state;
-    if (state == RowState::kNeedsRows) needs_rows = true;
-    if (state != RowState::kFound) continue;
+    std::optional<ElementValue> value;
+    if (const Answered answered = find_element(ctx, key, name, value)) {
+      if (answered == EvalStatus::kDone) return *answered;
+      needs_rows = true;
+    }
+    if (!value) continue;
     ++removed;
-    ctx.rows.remove(row_key);
+    drop_chunks(ctx, key, hash, *value);
+    ctx.rows.remove(key.element_key(hash.version, name));
   }
   if (needs_rows) return EvalStatus::kNeedsRows;
-  if (removed >= meta.count) {
+  if (removed >= hash.count) {
     key.drop();
   } else if (removed > 0) {
-    put_exploded_meta(key, meta.expire_ms, meta.version, meta.count - removed);
+    hash.count -= removed;
+    put_exploded_meta(key, hash);
   }
   return answer(ctx, static_cast<int64_t>(removed));
 }
@@ -249,7 +251,7 @@ EvalStatus list_fields(EvalContext& ctx, Argv argv, bool names, bool values) {
     if (names) ctx.reply.bulk(name);
     if (values) ctx.reply.bulk(value);
   };
-  return visit_fields(ctx, key, begin, write).value_or(EvalStatus::kDone);
+  return visit_fields(ctx, key, values ? Values::kRead : Values::kSkip, begin, write).value_or(EvalStatus::kDone);
 }
 
 // ---- HRANDFIELD ----
@@ -282,7 +284,7 @@ struct Picked {
 };
 
 // Goes on with the fields at `picks`, each once, by place.
-Answered read_picks(EvalContext& ctx, KeyAccess& key, const Picks& picks, std::vector<Picked>& picked) {
+Answered read_picks(EvalContext& ctx, KeyAccess& key, const Picks& picks, Values values, std::vector<Picked>& picked) {
   if (picks.empty()) return std::nullopt;
   Picks places = picks;
   std::sort(places.begin(), places.end());
@@ -290,13 +292,16 @@ Answered read_picks(EvalContext& ctx, KeyAccess& key, const Picks& picks, std::v
   picked.reserve(places.size());
   uint64_t place = 0;
   auto next = places.begin();
-  return visit_fields(
-      ctx, key, [](size_t) {},
-      [&](std::string_view name, std::string_view value) {
-        const bool wanted = next != places.end() && *next == place;
-        if (wanted) picked.push_back({place, std::string(name), std::string(value)}), ++next;
-        ++place;
-      });
+  const auto begin = [&](size_t) {
+    place = 0;
+    next = places.begin();
+    picked.clear();
+  };
+  return visit_fields(ctx, key, values, begin, [&](std::string_view name, std::string_view value) {
+    const bool wanted = next != places.end() && *next == place;
+    if (wanted) picked.push_back({place, std::string(name), std::string(value)}), ++next;
+    ++place;
+  });
 }
 
 const Picked& at_place(const std::vector<Picked>& picked, uint64_t place) {
@@ -331,7 +336,8 @@ EvalStatus random_fields(EvalContext& ctx, KeyAccess& key, int64_t count, bool v
   const Picks picks =
       repeats ? pick_with_repetition(ctx.rows, fields, wanted) : pick_distinct(ctx.rows, fields, wanted);
   std::vector<Picked> picked;
-  if (const Answered answered = read_picks(ctx, key, picks, picked)) return *answered;
+  if (const Answered answered = read_picks(ctx, key, picks, values ? Values::kRead : Values::kSkip, picked))
+    return *answered;
   return write_picks(ctx, picks, picked, values);
 }
 
@@ -339,8 +345,8 @@ EvalStatus random_field(EvalContext& ctx, KeyAccess& key) {
   uint64_t fields = 0;
   if (const Answered answered = count_fields(ctx, key, fields)) return *answered;
   std::vector<Picked> picked;
-  if (const Answered answered = read_picks(ctx, key, pick_with_repetition(ctx.rows, fields, 1), picked))
-    return *answered;
+  const Picks pick = pick_with_repetition(ctx.rows, fields, 1);
+  if (const Answered answered = read_picks(ctx, key, pick, Values::kSkip, picked)) return *answered;
   return answer(ctx, picked.empty() ? Value() : Value(picked[0].name));
 }
 
@@ -351,9 +357,9 @@ EvalStatus evaluate_hmset(EvalContext& ctx, Argv argv) { return set_pairs(ctx, a
 
 EvalStatus evaluate_hsetnx(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  Value value;
-  if (const Answered answered = load_value(ctx, key, argv[2], value)) return *answered;
-  if (value) return answer(ctx, 0);
+  std::optional<uint64_t> size;
+  if (const Answered answered = load_size(ctx, key, argv[2], size)) return *answered;
+  if (size) return answer(ctx, 0);
   if (const Answered answered = set_field(ctx, key, argv[2], argv[3])) return *answered;
   return answer(ctx, 1);
 }
@@ -394,16 +400,16 @@ EvalStatus evaluate_hget(EvalContext& ctx, Argv argv) {
 
 EvalStatus evaluate_hexists(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  Value value;
-  if (const Answered answered = load_value(ctx, key, argv[2], value)) return *answered;
-  return answer(ctx, value ? 1 : 0);
+  std::optional<uint64_t> size;
+  if (const Answered answered = load_size(ctx, key, argv[2], size)) return *answered;
+  return answer(ctx, size ? 1 : 0);
 }
 
 EvalStatus evaluate_hstrlen(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
-  Value value;
-  if (const Answered answered = load_value(ctx, key, argv[2], value)) return *answered;
-  return answer(ctx, static_cast<int64_t>(value ? value->size() : 0));
+  std::optional<uint64_t> size;
+  if (const Answered answered = load_size(ctx, key, argv[2], size)) return *answered;
+  return answer(ctx, static_cast<int64_t>(size.value_or(0)));
 }
 
 EvalStatus evaluate_hmget(EvalContext& ctx, Argv argv) {
@@ -414,11 +420,20 @@ EvalStatus evaluate_hmget(EvalContext& ctx, Argv argv) {
     if (const Answered answered = inline_fields(ctx, key, fields)) return *answered;
   }
   bool needs_rows = false;
+  const size_t reply_start = ctx.reply.size();
   ctx.reply.array(argv.size() - 2);
   for (const std::string_view name : argv.subspan(2)) {
     Value value;
     if (key.exploded()) {
-      needs_rows = find_value(ctx, key, name, value).has_value() || needs_rows;
+      const size_t start = ctx.reply.size();
+      const Answered answered = find_text(ctx, key, name, value);
+      if (answered == EvalStatus::kDone) {
+        const std::string error = ctx.reply.buffer().substr(start);
+        ctx.reply.rollback(reply_start);
+        ctx.reply.raw(error);
+        return EvalStatus::kDone;
+      }
+      needs_rows = answered.has_value() || needs_rows;
     } else if (const auto field = find_field(fields, name); field != fields.end()) {
       value = field->value;
     }

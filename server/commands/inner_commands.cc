@@ -10,7 +10,8 @@
 namespace cairn::server {
 namespace {
 
-constexpr size_t kRowOverhead = 32;  // what index and bounds of a row take in a memtable, about
+constexpr size_t kElementChunkKeyBytes = 21;  // behind the key: kind, owner, version, number
+constexpr size_t kRowOverhead = 32;           // what index and bounds of a row take in a memtable, about
 
 EvalStatus evaluate_memory_usage(EvalContext& ctx, Argv argv) {
   KeyAccess key(ctx, argv[1], ctx.slot);
@@ -26,8 +27,12 @@ EvalStatus evaluate_memory_usage(EvalContext& ctx, Argv argv) {
     const size_t chunks = (key.text_size() + key.meta().chunk_bytes - 1) / key.meta().chunk_bytes;
     bytes += key.text_size() + chunks * (key.rows_prefix().size() + 4 + kRowOverhead);
   } else if (key.exploded()) {
-    const RowState state = ctx.rows.scan(key.rows_prefix(), [&](std::string_view element, std::string_view value) {
-      bytes += element.size() + value.size() + kRowOverhead;
+    const RowState state = ctx.rows.scan(key.rows_prefix(), [&](std::string_view element, std::string_view row) {
+      bytes += element.size() + row.size() + kRowOverhead;
+      ElementValue value;
+      if (!decode_element(key.meta().type, row, value) || !value.chunked) return true;
+      const size_t chunks = (value.length + value.chunk_bytes - 1) / value.chunk_bytes;
+      bytes += value.length + chunks * (key.key_prefix().size() + kElementChunkKeyBytes + kRowOverhead);
       return true;
     });
     if (state == RowState::kNeedsRows) return EvalStatus::kNeedsRows;

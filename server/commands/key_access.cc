@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/codec.h"
 #include "sharding/slot.h"
 
 namespace cairn::server {
@@ -52,6 +53,19 @@ Answered load_strings(EvalContext& ctx, Argv keys, std::vector<std::string_view>
   return std::nullopt;
 }
 
+KeyState read_chunks(EvalContext& ctx, std::string_view prefix, uint64_t length, std::string_view& text) {
+  std::string bytes;
+  bytes.reserve(length);
+  const RowState scanned = ctx.rows.scan(prefix, [&](std::string_view, std::string_view chunk) {
+    bytes.append(chunk);
+    return bytes.size() <= length;
+  });
+  if (scanned == RowState::kNeedsRows) return KeyState::kNeedsRows;
+  if (bytes.size() != length) return KeyState::kCorrupt;
+  text = ctx.rows.keep(std::move(bytes));
+  return KeyState::kFound;
+}
+
 KeyAccess::KeyAccess(EvalContext& ctx, std::string_view user_key, uint16_t slot)
     : ctx_(ctx), user_key_(user_key), slot_(slot), meta_key_(cleared(scratch().meta_key)) {
   sharding::append_meta_key(meta_key_, ctx.keyspace, slot, user_key);
@@ -85,16 +99,8 @@ KeyState KeyAccess::load() {
 KeyState KeyAccess::load_text() {
   const KeyState state = load();
   if (!chunked()) return state;
-  std::string text;
-  text.reserve(meta_.count);
-  const RowState scanned = ctx_.rows.scan(rows_prefix(), [&](std::string_view, std::string_view chunk) {
-    text.append(chunk);
-    return text.size() <= meta_.count;
-  });
-  if (scanned == RowState::kNeedsRows || meta_.version == kChunksToCome) return KeyState::kNeedsRows;
-  if (text.size() != meta_.count) return KeyState::kCorrupt;
-  meta_.payload = ctx_.rows.keep(std::move(text));
-  return state;
+  if (meta_.version == kChunksToCome) return KeyState::kNeedsRows;
+  return read_chunks(ctx_, rows_prefix(), meta_.count, meta_.payload);
 }
 
 KeyState KeyAccess::read_part(size_t offset, size_t size, std::string_view& part) {
@@ -108,7 +114,8 @@ KeyState KeyAccess::read_part(size_t offset, size_t size, std::string_view& part
   const size_t skipped = offset - size_t{first} * meta_.chunk_bytes;
   storage::RowPage page;
   page.prefix = rows_prefix();
-  sharding::append_chunk_key(page.start_after, key_prefix(), meta_.version, first);
+  page.start_after = page.prefix;
+  put_big_u32(page.start_after, first);
   page.start_included = true;
   page.rows_max = (skipped + size + meta_.chunk_bytes - 1) / meta_.chunk_bytes;
   std::string text;
@@ -141,7 +148,8 @@ KeyState KeyAccess::put_part(size_t offset, std::string_view bytes) {
   if (state == KeyState::kFound && end < stop) state = read_part(end, stop - end, behind);
   if (state != KeyState::kFound) return state;
   std::string& chunk = cleared(scratch().own_value);
-  std::string row_key;
+  std::string row_key(rows_prefix());
+  const size_t number_at = row_key.size();
   for (size_t at = start; at < stop; at += chunk_bytes) {
     chunk.clear();
     const size_t chunk_end = std::min(at + chunk_bytes, stop);
@@ -149,8 +157,8 @@ KeyState KeyAccess::put_part(size_t offset, std::string_view bytes) {
     const size_t from = std::max(at, offset), to = std::min(chunk_end, end);
     chunk.append(bytes.substr(from - offset, to - from));
     if (chunk_end > end) chunk.append(behind);
-    row_key.clear();
-    sharding::append_chunk_key(row_key, key_prefix(), meta_.version, static_cast<uint32_t>(at / chunk_bytes));
+    row_key.resize(number_at);
+    put_big_u32(row_key, static_cast<uint32_t>(at / chunk_bytes));
     ctx_.rows.put(row_key, chunk);
   }
   chunk.clear();
@@ -171,7 +179,12 @@ std::string_view KeyAccess::rows_prefix() {
 }
 
 void KeyAccess::drop_rows() {
-  if (found_ && meta_.has_more_rows()) ctx_.rows.remove_prefix(rows_prefix());
+  if (!found_ || !meta_.has_more_rows()) return;
+  ctx_.rows.remove_prefix(rows_prefix());
+  if (!meta_.long_values) return;
+  std::string& chunks = cleared(scratch().element_key);
+  sharding::append_chunk_prefix(chunks, key_prefix(), meta_.version);
+  ctx_.rows.remove_prefix(chunks);
 }
 
 void KeyAccess::drop() {
@@ -186,7 +199,7 @@ void KeyAccess::put_string(std::string_view head, std::string_view tail, uint64_
   std::string& value = cleared(scratch().own_value);
   const size_t size = head.size() + tail.size();
   if (size > ctx_.rows.whole_bytes_max()) {
-    const ChunksWritten chunks = ctx_.rows.write_chunks(key_prefix(), head, tail);
+    const ChunksWritten chunks = ctx_.rows.write_chunks(key_prefix(), 0, head, tail);
     append_chunked_meta(value, expire_ms, chunks.version, size, chunks.chunk_bytes);
   } else {
     append_meta_header(value, RowType::kString, expire_ms);
@@ -202,7 +215,7 @@ void KeyAccess::set_expiry(uint64_t expire_ms) {
   if (chunked()) {
     append_chunked_meta(value, expire_ms, meta_.version, meta_.count, meta_.chunk_bytes);
   } else {
-    append_meta_header(value, meta_.type, expire_ms);
+    append_meta_header(value, meta_.type, expire_ms, meta_.long_values);
     value.append(meta_.payload);
   }
   ctx_.rows.put(meta_key_, value);

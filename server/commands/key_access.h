@@ -42,7 +42,7 @@ class KeyAccess {
   // The row as loaded; of an absent key: an empty string without expiry. Its payload stays valid until the evaluation
   // ends or the row is written.
   const MetaRow& meta() const { return meta_; }
-  bool exploded() const { return found_ && meta_.type == RowType::kExplodedHash; }
+  bool exploded() const { return found_ && meta_.is_exploded(); }
   bool chunked() const { return found_ && meta_.type == RowType::kChunkedString; }
   // Bytes [offset, offset + size) of a loaded string, which has them. kFound or kNeedsRows, or kCorrupt.
   KeyState read_part(size_t offset, size_t size, std::string_view& part);
@@ -55,6 +55,8 @@ class KeyAccess {
   size_t text_size() const { return chunked() ? meta_.count : meta_.payload.size(); }
   std::string_view meta_key() const { return meta_key_; }
   std::string_view user_key() const { return user_key_; }
+  // What all rows of the key begin with.
+  std::string_view key_prefix() const { return meta_key().substr(0, meta_key().size() - 1); }
   uint16_t slot() const { return slot_; }
 
   // Deletes the key with all its rows. Requires: load() was called, or the key has no element rows.
@@ -67,13 +69,13 @@ class KeyAccess {
   // Writes the meta row with another expiry and the same payload. Requires: found().
   void set_expiry(uint64_t expire_ms);
 
-  // What all other rows of the key begin with. Requires: meta().has_more_rows(). Valid until the next call.
+  // What the chunk rows of a string or the element rows of a hash begin with. Requires: meta().has_more_rows(). Valid
+  // until the next call.
   std::string_view rows_prefix();
   // Row key of one field. Valid until the next call.
   std::string_view element_key(uint64_t version, std::string_view field);
 
  private:
-  std::string_view key_prefix() const { return meta_key().substr(0, meta_key().size() - 1); }
   void drop_rows();
 
   EvalContext& ctx_;
@@ -84,6 +86,10 @@ class KeyAccess {
   std::string& meta_key_;
   MetaRow meta_;
 };
+
+// The text of `length` bytes whose chunk rows begin with `prefix`. kFound, kNeedsRows or kCorrupt; valid until the
+// evaluation ends.
+KeyState read_chunks(EvalContext& ctx, std::string_view prefix, uint64_t length, std::string_view& text);
 
 // For a value that an evaluator is putting together: cleared, memory kept. Valid until the next call on this
 // thread.

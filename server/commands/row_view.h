@@ -66,12 +66,17 @@ class RowView {
   virtual void remove_prefix(std::string_view prefix) = 0;
   virtual void clear_all() = 0;  // every row of the range
 
-  // Strings of more bytes are kept in chunk rows.
+  // Strings and values of fields of more bytes are kept in chunk rows.
   virtual uint64_t whole_bytes_max() const { return ~0ull; }
-  // Writes chunk rows for the string `head` + `tail` of the key that `key_prefix` (append_key_prefix()) stands for,
-  // under a fresh version, where nobody sees them before a meta row names it. kChunksToCome: the effects of this
-  // evaluation are void, it is run again when the rows are there.
-  virtual ChunksWritten write_chunks(std::string_view key_prefix, std::string_view head, std::string_view tail) = 0;
+  // Writes chunk rows for the text `head` + `tail` of the key that `key_prefix` (append_key_prefix()) stands for,
+  // under a fresh version, where nobody sees them before a meta row or element row names it. `owner`: 0, or the version
+  // of the collection that it will be an element of. kChunksToCome: the effects of this evaluation are void, it is run
+  // again when the rows are there.
+  virtual ChunksWritten write_chunks(std::string_view key_prefix, uint64_t owner, std::string_view head,
+                                     std::string_view tail) = 0;
+  // A fresh version for a new collection of the key that is going to own chunk rows. When the evaluation is run again
+  // because of these, it is given the same ones in the same order.
+  virtual uint64_t next_owner(std::string_view key_prefix) = 0;
   // Keeps bytes until the evaluation ends.
   std::string_view keep(std::string bytes) { return kept_.emplace_back(std::move(bytes)); }
 

@@ -12,6 +12,7 @@
 #include "server/commands/arguments.h"
 #include "server/commands/evaluators.h"
 #include "server/commands/glob.h"
+#include "server/commands/hash_elements.h"
 #include "server/commands/hash_fields.h"
 
 namespace cairn::server {
@@ -238,6 +239,22 @@ struct RowsFound {
   void cut() { rows.resize(marked); }
 };
 
+// Long values make a page too large that its rows do not: it ends before the number that goes beyond.
+void shorten(Walk& walk, RowsFound& found, RowType type) {
+  uint64_t bytes = 0, last = ~0ull;
+  for (size_t i = 0; i < found.rows.size(); ++i) {
+    const auto& [key, row] = found.rows[i];
+    const uint64_t number = number_of(walk, key);
+    if (bytes > kPageBytesMax && number != last) {
+      walk.position = number;
+      return found.rows.resize(i);
+    }
+    last = number;
+    ElementValue value;
+    if (decode_element(type, row, value)) bytes += key.size() + value.size();
+  }
+}
+
 EvalStatus scan_elements(EvalContext& ctx, const KeyAccess& key, uint64_t cursor, const ScanOptions& options) {
   Walk walk;
   sharding::append_element_prefix(walk.prefix, ctx.keyspace, key.slot(), key.user_key(), key.meta().version);
@@ -247,13 +264,22 @@ EvalStatus scan_elements(EvalContext& ctx, const KeyAccess& key, uint64_t cursor
   RowsFound found;
   found.rows.reserve(std::min(walk.rows + 1, kRowsExpected));
   if (walk_rows(ctx.rows, walk, found) != RowState::kFound) return EvalStatus::kNeedsRows;
+  shorten(walk, found, key.meta().type);
   std::vector<HashField> fields;
-  for (const auto& [key, value] : found.rows) {
+  bool needs_rows = false;
+  for (const auto& [row_key, row] : found.rows) {
     const size_t name_at = walk.prefix.size() + walk.width;
-    if (key.size() < name_at) return fail(ctx, kCorruptRow);
-    const std::string_view name = std::string_view(key).substr(name_at);
-    if (matches(options.pattern, name)) fields.push_back({name, value, 0});
+    ElementValue value;
+    if (row_key.size() < name_at || !decode_element(key.meta().type, row, value)) return fail(ctx, kCorruptRow);
+    const std::string_view name = std::string_view(row_key).substr(name_at);
+    if (!matches(options.pattern, name)) continue;
+    std::string_view text;
+    const Answered answered = element_text(ctx, key.key_prefix(), key.meta().version, value, text);
+    if (answered == EvalStatus::kDone) return *answered;
+    needs_rows = needs_rows || answered.has_value();
+    fields.push_back({name, text, 0});
   }
+  if (needs_rows) return EvalStatus::kNeedsRows;
   return answer_fields(ctx, walk.position >= walk.end ? 0 : walk.position, fields);
 }
 

@@ -39,7 +39,7 @@ class FollowerView final : public RowView {
   void remove(std::string_view) override { leader_wanted_ = true; }
   void remove_prefix(std::string_view) override { leader_wanted_ = true; }
   void clear_all() override { leader_wanted_ = true; }
-  ChunksWritten write_chunks(std::string_view, std::string_view, std::string_view) override {
+  ChunksWritten write_chunks(std::string_view, uint64_t, std::string_view, std::string_view) override {
     leader_wanted_ = true;
     return {kChunksToCome, 1};
   }
@@ -56,6 +56,7 @@ class FollowerView final : public RowView {
     leader_wanted_ = true;
     return 0;
   }
+  uint64_t next_owner(std::string_view) override { return next_version(); }
   uint64_t now_ms() const override { return now_ms_; }
   uint64_t random() override { return random_(); }
 

@@ -185,14 +185,22 @@ class Replica final : private RowView {
     size_t bytes = 0;
     std::vector<ParkedReply> replies;
   };
-  // A string on its way in chunks.
+  // A string or the value of an element, on its way in chunks.
   struct LongString {
     std::string key_prefix;
+    uint64_t owner = 0;  // 0: a string
     std::string bytes;
     uint64_t version = kChunksToCome;
     uint64_t proposed = 0;  // bytes
     bool used = false;      // by the last evaluation
     bool complete() const { return proposed == bytes.size(); }
+    std::string rows_prefix() const;
+  };
+  // The version that an evaluation gave to a new collection whose elements are on their way.
+  struct NewOwner {
+    std::string key_prefix;
+    uint64_t version = 0;
+    bool used = false;  // by the last evaluation
   };
   // A command whose rows are being fetched, whose long strings are on their way, or that waits for one that shares a
   // key, or a write that waits for memory.
@@ -205,10 +213,11 @@ class Replica final : private RowView {
     bool held = false;      // in held_
     bool chunking = false;  // in chunking_, or what it has proposed last is not committed
     std::vector<LongString> chunked;
-    uint64_t chunked_bytes = 0;  // of them; part of waiting_bytes_
+    std::vector<NewOwner> owners;
+    uint64_t chunked_bytes = 0;  // of `chunked`; part of waiting_bytes_
     uint64_t data_epoch = 0;
     FetchedRows fetched;
-    LongString* find_chunked(std::string_view key_prefix, std::string_view head, std::string_view tail);
+    LongString* find_chunked(std::string_view key_prefix, uint64_t owner, std::string_view head, std::string_view tail);
   };
 
   // RowView (replica_rows.cc)
@@ -227,7 +236,9 @@ class Replica final : private RowView {
   bool may_be_exploded(std::string_view) override { return version_counter_ != 0; }
   Effects written() const override { return {batch_.bytes().size() + chunked_bytes_, batch_.count()}; }
   uint64_t whole_bytes_max() const override { return options_.whole_bytes_max; }
-  ChunksWritten write_chunks(std::string_view key_prefix, std::string_view head, std::string_view tail) override;
+  ChunksWritten write_chunks(std::string_view key_prefix, uint64_t owner, std::string_view head,
+                             std::string_view tail) override;
+  uint64_t next_owner(std::string_view key_prefix) override;
   Moment watch(std::string_view key_prefix) override;
   bool changed_since(std::string_view key_prefix, const Moment& moment) override;
   uint64_t next_version() override { return ++version_counter_; }
@@ -328,11 +339,13 @@ class Replica final : private RowView {
   std::deque<uint64_t> chunking_;      // ids of waiting commands whose strings are being proposed, one after another
   std::vector<uint64_t> chunks_done_;  // those whose strings are committed
   uint64_t chunks_pending_ = 0;        // bytes proposed and not committed
-  std::map<uint64_t, std::string> open_chunks_;  // versions with rows that no meta row names yet, and their keys
+  // Versions with chunk rows that no meta or element row names yet, and what those begin with.
+  std::map<uint64_t, std::string> open_chunks_;
 
   // Evaluation in progress
   Waiting* evaluated_ = nullptr;           // null: of a command that does not wait
   std::vector<LongString> wanted_chunks_;  // strings that it writes and that are not there yet
+  std::vector<NewOwner> given_owners_;     // to collections that it makes
   uint64_t chunked_bytes_ = 0;             // of long strings that it writes
   uint64_t seen_batch_ = 0;                // newest pending batch whose effects it saw
   CommittedRows committed_;

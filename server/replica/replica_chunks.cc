@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/codec.h"
 #include "base/plant.h"
 #include "server/commands/row_format.h"
 #include "server/replica/replica.h"
@@ -14,32 +15,40 @@ constexpr uint64_t kChunksPerEntry = 3;  // of one string; what a small command 
 constexpr uint64_t kEntriesPending = 6;  // proposed and not committed, of all long strings of a range
 constexpr std::string_view kFirstNumber("\0\0\0\0", 4);
 
-std::string chunk_prefix(std::string_view key_prefix, uint64_t version) {
+std::string chunk_prefix(std::string_view key_prefix, uint64_t owner, uint64_t version) {
   std::string prefix;
-  sharding::append_chunk_prefix(prefix, key_prefix, version);
+  if (owner == 0) {
+    sharding::append_chunk_prefix(prefix, key_prefix, version);
+  } else {
+    sharding::append_element_chunk_prefix(prefix, key_prefix, owner, version);
+  }
   return prefix;
 }
 }  // namespace
 
-Replica::LongString* Replica::Waiting::find_chunked(std::string_view key_prefix, std::string_view head,
+std::string Replica::LongString::rows_prefix() const { return chunk_prefix(key_prefix, owner, version); }
+
+Replica::LongString* Replica::Waiting::find_chunked(std::string_view key_prefix, uint64_t owner, std::string_view head,
                                                     std::string_view tail) {
   const auto found = std::find_if(chunked.begin(), chunked.end(), [&](const LongString& text) {
-    return !text.used && text.bytes.size() == head.size() + tail.size() && text.key_prefix == key_prefix &&
-           text.bytes.starts_with(head) && text.bytes.ends_with(tail);
+    return !text.used && text.owner == owner && text.bytes.size() == head.size() + tail.size() &&
+           text.key_prefix == key_prefix && text.bytes.starts_with(head) && text.bytes.ends_with(tail);
   });
   return found == chunked.end() ? nullptr : &*found;
 }
 
-ChunksWritten Replica::write_chunks(std::string_view key_prefix, std::string_view head, std::string_view tail) {
+ChunksWritten Replica::write_chunks(std::string_view key_prefix, uint64_t owner, std::string_view head,
+                                    std::string_view tail) {
   const size_t size = head.size() + tail.size();
   chunked_bytes_ += size;
-  LongString* known = evaluated_ == nullptr ? nullptr : evaluated_->find_chunked(key_prefix, head, tail);
+  LongString* known = evaluated_ == nullptr ? nullptr : evaluated_->find_chunked(key_prefix, owner, head, tail);
   if (known != nullptr) {
     known->used = true;
     return {known->version, options_.chunk_bytes};
   }
   LongString text;
   text.key_prefix = key_prefix;
+  text.owner = owner;
   text.bytes.reserve(size);
   text.bytes.append(head);
   text.bytes.append(tail);
@@ -47,12 +56,26 @@ ChunksWritten Replica::write_chunks(std::string_view key_prefix, std::string_vie
   return {kChunksToCome, options_.chunk_bytes};
 }
 
+uint64_t Replica::next_owner(std::string_view key_prefix) {
+  if (evaluated_ != nullptr) {
+    for (NewOwner& owner : evaluated_->owners) {
+      if (owner.used || owner.key_prefix != key_prefix) continue;
+      owner.used = true;
+      return owner.version;
+    }
+  }
+  given_owners_.push_back({std::string(key_prefix), next_version()});
+  return given_owners_.back().version;
+}
+
 void Replica::begin_chunks(Waiting* waiting) {
   evaluated_ = waiting;
   wanted_chunks_.clear();
+  given_owners_.clear();
   chunked_bytes_ = 0;
   if (waiting == nullptr) return;
   for (LongString& text : waiting->chunked) text.used = false;
+  for (NewOwner& owner : waiting->owners) owner.used = false;
 }
 
 // The command waits, and others with it that name its keys, until the rows that its evaluation wants are committed.
@@ -64,6 +87,8 @@ void Replica::start_chunks(Waiting& waiting) {
     waiting.chunked.push_back(std::move(text));
   }
   wanted_chunks_.clear();
+  for (NewOwner& owner : given_owners_) waiting.owners.push_back(std::move(owner));
+  given_owners_.clear();
   waiting.chunking = true;
   chunking_.push_back(waiting.id);
 }
@@ -106,9 +131,8 @@ void Replica::propose_chunks(Waiting& waiting) {
   auto text = std::find_if(waiting.chunked.begin(), waiting.chunked.end(), [](const auto& t) { return !t.complete(); });
   for (; text != waiting.chunked.end() && bytes < kChunksPerEntry * options_.chunk_bytes;) {
     const std::string_view chunk = std::string_view(text->bytes).substr(text->proposed, options_.chunk_bytes);
-    key.clear();
-    sharding::append_chunk_key(key, text->key_prefix, text->version,
-                               static_cast<uint32_t>(text->proposed / options_.chunk_bytes));
+    key = text->rows_prefix();
+    put_big_u32(key, static_cast<uint32_t>(text->proposed / options_.chunk_bytes));
     batch_.put(key, chunk);
     text->proposed += chunk.size();
     bytes += chunk.size();
@@ -133,10 +157,11 @@ void Replica::discard_chunks(Waiting& waiting) {
     if (text.proposed == 0 || text.used || !leads()) continue;
     begin_turn();
     begin_batch();
-    batch_.remove_prefix(chunk_prefix(text.key_prefix, text.version));
+    batch_.remove_prefix(text.rows_prefix());
   }
   waiting_bytes_ -= std::min(waiting_bytes_, waiting.chunked_bytes);
   waiting.chunked.clear();
+  waiting.owners.clear();
   waiting.chunked_bytes = 0;
 }
 
@@ -149,7 +174,7 @@ void Replica::note_chunks(std::string_view operations) {
     switch (op.kind) {
       case storage::OpKind::kPut: note_put(op.key, op.value); break;
       case storage::OpKind::kPrefixDelete:
-        std::erase_if(open_chunks_, [&](const auto& open) { return chunk_prefix(open.second, open.first) == op.key; });
+        std::erase_if(open_chunks_, [&](const auto& open) { return open.second.starts_with(op.key); });
         break;
       case storage::OpKind::kClear: open_chunks_.clear(); break;
       case storage::OpKind::kDelete: break;
@@ -162,18 +187,29 @@ void Replica::note_put(std::string_view row_key, std::string_view value) {
   if (key_prefix.empty()) return;
   const std::string_view rest = row_key.substr(key_prefix.size());
   MetaRow meta;
-  if (rest[0] == static_cast<char>(sharding::RowKind::kMeta)) {
-    if (decode_meta_row(value, meta) && meta.type == RowType::kChunkedString) open_chunks_.erase(meta.version);
-  } else if (rest[0] == static_cast<char>(sharding::RowKind::kChunk) && rest.ends_with(kFirstNumber)) {
-    if (const auto key = sharding::decode_row_key(row_key)) open_chunks_.emplace(key->version, key_prefix);
+  ElementValue element;
+  switch (static_cast<sharding::RowKind>(rest[0])) {
+    case sharding::RowKind::kMeta:
+      if (decode_meta_row(value, meta) && meta.type == RowType::kChunkedString) open_chunks_.erase(meta.version);
+      break;
+    case sharding::RowKind::kElement:
+      if (decode_element(RowType::kExplodedHash, value, element) && element.chunked)
+        open_chunks_.erase(element.version);
+      break;
+    case sharding::RowKind::kChunk:
+      if (!rest.ends_with(kFirstNumber)) break;
+      if (const auto key = sharding::decode_row_key(row_key)) {
+        open_chunks_.emplace(key->version, chunk_prefix(key_prefix, key->owner, key->version));
+      }
+      break;
   }
 }
 
 // At the beginning of a leadership.
 void Replica::remove_open_chunks() {
-  for (const auto& [version, key_prefix] : open_chunks_) {
+  for (const auto& [version, rows_prefix] : open_chunks_) {
     begin_batch();
-    batch_.remove_prefix(chunk_prefix(key_prefix, version));
+    batch_.remove_prefix(rows_prefix);
   }
 }
 

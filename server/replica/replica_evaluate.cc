@@ -121,7 +121,7 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
   }
   batch_.rollback(mark);
   overlay_.rollback();
-  version_counter_ = counter;
+  if (!chunks) version_counter_ = counter;  // otherwise a new collection keeps its version
   if (status == EvalStatus::kRefused) {
     (void)committed_.take_missing();
     return settle(call, reply, reply_start, false, waiting != nullptr ? waiting->order : next_order_++);

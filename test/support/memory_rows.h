@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/codec.h"
 #include "base/random.h"
 #include "server/commands/row_view.h"
 #include "sharding/key_encoding.h"
@@ -91,13 +92,18 @@ class MemoryRows final : public server::RowView {
     return server::RowState::kFound;
   }
   uint64_t whole_bytes_max() const override { return whole_max; }
-  server::ChunksWritten write_chunks(std::string_view key_prefix, std::string_view head,
+  server::ChunksWritten write_chunks(std::string_view key_prefix, uint64_t owner, std::string_view head,
                                      std::string_view tail) override {
     const std::string text = std::string(head) + std::string(tail);
     const uint64_t version = next_version();
     for (uint32_t i = 0; size_t{i} * chunk_bytes < text.size(); ++i) {
       std::string key;
-      sharding::append_chunk_key(key, key_prefix, version, i);
+      if (owner == 0) {
+        sharding::append_chunk_prefix(key, key_prefix, version);
+      } else {
+        sharding::append_element_chunk_prefix(key, key_prefix, owner, version);
+      }
+      put_big_u32(key, i);
       put(key, std::string_view(text).substr(size_t{i} * chunk_bytes, chunk_bytes));
     }
     return {version, chunk_bytes};
@@ -146,6 +152,7 @@ class MemoryRows final : public server::RowView {
   }
   void clear_all() override { remove_prefix({}); }
   uint64_t next_version() override { return ++version_; }
+  uint64_t next_owner(std::string_view) override { return next_version(); }
   uint64_t now_ms() const override { return now; }
   uint64_t random() override { return random_.next(); }
 

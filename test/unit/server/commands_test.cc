@@ -2,6 +2,8 @@
 #include <catch2/catch.hpp>
 
 #include "server/commands/row_format.h"
+#include "sharding/key_encoding.h"
+#include "sharding/slot.h"
 #include "test/support/session_harness.h"
 
 using namespace cairn;
@@ -219,6 +221,40 @@ TEST_CASE("a hash explodes by fields, by item and by bytes, and never shrinks ba
   CHECK(h({"HLEN", "many"}) == ":601\r\n");
 }
 
+TEST_CASE("a hash whose element rows have no header, as earlier versions wrote it, is read and written") {
+  SessionHarness h;
+  const std::string value(100, 'x'), longer(300, 'y');
+  MetaRow bare;
+  bare.type = RowType::kBareHash;
+  bare.version = 7;
+  bare.count = 2;
+  std::string meta, row, element;
+  sharding::append_meta_key(meta, {0}, sharding::key_slot("h"), "h");
+  append_exploded_meta(row, bare);
+  h.sink.rows.put(meta, row);
+  for (const std::string name : {"f", "g"}) {
+    element.clear();
+    sharding::append_element_key(element, {0}, sharding::key_slot("h"), "h", 7, name);
+    h.sink.rows.put(element, name == "f" ? value : "\x01");
+  }
+  h.sink.rows.whole_max = 200;
+  for (int i = 0; i < 10; ++i) (void)h.sink.rows.next_version();
+  CHECK(h({"HGET", "h", "f"}) == bulk(value));
+  CHECK(h({"HGET", "h", "g"}) == bulk("\x01"));
+  CHECK(h({"HSET", "h", "f", "new", "i", longer}) == ":1\r\n");
+  CHECK(h({"HMGET", "h", "f", "i"}) == "*2\r\n" + bulk("new") + bulk(longer));
+  CHECK(h({"EXPIRE", "h", "100"}) == ":1\r\n");
+  CHECK(h({"HDEL", "h", "f"}) == ":1\r\n");
+  CHECK(rows_of(h) == 3);  // it stays what it is
+  CHECK(h({"COPY", "h", "{h}copy"}) == ":1\r\n");
+  CHECK(rows_of(h) == 3 + 3 + 300 / 16 + 1);  // the copy is as hashes are now
+  CHECK(h({"HGET", "{h}copy", "i"}) == bulk(longer));
+  CHECK(h({"HLEN", "{h}copy"}) == ":2\r\n");
+  CHECK(h({"DEL", "h"}) == ":1\r\n");
+  CHECK(h({"DEL", "{h}copy"}) == ":1\r\n");
+  CHECK(rows_of(h) == 0);
+}
+
 TEST_CASE("a new life of an exploded hash sees nothing of the old one") {
   SessionHarness h;
   fill_hash(h, "h", 200);
@@ -380,7 +416,12 @@ TEST_CASE("only strings and inline hashes may go by themselves") {
   sharding::append_meta_key(meta, {0}, 7, "key");
   sharding::append_element_key(element, {0}, 7, "key", 5, "fieldM");
   append_meta_header(string_row, RowType::kString, 1234);
-  append_exploded_meta(exploded, 1234, 5, 1);
+  MetaRow hash;
+  hash.type = RowType::kExplodedHash;
+  hash.expire_ms = 1234;
+  hash.version = 5;
+  hash.count = 1;
+  append_exploded_meta(exploded, hash);
   CHECK(row_expiry(meta, string_row) == 1234);
   CHECK(row_expiry(meta, string_row + "payload") == 1234);
   CHECK(row_expiry(meta, exploded) == 0);
@@ -419,7 +460,7 @@ TEST_CASE("meta rows have the documented bytes") {
   const auto meta =
       std::find_if(rows.begin(), rows.end(), [](const auto& row) { return sharding::is_meta_row(row.first); });
   CHECK(hex(meta->second) ==
-        "0300"
+        "0500"
         "0100000000000000"
         "0300000000000000");
   MetaRow row;

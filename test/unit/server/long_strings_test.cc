@@ -209,3 +209,107 @@ TEST_CASE("chunks of a leader that went away in the middle are removed by the ne
   CHECK(c.chunk_rows(next) == 0);
   CHECK(c.ask(next, {"GET", "k"}) == "$-1\r\n");
 }
+
+TEST_CASE("the long value of a field is in chunks, and a field like any other") {
+  Cluster c({"one"});
+  HarnessNode& n = *c.leader();
+  const std::string a = text(1000), b = text(333, 'B');
+  CHECK(c.ask(n, {"HSET", "{t}h", "f", a, "g", "short", "i", b}) == ":3\r\n");  // as a new hash
+  CHECK(c.chunk_rows(n) == 63 + 21);
+  CHECK(c.ask(n, {"HGET", "{t}h", "f"}) == bulk(a));
+  CHECK(c.ask(n, {"HGET", "{t}h", "g"}) == bulk("short"));
+  CHECK(c.ask(n, {"HSTRLEN", "{t}h", "f"}) == ":1000\r\n");
+  CHECK(c.ask(n, {"HEXISTS", "{t}h", "f"}) == ":1\r\n");
+  CHECK(c.ask(n, {"HSETNX", "{t}h", "f", b}) == ":0\r\n");
+  CHECK(c.ask(n, {"HMGET", "{t}h", "f", "none", "i"}) == "*3\r\n" + bulk(a) + "$-1\r\n" + bulk(b));
+  CHECK(c.ask(n, {"HINCRBY", "{t}h", "f", "1"}).starts_with("-ERR hash value is not an integer"));
+  for (const std::vector<std::string>& all : std::vector<std::vector<std::string>>{
+           {"HGETALL", "{t}h"}, {"HSCAN", "{t}h", "0"}, {"HRANDFIELD", "{t}h", "5", "WITHVALUES"}}) {
+    const std::string got = c.ask(n, all);
+    CHECK(got.find(bulk("f") + bulk(a)) != std::string::npos);
+    CHECK(got.find(bulk("g") + bulk("short")) != std::string::npos);
+    CHECK(got.find(bulk("i") + bulk(b)) != std::string::npos);
+  }
+  CHECK(c.ask(n, {"HVALS", "{t}h"}).size() == ("*3\r\n" + bulk(a) + bulk(b) + bulk("short")).size());
+  CHECK(c.ask(n, {"HKEYS", "{t}h"}).size() == ("*3\r\n" + bulk("f") + bulk("g") + bulk("i")).size());
+
+  CHECK(c.ask(n, {"HSET", "{t}h", "f", b, "j", a, "j", b}) == ":1\r\n");  // in a hash that is there
+  CHECK(c.chunk_rows(n) == 3 * 21);
+  CHECK(c.ask(n, {"HGET", "{t}h", "f"}) == bulk(b));
+  CHECK(c.ask(n, {"HGET", "{t}h", "j"}) == bulk(b));
+  CHECK(c.ask(n, {"HSET", "{t}h", "j", "short"}) == ":0\r\n");
+  CHECK(c.ask(n, {"HDEL", "{t}h", "i", "none"}) == ":1\r\n");
+  CHECK(c.chunk_rows(n) == 21);
+  CHECK(c.ask(n, {"EXPIRE", "{t}h", "1000"}) == ":1\r\n");
+
+  CHECK(c.ask(n, {"RENAME", "{t}h", "{t}other"}) == kOk);
+  CHECK(c.chunk_rows(n) == 21);
+  CHECK(c.ask(n, {"COPY", "{t}other", "{t}h"}) == ":1\r\n");
+  CHECK(c.chunk_rows(n) == 2 * 21);
+  CHECK(c.ask(n, {"DEL", "{t}other"}) == ":1\r\n");
+  CHECK(c.ask(n, {"HGET", "{t}h", "f"}) == bulk(b));
+  CHECK(c.ask(n, {"TTL", "{t}h"}) != ":-1\r\n");
+  CHECK(c.ask(n, {"SET", "{t}h", a}) == kOk);
+  CHECK(c.chunk_rows(n) == 63);
+  CHECK(c.ask(n, {"GET", "{t}h"}) == bulk(a));
+  CHECK(c.ask(n, {"DEL", "{t}h"}) == ":1\r\n");
+  CHECK(c.chunk_rows(n) == 0);
+}
+
+TEST_CASE("long values of a hash that is made, deleted and made again in one transaction") {
+  Cluster c({"one"});
+  HarnessNode& n = *c.leader();
+  const std::string a = text(300), b = text(200, 'B');
+  for (int round = 0; round < 2; ++round) {  // the second time there is one already
+    CHECK(c.ask(n, {"MULTI"}) == kOk);
+    for (const std::vector<std::string>& command :
+         std::vector<std::vector<std::string>>{{"HSET", "h", "f", a, "g", b},
+                                               {"HGET", "h", "g"},
+                                               {"DEL", "h"},
+                                               {"HSET", "h", "f", b},
+                                               {"HSET", "h", "g", a, "k", "short"},
+                                               {"HGET", "h", "g"}}) {
+      CHECK(c.ask(n, command) == "+QUEUED\r\n");
+    }
+    CHECK(c.ask(n, {"EXEC"}) ==
+          "*6\r\n:" + std::string(round == 0 ? "2" : "0") + "\r\n" + bulk(b) + ":1\r\n:1\r\n:2\r\n" + bulk(a));
+    CHECK(c.chunk_rows(n) == 19 + 13);
+    CHECK(c.ask(n, {"HMGET", "h", "f", "g", "k"}) == "*3\r\n" + bulk(b) + bulk(a) + bulk("short"));
+  }
+}
+
+TEST_CASE("long values of fields survive flush and restart and expire with their hash") {
+  Cluster c({"one"});
+  const std::string a = text(5000);
+  CHECK(c.ask(*c.leader(), {"HSET", "h", "f", a, "g", text(400)}) == ":2\r\n");
+  CHECK(c.ask(*c.leader(), {"HSET", "due", "f", a}) == ":1\r\n");
+  CHECK(c.ask(*c.leader(), {"PEXPIRE", "due", "20000"}) == ":1\r\n");
+  Cluster::replica(*c.leader()).tablet().flush();
+  c.h.run_for(kSecond);
+  c.h.stop("one:7379");
+  c.h.start(small_chunks("one"));
+  REQUIRE(c.h.run_until([&] { return c.leader() != nullptr; }));
+  CHECK(c.ask(*c.leader(), {"HGET", "h", "f"}) == bulk(a));
+  CHECK(c.ask(*c.leader(), {"HGET", "due", "f"}) == bulk(a));
+  c.h.run_for(21 * kSecond);
+  CHECK(c.ask(*c.leader(), {"HGET", "due", "f"}) == "$-1\r\n");
+  CHECK(c.chunk_rows(*c.leader()) == 313 + 25);
+}
+
+TEST_CASE("chunks of a field that a leader left behind are removed by the next one") {
+  Cluster c({"one", "two", "three"});
+  HarnessNode* first = c.leader();
+  REQUIRE(first != nullptr);
+  CHECK(c.ask(*first, {"HSET", "h", "named", text(400)}) == ":1\r\n");
+  const std::string address = first->options.addresses.peer;
+  first->session->on_input(request({"HSET", "h", "f", text(20'000)}));
+  REQUIRE(c.h.run_until([&] { return c.chunk_rows(*first) > 125; }));
+  c.h.stop(address);
+  REQUIRE(c.h.run_until([&] { return c.leader() != nullptr; }));
+  HarnessNode& next = *c.leader();
+  CHECK(c.chunk_rows(next) > 50);
+  CHECK(c.ask(next, {"SET", "other", "1"}) == kOk);
+  CHECK(c.chunk_rows(next) == 25);
+  CHECK(c.ask(next, {"HGET", "h", "f"}) == "$-1\r\n");
+  CHECK(c.ask(next, {"HGET", "h", "named"}) == bulk(text(400)));
+}

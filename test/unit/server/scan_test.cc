@@ -243,3 +243,28 @@ TEST_CASE("SWAPDB has nothing to swap") {
   CHECK(h({"SWAPDB", "x", "1"}) == "-ERR invalid first DB index\r\n");
   CHECK(h({"SWAPDB", "0", "x"}) == "-ERR invalid second DB index\r\n");
 }
+
+TEST_CASE("HSCAN of long values brings about a MiB with each call, and every field") {
+  SessionHarness h;
+  h.sink.rows.whole_max = 1000;
+  h.sink.rows.chunk_bytes = 65536;
+  std::set<std::string> names;
+  for (int i = 0; i < 20; ++i) {
+    names.insert("field" + std::to_string(i));
+    h({"HSET", "h", "field" + std::to_string(i), std::string(400'000, static_cast<char>('a' + i))});
+  }
+  uint64_t cursor = 0;
+  size_t calls = 0;
+  do {
+    const Page got = page(h, {"HSCAN", "h", std::to_string(cursor), "COUNT", "100"});
+    CHECK(got.items.size() <= 2 * 3);
+    for (size_t i = 0; i + 1 < got.items.size(); i += 2) {
+      CHECK(names.erase(got.items[i]) == 1);
+      CHECK(got.items[i + 1].size() == 400'000);
+    }
+    cursor = got.cursor;
+    ++calls;
+  } while (cursor != 0);
+  CHECK(names.empty());
+  CHECK(calls == 7);
+}
