@@ -56,6 +56,13 @@ def limits(workspace):
                 expect(isinstance(reply, Error) and reply.startswith("ERR string exceeds maximum allowed size"), str(reply)[:100])
             expect(client("SET", key, "small", "GET")[:5] == value[:5], "SET GET")
             expect(client("GET", key) == b"small", "GET")
+        for key in ("hash", "hash2", "hash3"):
+            expect(client("HSET", key, "f", value, "g", "small") == 2, "HSET of 32 MiB")
+            expect(client("HSTRLEN", key, "f") == 32 * MIB, "HSTRLEN")
+            expect(client("HGET", key, "f") == value, "HGET of 32 MiB")
+            reply = client("HSET", key, "f", value + b"x")
+            expect(isinstance(reply, Error) and reply.startswith("ERR string exceeds maximum allowed size"), str(reply)[:100])
+            expect(client("HSET", key, "f", "short") == 0 and client("HMGET", key, "f", "g") == [b"short", b"small"], "HSET over a long value")
     cluster.kill()
 
 
@@ -77,10 +84,15 @@ def many(workspace, rounds):
             value = (b"%08d" % number) + payload * 16
             value = value[:SIZE]
             with Client(cluster.ports()[number % 3], 120) as client:
-                for _ in range(rounds):
-                    reply = client("SET", "large-%d" % number, value)
-                    expect(reply == b"OK", "client %d: %s" % (number, reply))
-                    expect(client("GET", "large-%d" % number) == value, "client %d read something else" % number)
+                for i in range(rounds):
+                    if number % 2:  # every second client has a string, the others a field
+                        reply, wanted = client("SET", "large-%d" % number, value), b"OK"
+                        got = client("GET", "large-%d" % number)
+                    else:
+                        reply, wanted = client("HSET", "large-%d" % number, "field", value), 1 if i == 0 else 0
+                        got = client("HGET", "large-%d" % number, "field")
+                    expect(reply == wanted, "client %d: %s" % (number, reply))
+                    expect(got == value, "client %d read something else" % number)
         except Exception as error:
             failures.append(repr(error)[:200])
 
@@ -95,7 +107,7 @@ def many(workspace, rounds):
     peak, times = pipe.recv()
     watcher.join(30)
     expect(not failures, "; ".join(failures[:3]))
-    print("  %d clients x %d x (SET, GET) of %d MiB in %.1f s; small SET and GET: idle p50 %.2f ms p99 %.2f ms, meanwhile p50 "
+    print("  %d clients x %d x (SET or HSET, GET or HGET) of %d MiB in %.1f s; small SET and GET: idle p50 %.2f ms p99 %.2f ms, meanwhile p50 "
           "%.2f ms p99 %.2f ms worst %.0f ms (%d)" % (CLIENTS, rounds, SIZE // MIB, took, share(idle, 0.5), share(idle, 0.99),
                                                       share(times, 0.5), share(times, 0.99), share(times, 1), len(times)))
     print("  peak resident MiB by node: %s; writes held: %s" % (
