@@ -74,7 +74,7 @@ TEST_CASE("windows whose rows have all expired go without being read") {
   CHECK(f.fs.list("/data/sst")->size() == tables.size());
 }
 
-TEST_CASE("an expired row keeps hiding the older version below it") {
+TEST_CASE("bug 32: an expired row keeps hiding the older version below it") {
   for (const StrategyKind kind : kStrategyKinds) {
     INFO(to_string(kind));
     TabletFixture f;
@@ -124,7 +124,7 @@ TEST_CASE("an incremental compaction gives space back while it runs, and can end
   CHECK(f.everything(f.tablet()) == rows);
 }
 
-TEST_CASE("a checkpoint of trimmed tables installs as what they show") {
+TEST_CASE("bug 33: a checkpoint of trimmed tables installs as what they show") {
   TabletFixture f;
   half_a_compaction(f);
   std::optional<Result<Checkpoint>> made;

@@ -105,7 +105,7 @@ TEST_CASE("data ten times larger than cache and memtables is readable row by row
   CHECK(visited == rows);
 }
 
-TEST_CASE("compaction drops tombstones and covered rows only when nothing older is left") {
+TEST_CASE("bugs 19, 35: compaction drops tombstones and covered rows only when nothing older is left") {
   TabletFixture f;
   REQUIRE(f.open());
   Tablet* tablet = f.tablet();
