@@ -17,6 +17,7 @@ enum class StrategyKind : uint8_t {
 };
 inline constexpr StrategyKind kStrategyKinds[] = {StrategyKind::kStcs, StrategyKind::kLcs, StrategyKind::kTwcs,
                                                   StrategyKind::kIcs};
+inline constexpr StrategyKind kDefaultStrategy = StrategyKind::kIcs;
 std::string_view to_string(StrategyKind kind);                           // "stcs", "lcs", "twcs", "ics"
 std::optional<StrategyKind> parse_strategy_kind(std::string_view name);  // nullopt: no such strategy
 
