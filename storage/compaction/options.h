@@ -68,6 +68,9 @@ struct TimeWindowOptions {
 struct TombstoneOptions {
   double threshold = 0.2;             // tombstones and expired rows / rows, above which a table is worth a compaction
   uint64_t interval_ms = 86'400'000;  // ... once its newest row is this old
+  // Tombstones in blocks that have little else, from which on the same share is reason enough, however new the table
+  // is.
+  uint64_t dense_min = 512;
 };
 
 struct CompactionOptions {

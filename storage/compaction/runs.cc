@@ -120,4 +120,44 @@ bool close_over(const LsmView& view, std::span<const SstableInfo> upper_run, std
   return !busy;
 }
 
+// A run's tables between the ends of what was taken above go along; those beside it cannot have a version of any key
+// that is taken.
+std::optional<DownSet> with_all_below(const LsmView& view, const std::vector<RunView>& runs, size_t run,
+                                      const SstableInfo& table) {
+  DownSet set;
+  Hull hull;
+  const auto take = [&](const RunView& from, const SstableInfo& info) {
+    set.inputs.push_back(info.id);
+    set.run = from.number;
+    set.level = from.level;
+    set.bytes += info.bytes;
+    set.entries += info.entries;
+    set.tombstones += info.tombstones;
+    return !is_busy(view, info.id);
+  };
+  if (!take(runs[run], table)) return std::nullopt;
+  hull.add(table);
+  for (size_t i = run + 1; i < runs.size(); ++i) {
+    Hull grown = hull;
+    for (const SstableInfo& info : runs[i].tables) {
+      if (!hull.touches(info)) continue;
+      if (!take(runs[i], info)) return std::nullopt;
+      grown.add(info);
+    }
+    hull = grown;
+  }
+  return set;
+}
+
+CompactionPlan merge_down(const DownSet& set, const std::string& why) {
+  CompactionPlan plan;
+  plan.inputs = set.inputs;
+  plan.output_run = set.run;
+  plan.output_level = set.level;
+  plan.output_table_bytes_max = ~0ull;
+  plan.down = true;
+  plan.reason = why + ", with all below, " + megabytes(set.bytes);
+  return plan;
+}
+
 }  // namespace cairn::storage
