@@ -73,12 +73,21 @@ struct TombstoneOptions {
   uint64_t dense_min = 512;
 };
 
+// Scans pass rows in vain: tombstones, versions that a newer run hides, and, of short ones, the runs beside the first.
+// Once that has cost more than merging what lies there would, it is merged; so scans never cause more work than they
+// did themselves.
+struct ReadOptions {
+  double price = 4;             // rows that were passed, for every row to be written again
+  uint64_t rows_min = 1 << 14;  // passed, below which nothing is done
+};
+
 struct CompactionOptions {
   SizeTieredOptions stcs;
   LeveledOptions lcs;
   TimeWindowOptions twcs;
   IncrementalOptions ics;
   TombstoneOptions tombstones;
+  ReadOptions reads;
   Result<void> validate() const;
 };
 

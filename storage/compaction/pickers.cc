@@ -85,6 +85,26 @@ std::optional<CompactionPlan> dense_tombstones(const LsmView& view, const std::v
   return std::nullopt;
 }
 
+std::optional<CompactionPlan> passed_in_vain(const LsmView& view, const std::vector<RunView>& runs,
+                                             const ReadOptions& options) {
+  constexpr size_t kTried = 4;  // tables: each may take a look at all others
+  std::vector<const SstableInfo*> tables;
+  for (const SstableInfo& table : view.tables) {
+    if (table.passed > 0) tables.push_back(&table);
+  }
+  const size_t tried = std::min(kTried, tables.size());
+  std::ranges::partial_sort(tables, tables.begin() + static_cast<ptrdiff_t>(tried), std::ranges::greater(),
+                            &SstableInfo::passed);
+  for (size_t i = 0; i < tried; ++i) {
+    const auto set = with_all_below(view, runs, 0, *tables[i]);
+    if (!set || set->passed < options.rows_min) continue;
+    if (static_cast<double>(set->passed) < options.price * static_cast<double>(set->entries)) continue;
+    if (set->runs < 2 && set->tombstones == 0) continue;  // nothing would be better
+    return merge_down(*set, "scans have passed " + std::to_string(set->passed) + " rows in vain");
+  }
+  return std::nullopt;
+}
+
 std::optional<CompactionPlan> old_tombstones(const LsmView& view, const std::vector<RunView>& runs,
                                              const TombstoneOptions& options) {
   for (size_t i = runs.size(); i-- > 0;) {

@@ -19,6 +19,10 @@ std::optional<CompactionPlan> shrink_dead(const LsmView& view, const std::vector
 std::optional<CompactionPlan> dense_tombstones(const LsmView& view, const std::vector<RunView>& runs,
                                                const TombstoneOptions& options);
 
+// What scans have passed in vain for long enough.
+std::optional<CompactionPlan> passed_in_vain(const LsmView& view, const std::vector<RunView>& runs,
+                                             const ReadOptions& options);
+
 // A table with some tombstones that has got old: rewritten if nothing lies below, otherwise merged with what does in
 // the next run.
 std::optional<CompactionPlan> old_tombstones(const LsmView& view, const std::vector<RunView>& runs,

@@ -122,29 +122,30 @@ bool close_over(const LsmView& view, std::span<const SstableInfo> upper_run, std
 
 // A run's tables between the ends of what was taken above go along; those beside it cannot have a version of any key
 // that is taken.
-std::optional<DownSet> with_all_below(const LsmView& view, const std::vector<RunView>& runs, size_t run,
+std::optional<DownSet> with_all_below(const LsmView& view, const std::vector<RunView>& runs, size_t first,
                                       const SstableInfo& table) {
   DownSet set;
   Hull hull;
-  const auto take = [&](const RunView& from, const SstableInfo& info) {
-    set.inputs.push_back(info.id);
-    set.run = from.number;
-    set.level = from.level;
-    set.bytes += info.bytes;
-    set.entries += info.entries;
-    set.tombstones += info.tombstones;
-    return !is_busy(view, info.id);
-  };
-  if (!take(runs[run], table)) return std::nullopt;
   hull.add(table);
-  for (size_t i = run + 1; i < runs.size(); ++i) {
+  for (size_t i = first; i < runs.size(); ++i) {
+    const RunView& run = runs[i];
+    const size_t before = set.inputs.size();
     Hull grown = hull;
-    for (const SstableInfo& info : runs[i].tables) {
+    for (const SstableInfo& info : run.tables) {
       if (!hull.touches(info)) continue;
-      if (!take(runs[i], info)) return std::nullopt;
+      if (is_busy(view, info.id)) return std::nullopt;
       grown.add(info);
+      set.inputs.push_back(info.id);
+      set.bytes += info.bytes;
+      set.entries += info.entries;
+      set.tombstones += info.tombstones;
+      set.passed += info.passed;
     }
     hull = grown;
+    if (set.inputs.size() == before) continue;
+    set.run = run.number;
+    set.level = run.level;
+    ++set.runs;
   }
   return set;
 }

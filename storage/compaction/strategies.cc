@@ -21,7 +21,7 @@ std::unique_ptr<CompactionStrategy> make_core(StrategyKind kind, const Compactio
 class WithCommonRules final : public CompactionStrategy {
  public:
   WithCommonRules(StrategyKind kind, const CompactionOptions& options)
-      : kind_(kind), tombstones_(options.tombstones), core_(make_core(kind, options)) {
+      : kind_(kind), tombstones_(options.tombstones), reads_(options.reads), core_(make_core(kind, options)) {
     const std::array limits{options.stcs.table_bytes_max, options.lcs.table_bytes_max, options.twcs.table_bytes_max,
                             options.ics.table_bytes_max};
     table_bytes_max_ = limits[static_cast<size_t>(kind)];
@@ -44,6 +44,7 @@ class WithCommonRules final : public CompactionStrategy {
     // A window goes as a whole.
     const bool merges_all = kind_ != StrategyKind::kTwcs;
     if (!plan && merges_all) plan = dense_tombstones(view, runs, tombstones_);
+    if (!plan && merges_all) plan = passed_in_vain(view, runs, reads_);
     if (!plan && merges_all) plan = old_tombstones(view, runs, tombstones_);
     if (!plan) return plan;
     plan->output_table_bytes_max = table_bytes_max_;
@@ -54,6 +55,7 @@ class WithCommonRules final : public CompactionStrategy {
 
   StrategyKind kind_;
   TombstoneOptions tombstones_;
+  ReadOptions reads_;
   uint64_t table_bytes_max_;
   std::unique_ptr<CompactionStrategy> core_;
 };
@@ -77,6 +79,7 @@ Result<void> CompactionOptions::validate() const {
   if (!(tombstones.threshold > 0)) {
     return Error{ErrorCode::kInvalidArgument, "tombstones: threshold must be above 0"};
   }
+  if (!(reads.price >= 1)) return Error{ErrorCode::kInvalidArgument, "reads: price must be at least 1"};
   return {};
 }
 

@@ -30,6 +30,7 @@ struct SstableInfo {
   uint64_t max_time_ms = 0;
 
   // Not in the manifest: found when the file is opened.
+  uint64_t passed = 0;            // rows that scans have passed in vain there: see ReadOptions
   uint64_t dense_tombstones = 0;  // point tombstones in blocks of which they are at least three quarters of the rows
   bool trimmed = false;           // rows below `smallest` have left the table
   uint64_t expiring = 0;          // rows that are dead from a time of their own on
