@@ -12,7 +12,12 @@ namespace cairn::storage {
 namespace {
 constexpr size_t kPrefetchAhead = 6;        // rows
 constexpr uint64_t kScanStepsMax = 20'000;  // of a page on the loop: some milliseconds
-constexpr size_t kHashesKept = 1 << 16;     // of an unusually large batch the scratch memory is given back
+// Of what scans pass in vain.
+constexpr uint64_t kPassedMin = 64;        // rows: less is not worth a note
+constexpr uint64_t kPassedLook = 1 << 14;  // rows, between two looks at whether it is enough
+constexpr uint64_t kScansPerSample = 16;   // that stand for the runs of all of them
+constexpr uint64_t kRowsPerRun = 2;        // that a search in a run takes as long as
+constexpr size_t kHashesKept = 1 << 16;    // of an unusually large batch the scratch memory is given back
 
 // True: the page was visited to its end. `steps_max`: rows that the cursor may show, tombstones included. `state`: of
 // the cursor at last.
@@ -190,8 +195,31 @@ bool TabletImpl::scan(const RowPage& page, uint64_t steps_max,
   const auto cursor = merge_view(now, source);
   cursor->limit_steps(steps_max);
   const bool whole = visit_page(*cursor, page, ~0ull, visit, state);
+  count_scan(std::max<std::string_view>(page.prefix, page.start_after), cursor->passed_in_vain());
   if (state == CursorState::kFailed) report_corruption(cursor->error());
   return whole;
+}
+
+// Of a page, a sampled one tells about its runs too.
+void TabletImpl::count_scan(std::string_view from, uint64_t in_vain) {
+  if (++scans_ % kScansPerSample == 0) {
+    const auto has_key = [&](const Run& run) { return table_for(run, from) != nullptr; };
+    const auto runs = static_cast<uint64_t>(std::ranges::count_if(version_->runs, has_key));
+    in_vain += runs < 2 ? 0 : (runs - 1) * kScansPerSample * kRowsPerRun;
+  }
+  if (in_vain >= kPassedMin) passed_in_vain(from, in_vain);
+}
+
+// Charged to the oldest run, whose tables are the finest grid there is.
+void TabletImpl::passed_in_vain(std::string_view from, uint64_t rows) {
+  if (version_->runs.empty()) return;
+  const auto& infos = version_->runs.back().infos;
+  const auto at = std::ranges::lower_bound(infos, from, {}, &SstableInfo::largest);
+  passed_[at == infos.end() ? infos.back().id : at->id] += rows;
+  passed_unseen_ += rows;
+  if (passed_unseen_ < kPassedLook) return;
+  passed_unseen_ = 0;
+  maybe_compact();
 }
 
 // Only damage is a property of the tablet; a failed read may succeed next time.
@@ -235,6 +263,10 @@ TabletStats TabletImpl::stats() const {
 std::vector<SstableInfo> TabletImpl::tables() const {
   std::vector<SstableInfo> all;
   for (const Run& run : version_->runs) all.insert(all.end(), run.infos.begin(), run.infos.end());
+  if (passed_.empty()) return all;
+  for (SstableInfo& info : all) {
+    if (const auto it = passed_.find(info.id); it != passed_.end()) info.passed = it->second;
+  }
   return all;
 }
 

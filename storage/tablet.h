@@ -131,7 +131,7 @@ struct TabletStats {
   uint64_t runs = 0;
   uint64_t sstable_bytes = 0;
   uint64_t entries_estimate = 0;  // rows in SSTables and memtables, duplicates counted
-  StrategyKind strategy = StrategyKind::kStcs;
+  StrategyKind strategy = kDefaultStrategy;
   Amplification amplification;
   bool corrupt = false;    // checksums of its files show damage
   std::string corruption;  // what and where
@@ -143,8 +143,8 @@ struct TabletStoreOptions {
   uint64_t block_cache_bytes = 64u << 20;
   uint32_t block_bytes = 8u << 10;  // raw size at which a block is closed
   uint32_t filter_bits_per_key = 10;
-  bool compress = true;                         // LZ4 where it saves at least an eighth
-  StrategyKind strategy = StrategyKind::kStcs;  // of tablets that are not told otherwise
+  bool compress = true;                      // LZ4 where it saves at least an eighth
+  StrategyKind strategy = kDefaultStrategy;  // of tablets that are not told otherwise
   CompactionOptions compaction;
   RowExpiry expiry = nullptr;  // null: no row is ever dead by itself
 };

@@ -255,6 +255,14 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector
     }
   }
   live_bytes_.reset();
+  if (!passed_.empty()) {
+    std::vector<uint64_t> ids;
+    for (const Run& run : version_->runs) {
+      for (const SstableInfo& info : run.infos) ids.push_back(info.id);
+    }
+    std::ranges::sort(ids);
+    std::erase_if(passed_, [&](const auto& charge) { return !std::ranges::binary_search(ids, charge.first); });
+  }
   store_.release_in_background(std::move(dead));
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,6 +87,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output);
   bool install_compaction(const CompactionPlan& plan, const TabletEdit& edit, Tables output);
   uint64_t next_run() const;
+  void count_scan(std::string_view from, uint64_t in_vain);
+  void passed_in_vain(std::string_view from, uint64_t rows);
   void count_reads(uint64_t reads, const RunsProbed& probed);
   const CompactionStrategy& strategy() const { return store_.strategy(strategy_); }
   uint64_t estimate_live() const;
@@ -118,6 +121,9 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool compacting_ = false;
   Amplification amplification_;                 // without what stats() counts
   mutable std::optional<uint64_t> live_bytes_;  // estimate for the present version, once it was asked for
+  std::map<uint64_t, uint64_t> passed_;         // rows that scans passed in vain, by table; see ReadOptions
+  uint64_t passed_unseen_ = 0;                  // since the strategy was last asked
+  uint64_t scans_ = 0;
   std::deque<PendingCheckpoint> checkpoints_;
   std::optional<Error> corruption_;
 };

@@ -72,7 +72,7 @@ SharedSettings shared_settings(const config::NodeConfig& c) {
 }
 
 storage::StrategyKind compaction_strategy(const config::NodeConfig& c) {
-  return storage::parse_strategy_kind(c.storage_compaction_strategy).value_or(storage::StrategyKind::kStcs);
+  return storage::parse_strategy_kind(c.storage_compaction_strategy).value_or(storage::kDefaultStrategy);
 }
 
 NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {

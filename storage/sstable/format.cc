@@ -32,6 +32,7 @@ enum Property : uint64_t {
   kMinExpiry,
   kMaxExpiry,
   kSketch,
+  kDenseTombstones,
 };
 
 void put_number(std::string& out, Property tag, uint64_t value) {
@@ -166,6 +167,7 @@ std::string encode_properties(const TableProperties& p) {
     put_number(out, kMinExpiry, p.info.min_expiry_ms);
     put_number(out, kMaxExpiry, p.info.max_expiry_ms);
   }
+  if (p.info.dense_tombstones > 0) put_number(out, kDenseTombstones, p.info.dense_tombstones);
   if (!p.sketch.empty()) put_text(out, kSketch, p.sketch);
   return out;
 }
@@ -204,6 +206,7 @@ Result<TableProperties> parse_properties(std::string_view bytes, const std::stri
       case kMinExpiry: p.info.min_expiry_ms = value.varint(); break;
       case kMaxExpiry: p.info.max_expiry_ms = value.varint(); break;
       case kSketch: p.sketch = field; break;
+      case kDenseTombstones: p.info.dense_tombstones = value.varint(); break;
       default: break;
     }
     if (!value.ok()) return corrupt(path, "malformed property " + std::to_string(tag));

@@ -114,6 +114,7 @@ class SstableWriter {
   std::string buffer_;  // not written yet; starts at offset_
   uint64_t offset_ = 0;
   IndexBuilder index_;
+  uint64_t block_rows_ = 0, block_tombstones_ = 0;  // of block_
   uint32_t unindexed_ = 0;  // stored size of the last block, until the first key of the next one is known
   std::vector<uint64_t> hashes_;
   std::vector<PrefixTombstone> prefixes_;

@@ -17,6 +17,7 @@ void complete(SstableInfo& info, const Sstable& table) {
   const SstableInfo& whole = table.info();
   info.trimmed = info.smallest > whole.smallest;
   info.largest = std::max(info.largest, info.smallest);  // all that is left are deleted prefixes
+  info.dense_tombstones = whole.dense_tombstones;
   info.expiring = whole.expiring;
   info.min_expiry_ms = whole.min_expiry_ms;
   info.max_expiry_ms = whole.max_expiry_ms;

@@ -13,7 +13,7 @@ struct EngineBenchOptions {
   std::vector<const EngineKind*> engines;
   CellOptions cell;
   uint64_t rounds = 3;
-  storage::StrategyKind strategy = storage::StrategyKind::kStcs;
+  storage::StrategyKind strategy = storage::kDefaultStrategy;
   uint64_t cache_bytes = 0;  // 0: twice the data, so that all of it fits
   uint64_t memtable_bytes = 64u << 20;
   std::string dir;
