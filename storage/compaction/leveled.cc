@@ -109,7 +109,7 @@ class Leveled final : public CompactionStrategy {
     const RunView& lower = levels.at(i + 1);
     const uint32_t next = levels.numbers[i] + 1;
     CompactionPlan plan;
-    if (levels.numbers[i + 1] > next) return into_gap(view, upper, lower, next);
+    if (levels.numbers[i + 1] > next) return into_gap(upper, lower, next);
     const SstableInfo* table = least_overlap(view, upper.tables, lower.tables);
     if (table == nullptr) return std::nullopt;
     TableSet set;
@@ -122,21 +122,18 @@ class Leveled final : public CompactionStrategy {
   }
 
   // The level below is empty: a run that begins it must lie between its neighbours.
-  std::optional<CompactionPlan> into_gap(const LsmView& view, const RunView& upper, const RunView& lower,
-                                         uint32_t next) const {
+  std::optional<CompactionPlan> into_gap(const RunView& upper, const RunView& lower, uint32_t next) const {
     CompactionPlan plan;
     if (upper.busy) return std::nullopt;
     plan.kind = CompactionPlan::Kind::kMove;
     TableSet set;
-    set.upper = {&upper.tables.front()};
-    set.upper_bytes = upper.tables.front().bytes;
-    // Deleted prefixes reach into the tables behind theirs, which then go along.
-    const bool room = lower.number + 1 < upper.number && close_over(view, upper.tables, {}, set);
-    if (room && set.upper.size() < upper.tables.size()) {
+    if (lower.number + 1 < upper.number && upper.tables.size() > 1 &&
+        !spans_overlap(upper.tables.front(), upper.tables.back())) {
       plan.output_run = lower.number + 1;
+      set.upper = {&upper.tables.front()};
+      set.upper_bytes = upper.tables.front().bytes;
     } else {
       plan.output_run = upper.number;
-      set.upper.clear();
       for (const SstableInfo& table : upper.tables) set.upper.push_back(&table);
       set.upper_bytes = upper.bytes;
     }

@@ -26,7 +26,8 @@ bool share_a_key(const SstableInfo& a, const SstableInfo& b, const SstableInfo& 
 class Tables {
  public:
   explicit Tables(uint64_t seed) : random_(seed) {
-    for (uint64_t run = random_.between(1, 14); run > 0; --run) add_run(run * random_.between(1, 3) + run);
+    uint64_t run = 0;
+    for (uint64_t n = random_.between(1, 14); n > 0; --n) add_run(run += random_.between(1, 3));
     sort();
   }
   const std::vector<SstableInfo>& list() const { return tables_; }
@@ -80,6 +81,8 @@ class Tables {
       table.bytes = random_.between(1, unit);
       table.entries = random_.between(10, 1000);
       table.tombstones = random_.chance(0.3) ? random_.below(table.entries + 1) : 0;
+      table.dense_tombstones = random_.chance(0.5) ? table.tombstones : 0;
+      table.passed = random_.chance(0.2) ? random_.below(100'000) : 0;
       table.expiring = random_.chance(0.3) ? table.entries - table.tombstones : 0;
       table.min_time_ms = run * 500;
       table.max_time_ms = table.min_time_ms + random_.below(1500);
@@ -109,7 +112,7 @@ class Tables {
       whole.min_time_ms = std::min(whole.min_time_ms, table.min_time_ms);
       whole.max_time_ms = std::max(whole.max_time_ms, table.max_time_ms);
     }
-    whole.tombstones = whole.expiring = 0;
+    whole.tombstones = whole.dense_tombstones = whole.passed = whole.expiring = 0;
     whole.dead_from_ms = ~0ull;
     whole.bytes -= whole.bytes / 4;
     return {whole};
@@ -143,8 +146,12 @@ void check_plan(const Tables& tables, const std::vector<uint64_t>& busy, const C
     for (const SstableInfo* input : inputs) {
       INFO("table " << other.id << " of run " << other.run << " stays, " << input->id << " of run " << input->run
                     << " goes to run " << plan.output_run);
-      if (plan.incremental) REQUIRE(other.run != input->run);
       const bool overlaps = spans_overlap(other, *input);
+      if (plan.down) {
+        REQUIRE(!(overlaps && other.run < input->run));
+      } else if (plan.incremental) {
+        REQUIRE(other.run != input->run);
+      }
       if (plan.kind == CompactionPlan::Kind::kDrop) {
         REQUIRE(input->dead_from_ms <= now_ms);
         REQUIRE(!(overlaps && other.run < input->run));  // what it hides would come back
@@ -171,6 +178,8 @@ TEST_CASE(
     Random& random = tables.random();
     CompactionOptions options;
     options.tombstones.interval_ms = random.below(2000);
+    options.tombstones.dense_min = random.below(200);
+    options.reads.rows_min = random.below(20'000);
     options.twcs.window_ms = random.between(200, 5000);
     options.twcs.grace_ms = random.below(1000);
     options.lcs.base_bytes = 64u << 20;
