@@ -115,6 +115,9 @@ constexpr KeySpec kKeys[] = {
      "memory for the memtables of all ranges together", NUMBER(storage_memtable_budget_bytes), 1u << 20, 1ull << 40},
     {"storage.memtable_bytes", KeyKind::kBytes, "[64KiB, 4GiB]", "size at which a range's memtable is flushed",
      NUMBER(storage_memtable_bytes), 64u << 10, 4ull << 30},
+    {"storage.reserve_bytes", KeyKind::kBytes, "[0, 1TiB]",
+     "disk space kept back for when the disk is full, at most a hundredth of what is free; 0: none",
+     NUMBER(storage_reserve_bytes), 0, 1ull << 40},
 };
 #undef TEXT
 #undef NUMBER

@@ -51,6 +51,7 @@ struct NodeConfig {
   uint64_t storage_block_cache_bytes = 64ull << 20;
   std::string storage_compaction_strategy = "ics";
   uint64_t storage_log_budget_bytes = 512ull << 20;
+  uint64_t storage_reserve_bytes = 256ull << 20;
   Duration latency_threshold = 0;
   bool latency_tracking = true;
   uint64_t slowlog_max_len = 128;

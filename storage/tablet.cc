@@ -228,6 +228,7 @@ void TabletImpl::report_corruption(const Error& error) {
   store_.mutable_metrics().corrupt_blocks.add();
   if (corruption_ || dropped_) return;
   corruption_ = error;
+  corrupt_since_ms_ = store_.env().clock->wall_ms();
   // Never from inside a read: the owner's answer is to tear the replica down.
   store_.env().loop->post([weak = weak_from_this(), error] {
     const auto self = weak.lock();
@@ -257,7 +258,15 @@ TabletStats TabletImpl::stats() const {
   stats.amplification.live_bytes = estimate_live();
   stats.corrupt = corruption_.has_value();
   if (corruption_) stats.corruption = corruption_->message;
+  stats.health = health();
   return stats;
+}
+
+TabletHealth TabletImpl::health() const {
+  if (corruption_) return {TabletCondition::kFailed, corruption_->message, corrupt_since_ms_, 1};
+  if (stalled_) return flush_errors_.health(TabletCondition::kReadOnly);
+  if (compaction_errors_.any()) return compaction_errors_.health(TabletCondition::kRetrying);
+  return flush_errors_.health(TabletCondition::kRetrying);  // one is being tried again
 }
 
 std::vector<SstableInfo> TabletImpl::tables() const {

@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "storage/background_errors.h"
 #include "storage/compaction/strategy.h"
 #include "storage/io/file_system.h"
 #include "storage/row.h"
@@ -135,6 +136,7 @@ struct TabletStats {
   Amplification amplification;
   bool corrupt = false;    // checksums of its files show damage
   std::string corruption;  // what and where
+  TabletHealth health;
 };
 
 struct TabletStoreOptions {
@@ -173,6 +175,8 @@ class TabletStore {
     // Called when a flush is ready to enter the manifest: an SSTable never holds an index that the local log
     // has not made durable. Must call back (now or later) once the log of `range` is durable up to `index`.
     std::function<void(RangeId range, LogIndex index, Task when_durable)> wait_log_durable;
+    // A flush has found no space. True: some was made, it is worth trying again at once. May be empty.
+    std::function<bool()> on_no_space;
     std::function<void(RangeId range)> on_flushed;                   // flushed() has moved: the log may be compacted
     std::function<void(RangeId range, const Error&)> on_corruption;  // the replica must stop voting and serving
     std::function<void(const Error&)> on_fatal;                      // manifest write failed: stop the process
@@ -257,6 +261,9 @@ class Tablet {
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
 
   virtual TabletStats stats() const = 0;
+  // False while its memtables cannot be written out, for whatever reason; the owner takes no new writes then. What is
+  // committed already may be applied.
+  virtual bool writable() const = 0;
   // From the next compaction on; what the strategy before has left is taken up as it is. See
   // TabletStore::set_strategy().
   virtual void set_strategy(StrategyKind kind) = 0;

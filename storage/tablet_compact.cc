@@ -98,7 +98,7 @@ void TabletImpl::set_strategy(StrategyKind kind) {
 }
 
 void TabletImpl::maybe_compact() {
-  if (compacting_ || corruption_ || dropped_ || store_.failed()) return;
+  if (compacting_ || compaction_timer_ != 0 || corruption_ || dropped_ || store_.failed()) return;
   const std::vector<SstableInfo> infos = tables();
   auto plan = strategy().pick({infos, {}, applied_.time_ms});
   if (plan) start_compaction(std::move(*plan));
@@ -109,6 +109,13 @@ void TabletImpl::start_compaction(CompactionPlan plan) {
   if (plan.kind != CompactionPlan::Kind::kMerge) return commit_compaction(std::move(plan), {}, std::nullopt);
   uint64_t bytes_in = 0;
   OutputPlan output = output_plan(plan, bytes_in);
+  // It would only fill the disk, and fail then.
+  const uint64_t bytes_out = plan.incremental ? std::min(bytes_in, plan.output_table_bytes_max) : bytes_in;
+  const auto free = store_.shared()->fs->free_bytes(store_.shared()->sst_dir);
+  if (free && *free < bytes_out) {
+    return compaction_failed({ErrorCode::kNoSpace, "a compaction needs " + std::to_string(bytes_out) +
+                                                       " bytes of disk, " + std::to_string(*free) + " are free"});
+  }
   store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
   amplification_.compacted_in_bytes += bytes_in;
   auto job = std::make_shared<OutputJob>(std::move(output), std::make_unique<CompactionCursor>(version_, plan.inputs));
@@ -157,15 +164,27 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
 
 void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, CompactionPlan plan) {
   if (job->error()) {
-    // Tried again after the next flush; damaged inputs are the end of it.
-    compacting_ = false;
+    // Damaged inputs are the end of it.
     if (job->source_failed()) report_corruption(*job->error());
-    return;
+    return compaction_failed(*job->error());
   }
   store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
   amplification_.compacted_out_bytes += job->bytes_written();
   Tables output = with_infos(job->take(), plan.output_run, plan.output_level);
   commit_compaction(std::move(plan), std::move(output), job->rest());
+}
+
+// Whatever was picked is picked again later.
+void TabletImpl::compaction_failed(const Error& error) {
+  compacting_ = false;
+  if (corruption_) return;
+  const Duration delay = compaction_errors_.failed(error, store_.env().clock->wall_ms());
+  compaction_timer_ = store_.env().loop->run_after(delay, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->compaction_timer_ = 0;
+    self->maybe_compact();
+  });
 }
 
 void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::optional<std::string> rest) {
@@ -199,11 +218,12 @@ void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::opti
 }
 
 void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output) {
-  compacting_ = false;
   if (!result) {
     if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
-    return;
+    return compaction_failed(result.error());
   }
+  compacting_ = false;
+  compaction_errors_.succeeded();
   if (!*result) return maybe_compact();  // a clear was faster
   if (!install_compaction(plan, edit, std::move(output))) return;
   std::erase_if(plan.inputs, [&](uint64_t id) { return contains(edit.removed, id); });

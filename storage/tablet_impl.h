@@ -38,6 +38,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void flush() override;
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
   TabletStats stats() const override;
+  bool writable() const override { return !stalled_ && !corruption_; }
   std::vector<SstableInfo> tables() const override;
   void set_strategy(StrategyKind kind) override;
 
@@ -45,6 +46,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   uint64_t life() const { return life_; }
   RangeId range() const { return range_; }
   uint64_t mutable_bytes() const { return mutable_->bytes(); }
+  bool stalled() const { return stalled_; }
   void retire();  // dropped: pending work ends, files go with their last reader
   void replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position);
   void report_corruption(const Error& error);
@@ -79,7 +81,10 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void wait_durable();
   void commit_flush();
   void flush_committed(Result<bool> result);
-  void stall();
+  void stall(const Error& error);
+  void end_stall();
+  void compaction_failed(const Error& error);
+  TabletHealth health() const;
   void start_compaction(CompactionPlan plan);
   OutputPlan output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const;
   void compaction_done(const std::shared_ptr<OutputJob>& job, CompactionPlan plan);
@@ -115,8 +120,11 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   int64_t accounted_bytes_ = 0, accounted_sealed_ = 0;  // what the store was told
 
   bool flushing_ = false;
-  bool stalled_ = false;
+  bool stalled_ = false;       // the flush of sealed_.front() waits for its next try
+  bool out_of_space_ = false;  // ... for want of space
   TimerId retry_timer_ = 0;
+  BackgroundErrors flush_errors_, compaction_errors_;
+  TimerId compaction_timer_ = 0;  // until it fires no compaction begins
   StrategyKind strategy_;
   bool compacting_ = false;
   Amplification amplification_;                 // without what stats() counts
@@ -126,6 +134,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   uint64_t scans_ = 0;
   std::deque<PendingCheckpoint> checkpoints_;
   std::optional<Error> corruption_;
+  uint64_t corrupt_since_ms_ = 0;  // wall clock
 };
 
 }  // namespace cairn::storage

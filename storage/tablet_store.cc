@@ -198,6 +198,7 @@ void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
   if (delta <= 0 && waiting) return;
   TabletImpl* largest = nullptr;
   for (const auto& [range, tablet] : tablets_) {
+    if (tablet->stalled()) continue;  // nothing of it would be written
     if (largest == nullptr || tablet->mutable_bytes() > largest->mutable_bytes()) largest = tablet.get();
   }
   if (largest == nullptr || largest->mutable_bytes() == 0) return;

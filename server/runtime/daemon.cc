@@ -89,6 +89,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.redirect = redirect_mode(c);
   o.follower_staleness = c.cluster_follower_reads == "bounded" ? c.cluster_follower_staleness : 0;
   o.requirepass = c.requirepass;
+  o.reserve_bytes = c.storage_reserve_bytes;
   o.log_budget_bytes = c.storage_log_budget_bytes;
   o.store.memtable_bytes = c.storage_memtable_bytes;
   o.store.memtable_budget_bytes = c.storage_memtable_budget_bytes;

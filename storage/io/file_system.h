@@ -36,6 +36,8 @@ class File {
   virtual Result<void> sync() = 0;  // fdatasync. A failure is final: never call again, never trust the file again.
   virtual Result<uint64_t> size() const = 0;
   virtual Result<void> truncate(uint64_t size) = 0;
+  // Makes the file this large at least, on the device too; what is new reads as zeros. kNoSpace: nothing of it counts.
+  virtual Result<void> allocate(uint64_t size) = 0;
 };
 
 class FileLock {

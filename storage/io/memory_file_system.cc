@@ -148,6 +148,14 @@ class MemoryFile final : public File {
     state_->dirty[node_->id] = node_;
     return {};
   }
+  Result<void> allocate(uint64_t size) override {
+    const std::lock_guard lock(state_->mutex);
+    CAIRN_TRY_VOID(prepare(size));
+    if (size <= node_->content.size()) return {};
+    node_->content.truncate(size);
+    state_->dirty[node_->id] = node_;
+    return {};
+  }
 
  private:
   bool stale() const { return generation_ != state_->generation; }

@@ -134,6 +134,15 @@ class RealFile final : public File {
     return {};
   }
 
+  Result<void> allocate(uint64_t size) override {
+    int code;
+    do {
+      code = ::posix_fallocate(fd_.get(), 0, static_cast<off_t>(size));
+    } while (code == EINTR);
+    if (code != 0) return errno_error(code, "allocation", path_);
+    return {};
+  }
+
  private:
   // Large files leave for the device as they are written: the sync that ends them has little left to wait for, and
   // others' small writes do not find themselves behind all of it. A failure will be the sync's to report.

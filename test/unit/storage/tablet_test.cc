@@ -348,11 +348,11 @@ TEST_CASE("a failing SSTable is written anew twice, then writes are refused unti
   put(f.tablet(), 2, "b", "2");
   f.tablet()->flush();
   f.machine.settle();
-  CHECK(!f.store->has_room());
+  CHECK(!f.tablet()->writable());
   CHECK(f.read(f.tablet(), "b") == "2");
   REQUIRE(f.machine.loop.fire_timer());
   f.machine.settle();
-  CHECK(f.store->has_room());
+  CHECK(f.tablet()->writable());
   CHECK(f.tablet()->flushed().index == LogIndex{2});
   CHECK(!f.fatal);
 }
