@@ -10,6 +10,7 @@
 
 #include "storage/cache/block_cache.h"
 #include "storage/compaction/output_job.h"
+#include "storage/io/async_reader.h"
 #include "storage/memtable/slab_pool.h"
 #include "storage/tablet.h"
 #include "storage/version/manifest.h"
@@ -102,6 +103,8 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
+  PointReader& point_reader() { return point_reader_; }
+  AsyncReader& reader() { return env_.reader != nullptr ? *env_.reader : own_reader_; }
   const std::shared_ptr<SlabPool>& slabs() const { return slabs_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }
   void memtable_changed(int64_t delta, int64_t sealed);       // bytes; of those what waits for a flush
@@ -128,6 +131,8 @@ class StoreImpl final : public TabletStore {
   std::shared_ptr<StoreShared> shared_;
   std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;
+  PointReader point_reader_;
+  BackgroundReader own_reader_;
   uint64_t shard_ = 0;
   std::map<RangeId, std::shared_ptr<TabletImpl>> tablets_;
   std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);

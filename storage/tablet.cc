@@ -103,7 +103,7 @@ void TabletImpl::apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64
     case OpKind::kDelete: mutable_->remove(op.key, hash, sequence, time_ms); break;
     case OpKind::kPrefixDelete: mutable_->remove_prefix(op.key, sequence, time_ms); break;
     case OpKind::kClear:
-      mutable_ = new_memtable(mutable_->keeps_order());
+      store_.release_in_background({std::exchange(mutable_, new_memtable(mutable_->keeps_order()))});
       mutable_clear_ = clear_sequence_ = sequence;
       break;
   }
@@ -120,7 +120,17 @@ void TabletImpl::account() {
 }
 
 Lookup TabletImpl::get(std::string_view row_key) {
-  const uint64_t hash = hash64(row_key);
+  CachedSource source(store_.cache(), store_.point_reader(), store_.mutable_metrics());
+  RunsProbed probed;
+  uint64_t reads = 0;
+  Lookup answer = look_up(row_key, hash64(row_key), source, probed, reads);
+  // What needs the disk is counted when it has been there.
+  if (reads != 0 && answer.state != Lookup::State::kNeedsDisk) count_reads(reads, probed);
+  return answer;
+}
+
+Lookup TabletImpl::look_up(std::string_view row_key, uint64_t hash, BlockSource& source, RunsProbed& probed,
+                           uint64_t& reads) {
   Lookup answer;
   uint64_t covered = 0;
   MemtableAnswer found = find_in_memtable(*mutable_, row_key, hash, covered, answer.value);
@@ -140,15 +150,12 @@ Lookup TabletImpl::get(std::string_view row_key) {
     return answer;
   }
   if (version_->runs.empty()) return answer;
-  CachedSource source(store_.cache(), store_.mutable_metrics());
-  RunsProbed probed;
+  ++reads;
   FoundRow row = find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, probed);
-  // What needs the disk is counted when it has been there.
-  if (row.state != Lookup::State::kNeedsDisk) count_reads(1, probed);
   if (row.error) report_corruption(*row.error);
   answer.state = row.state;
   answer.value = row.value;
-  answer.pin = std::move(row.block);
+  answer.pin = std::move(row.pin);
   return answer;
 }
 
@@ -191,7 +198,7 @@ bool TabletImpl::scan(const RowPage& page, uint64_t steps_max,
     return visit_page(cursor, page, steps_max, visit, state);
   }
   const ReadView now = view();
-  CachedSource source(store_.cache(), store_.mutable_metrics());
+  CachedSource source(store_.cache(), store_.point_reader(), store_.mutable_metrics());
   const auto cursor = merge_view(now, source);
   cursor->limit_steps(steps_max);
   const bool whole = visit_page(*cursor, page, ~0ull, visit, state);

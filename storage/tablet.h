@@ -19,6 +19,7 @@
 #include "base/types.h"
 #include "storage/background_errors.h"
 #include "storage/compaction/strategy.h"
+#include "storage/io/async_reader.h"
 #include "storage/io/file_system.h"
 #include "storage/row.h"
 #include "storage/write_batch.h"
@@ -172,6 +173,7 @@ class TabletStore {
     BackgroundExecutor* background;
     Executor* loop;
     const Clock* clock;
+    AsyncReader* reader = nullptr;  // of rows that are not in memory; null: background threads read them. Outlives it
     // Called when a flush is ready to enter the manifest: an SSTable never holds an index that the local log
     // has not made durable. Must call back (now or later) once the log of `range` is durable up to `index`.
     std::function<void(RangeId range, LogIndex index, Task when_durable)> wait_log_durable;

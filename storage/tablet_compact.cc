@@ -268,7 +268,7 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector
     for (const auto& table : run.tables) kept.push_back(table.get());
   }
   std::ranges::sort(kept);
-  const auto before = std::exchange(version_, std::move(version));
+  auto before = std::exchange(version_, std::move(version));
   for (const Run& run : before->runs) {
     for (const auto& table : run.tables) {
       if (!std::ranges::binary_search(kept, table.get())) store_.cache().forget(*table->cached());
@@ -283,6 +283,7 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector
     std::ranges::sort(ids);
     std::erase_if(passed_, [&](const auto& charge) { return !std::ranges::binary_search(ids, charge.first); });
   }
+  dead.push_back(std::move(before));
   store_.release_in_background(std::move(dead));
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "storage/row_fetch.h"
 #include "storage/tablet_impl.h"
 #include "storage/version/cursors.h"
 
@@ -164,13 +165,27 @@ class FetchJob {
   CursorState at = CursorState::kEnd;
 };
 
+std::optional<Error> TabletImpl::unfit() const {
+  if (corruption_) return corruption_;
+  if (dropped_) return Error{ErrorCode::kUnavailable, "the tablet was dropped"};
+  return std::nullopt;
+}
+
 void TabletImpl::fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) {
-  if (corruption_ || dropped_) {
-    const Error error = corruption_ ? *corruption_ : Error{ErrorCode::kUnavailable, "the tablet was dropped"};
-    store_.env().loop->post([done = std::move(done), error]() mutable { done(error); });
+  if (const auto error = unfit()) {
+    store_.env().loop->post([done = std::move(done), error]() mutable { done(*error); });
     return;
   }
   store_.mutable_metrics().disk_fetches.add();
+  if (request.prefixes.empty() && !request.visit && request.rows.size() <= RowFetch::kRowsMax) {
+    const auto fetch = std::make_shared<RowFetch>(*this, std::move(request), std::move(done));
+    store_.env().loop->post([fetch] { fetch->look(); });
+    return;
+  }
+  fetch_pinned(std::move(request), std::move(done));
+}
+
+void TabletImpl::fetch_pinned(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) {
   if (request.visit) flush();  // a visit cannot be patched afterwards: everything it sees must be sealed
   submit_fetch(std::make_shared<FetchJob>(std::move(request), std::move(done)));
 }
@@ -204,8 +219,13 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
     for (const auto& [key, rows] : std::exchange(job->passed, {})) passed_in_vain(key, rows);
   }
   if (job->life == life_) {
-    for (auto& loaded : job->source->take())
-      store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block), loaded.use);
+    for (auto& loaded : job->source->take()) {
+      if (loaded.use == BlockUse::kPoint) {
+        store_.cache().offer(loaded.table, loaded.ordinal, std::move(loaded.block));
+      } else {
+        store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block), loaded.use);
+      }
+    }
   }
   // Memtables the job has not seen, newest first.
   std::vector<std::shared_ptr<const Memtable>> unseen;

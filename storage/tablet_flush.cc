@@ -33,7 +33,7 @@ bool TabletImpl::seal() {
   const bool keep_order = mutable_->keeps_order();
   mutable_->seal();
   sealed_.push_back({std::move(mutable_), applied_, mutable_clear_, {}});
-  mutable_ = new_memtable(keep_order, sealed_.back().table->rows());
+  mutable_ = new_memtable(keep_order);
   mutable_clear_ = 0;
   account();
   return true;
@@ -147,7 +147,7 @@ void TabletImpl::flush_committed(Result<bool> result) {
   store_.memtable_flushed(front.table->bytes());
   dead.push_back(std::move(front.table));
   flushed_ = front.position;
-  sealed_.pop_front();
+  sealed_.erase(sealed_.begin());
   set_version(make_version(std::move(tables)), std::move(dead));
   flushing_ = false;
   account();
@@ -185,14 +185,22 @@ void TabletImpl::retire() {
   dropped_ = true;
   end_pending({ErrorCode::kUnavailable, "the tablet was dropped"});
   for (const auto& [info, table] : tables_of(*version_)) table->retire();
-  for (const auto& sealed : sealed_) {
-    for (const auto& [info, table] : sealed.output) table->retire();
+  std::vector<std::shared_ptr<const void>> dead;
+  for (auto& sealed : sealed_) {
+    for (auto& [info, table] : sealed.output) {
+      table->retire();
+      dead.push_back(std::move(table));
+    }
+    dead.push_back(std::move(sealed.table));
   }
+  sealed_.clear();
+  dead.push_back(std::exchange(mutable_, new_memtable()));
   end_stall();
   if (compaction_timer_ != 0) store_.env().loop->cancel(std::exchange(compaction_timer_, 0));
   flush_errors_.succeeded();
   compaction_errors_.succeeded();
   store_.memtable_changed(-std::exchange(accounted_bytes_, 0), -std::exchange(accounted_sealed_, 0));
+  set_version(std::make_shared<Version>(), std::move(dead));
 }
 
 void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position) {
@@ -200,8 +208,6 @@ void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, 
   dropped_ = false;
   life_ = life;
   set_version(std::move(version));
-  sealed_.clear();
-  mutable_ = new_memtable();
   mutable_clear_ = clear_sequence_ = 0;
   applied_ = flushed_ = position;
   flushing_ = compacting_ = false;

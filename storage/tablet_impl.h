@@ -2,7 +2,6 @@
 // tablet_fetch.cc reads from disk.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,6 +51,16 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void report_corruption(const Error& error);
   void maybe_compact();
 
+  // For what reads it.
+  StoreImpl& store() { return store_; }
+  const std::shared_ptr<const Version>& version() const { return version_; }
+  std::optional<Error> unfit() const;  // why it cannot be read; nullopt: it can
+  // What get() does, with blocks from `source`. Counts in `probed`, and in `reads` if it came to the runs.
+  Lookup look_up(std::string_view row_key, uint64_t hash, BlockSource& source, RunsProbed& probed, uint64_t& reads);
+  void count_reads(uint64_t reads, const RunsProbed& probed);
+  // What fetch() does, with a version that is pinned now, all of it in the background.
+  void fetch_pinned(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done);
+
  private:
   using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
   struct Sealed {
@@ -65,8 +74,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
     std::move_only_function<void(Result<Checkpoint>)> done;
   };
 
-  std::shared_ptr<Memtable> new_memtable(bool keep_order = false, uint64_t rows_expected = 0) {
-    return std::make_shared<Memtable>(next_memtable_++, keep_order, rows_expected, store_.slabs());
+  std::shared_ptr<Memtable> new_memtable(bool keep_order = false) {
+    return std::make_shared<Memtable>(next_memtable_++, keep_order, store_.slabs());
   }
   void apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64_t time_ms);
   bool scan(const RowPage& page, uint64_t steps_max,
@@ -94,7 +103,6 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   uint64_t next_run() const;
   void count_scan(std::string_view from, uint64_t in_vain);
   void passed_in_vain(std::string_view from, uint64_t rows);
-  void count_reads(uint64_t reads, const RunsProbed& probed);
   const CompactionStrategy& strategy() const { return store_.strategy(strategy_); }
   uint64_t estimate_live() const;
   // `dead`: retired tables, and whatever else ends with the version before.
@@ -113,7 +121,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   std::shared_ptr<Memtable> mutable_;
   uint64_t mutable_clear_ = 0;   // sequence of the newest clear in the mutable memtable; 0 = none
   uint64_t clear_sequence_ = 0;  // everything older is gone, wherever it still lies
-  std::deque<Sealed> sealed_;    // oldest first
+  std::vector<Sealed> sealed_;   // oldest first; few, and an empty deque takes 600 bytes
   std::shared_ptr<const Version> version_;
   AppliedPosition applied_, flushed_;
   std::vector<uint64_t> hashes_;                        // of the batch being applied
@@ -132,7 +140,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   std::map<uint64_t, uint64_t> passed_;         // rows that scans passed in vain, by table; see ReadOptions
   uint64_t passed_unseen_ = 0;                  // since the strategy was last asked
   uint64_t scans_ = 0;
-  std::deque<PendingCheckpoint> checkpoints_;
+  std::vector<PendingCheckpoint> checkpoints_;
   std::optional<Error> corruption_;
   uint64_t corrupt_since_ms_ = 0;  // wall clock
 };

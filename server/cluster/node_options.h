@@ -54,6 +54,7 @@ struct NodeEnvironment {
   BackgroundExecutor* background = nullptr;
   storage::FileSystem* fs = nullptr;
   storage::DurableWriter* writer = nullptr;
+  storage::AsyncReader* reader = nullptr;                // of rows; null: background threads
   Transport* data = nullptr;                             // on `loop`
   Transport* links = nullptr;                            // on `link_loop`
   std::function<void(LogLevel, std::string_view)> log;   // any loop

@@ -24,6 +24,7 @@
 #include "server/runtime/notify.h"
 #include "server/runtime/process_fields.h"
 #include "server/runtime/thread_writer.h"
+#include "server/runtime/uring_reader.h"
 #include "server/runtime/uring_writer.h"
 #include "storage/io/real_file_system.h"
 
@@ -208,6 +209,8 @@ class Daemon {
     env.background = &pool_;
     env.fs = fs_.get();
     env.writer = writer_.get();
+    reader_ = UringReader::create(loop_, thread_reader_);
+    env.reader = reader_ ? static_cast<storage::AsyncReader*>(reader_.get()) : &thread_reader_;
     env.data = &data_net_;
     env.links = &link_net_;
     env.log = log_line;
@@ -370,6 +373,8 @@ class Daemon {
   EventLoop loop_, link_loop_, admin_loop_;
   BackgroundPool pool_;
   std::unique_ptr<storage::DurableWriter> writer_;
+  storage::BackgroundReader thread_reader_{pool_, loop_};
+  std::unique_ptr<UringReader> reader_;
   PeerTransport data_net_, link_net_;
   CommandStats stats_;
   Node node_;

@@ -93,6 +93,8 @@ class RealFile final : public File {
     return std::optional<size_t>();
   }
 
+  int read_descriptor() const override { return fd_.get(); }
+
   Result<void> write_at(uint64_t offset, std::string_view data) override {
     const uint64_t bytes = data.size();
     while (!data.empty()) {

@@ -13,6 +13,7 @@
 #include "storage/sstable/filter.h"
 #include "storage/sstable/format.h"
 #include "storage/sstable/index.h"
+#include "storage/sstable/point_reader.h"
 
 namespace cairn::storage {
 
@@ -54,12 +55,21 @@ class Sstable {
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const;
   // Null where the caller would have to wait for the device.
   Result<std::shared_ptr<const Block>> read_block_cached(uint32_t ordinal) const;
+  // The same for one row; see PointReader::open(). Requires: stored_bytes() <= PointReader::kStoredBytesMax.
+  Result<const BlockRows*> read_row_cached(uint32_t ordinal, std::string_view key, uint64_t hash,
+                                           PointReader& reader) const;
+  uint32_t stored_bytes(uint32_t ordinal) const { return handle(ordinal).size; }
+
+  // For who reads a block by itself: where it lies, and what its stored bytes hold.
+  const File& file() const { return *file_; }
+  const BlockHandle& handle(uint32_t ordinal) const { return index_.handle(ordinal); }
+  Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
 
  private:
   Sstable(FileSystem& fs, std::string path, uint64_t number) : fs_(fs), path_(std::move(path)), number_(number) {}
   Result<void> load();
+  Error cut_off(const BlockHandle& handle) const;
   Result<std::string> read_meta(const BlockHandle& handle) const;
-  Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
 
   FileSystem& fs_;
   std::string path_;
