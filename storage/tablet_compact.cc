@@ -15,6 +15,8 @@ namespace {
 
 using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
 
+constexpr uint64_t kKeptMax = 16u << 20;  // bytes of blocks that one job brings to the cache: well below a millisecond
+
 bool contains(const std::vector<uint64_t>& ids, uint64_t id) { return std::ranges::find(ids, id) != ids.end(); }
 
 // Some tables of a version merged, with all they need.
@@ -100,7 +102,8 @@ void TabletImpl::set_strategy(StrategyKind kind) {
 void TabletImpl::maybe_compact() {
   if (compacting_ || compaction_timer_ != 0 || corruption_ || dropped_ || store_.failed()) return;
   const std::vector<SstableInfo> infos = tables();
-  auto plan = strategy().pick({infos, {}, applied_.time_ms});
+  const auto free = store_.shared()->fs->free_bytes(store_.shared()->sst_dir);
+  auto plan = strategy().pick({infos, {}, applied_.time_ms, free ? *free : ~0ull});
   if (plan) start_compaction(std::move(*plan));
 }
 
@@ -159,6 +162,7 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
   output.older.emplace(version_, oldest);
   output.now_ms = applied_.time_ms;
   output.prefixes = prefixes.list();
+  output.keep_bytes = std::min(store_.cache().room(), kKeptMax);
   return output;
 }
 
@@ -170,7 +174,9 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, Compacti
   }
   store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
   amplification_.compacted_out_bytes += job->bytes_written();
-  Tables output = with_infos(job->take(), plan.output_run, plan.output_level);
+  auto written = job->take();
+  for (KeptBlock& kept : job->take_kept()) kept_blocks_.emplace_back(written[kept.table]->cached(), std::move(kept));
+  Tables output = with_infos(std::move(written), plan.output_run, plan.output_level);
   commit_compaction(std::move(plan), std::move(output), job->rest());
 }
 
@@ -218,6 +224,7 @@ void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::opti
 }
 
 void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output) {
+  auto kept_blocks = std::exchange(kept_blocks_, {});
   if (!result) {
     if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
     return compaction_failed(result.error());
@@ -226,6 +233,9 @@ void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, 
   compaction_errors_.succeeded();
   if (!*result) return maybe_compact();  // a clear was faster
   if (!install_compaction(plan, edit, std::move(output))) return;
+  for (auto& [table, kept] : kept_blocks) {
+    store_.cache().insert(table, kept.ordinal, std::move(kept.block), BlockUse::kScan);
+  }
   std::erase_if(plan.inputs, [&](uint64_t id) { return contains(edit.removed, id); });
   if (plan.incremental && !plan.inputs.empty() && strategy().name() == plan.strategy && !corruption_) {
     return start_compaction(std::move(plan));

@@ -211,6 +211,7 @@ void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, 
   mutable_clear_ = clear_sequence_ = 0;
   applied_ = flushed_ = position;
   flushing_ = compacting_ = false;
+  kept_blocks_.clear();
   corruption_.reset();
   account();
 }

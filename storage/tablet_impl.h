@@ -135,6 +135,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   TimerId compaction_timer_ = 0;  // until it fires no compaction begins
   StrategyKind strategy_;
   bool compacting_ = false;
+  // Of the output that is being committed: they go into the cache with it.
+  std::vector<std::pair<std::shared_ptr<TableBlocks>, KeptBlock>> kept_blocks_;
   Amplification amplification_;                 // without what stats() counts
   mutable std::optional<uint64_t> live_bytes_;  // estimate for the present version, once it was asked for
   std::map<uint64_t, uint64_t> passed_;         // rows that scans passed in vain, by table; see ReadOptions

@@ -49,6 +49,7 @@ class BlockCache {
               BlockUse use);
   void forget(TableBlocks& table);  // lets go of its blocks: nobody will ask for them
   uint64_t bytes() const { return small_bytes_ + main_bytes_; }
+  uint64_t room() const { return bytes_max_ - bytes(); }  // bytes until something has to go
   uint64_t evictions() const { return evictions_; }
 
  private:

@@ -81,6 +81,11 @@ struct ReadOptions {
   uint64_t rows_min = 1 << 14;  // passed, below which nothing is done
 };
 
+struct SpaceOptions {
+  uint64_t reserve_bytes = 512ull << 20;  // free on the disk, below which whatever frees most comes first
+  double rewrite_share = 0.3;             // of a table's bytes, whose rows have left: from then on it is rewritten
+};
+
 struct CompactionOptions {
   SizeTieredOptions stcs;
   LeveledOptions lcs;
@@ -88,6 +93,7 @@ struct CompactionOptions {
   IncrementalOptions ics;
   TombstoneOptions tombstones;
   ReadOptions reads;
+  SpaceOptions space;
   Result<void> validate() const;
 };
 

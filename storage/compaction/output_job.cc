@@ -52,6 +52,7 @@ bool OutputJob::step() {
   phase_ = Phase::kDone;
   writer_.reset();
   tables_.clear();
+  kept_.clear();
   for (const uint64_t number : numbers_) (void)plan_.fs->remove(sstable_path(plan_.dir, number));
   return false;
 }
@@ -167,6 +168,10 @@ Result<void> OutputJob::check_slice() {
   for (uint64_t bytes = 0; check_block_ < table.blocks() && bytes < kSliceBytes; ++check_block_) {
     CAIRN_TRY(const auto block, table.read_block(check_block_));
     bytes += block->bytes();
+    if (kept_bytes_ + block->bytes() <= plan_.keep_bytes) {
+      kept_bytes_ += block->bytes();
+      kept_.push_back({check_table_, check_block_, block});
+    }
     for (uint32_t i = 0; i < block->rows(); ++i, ++checked_rows_) {
       block->key(i, key);
       if (checked_rows_ > 0 && key <= check_key_) return corrupt(table.path(), "rows written out of order");

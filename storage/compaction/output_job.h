@@ -40,6 +40,14 @@ struct OutputPlan {
   std::optional<OlderRuns> older;
   uint64_t now_ms = 0;                    // rows that expired up to it become deletions; 0: none do
   std::vector<PrefixTombstone> prefixes;  // sorted
+  uint64_t keep_bytes = 0;                // of the blocks that take_kept() may have
+};
+
+// A block of what a job has written.
+struct KeptBlock {
+  size_t table = 0;  // which of take()
+  uint32_t ordinal = 0;
+  std::shared_ptr<const Block> block;
 };
 
 // Thread safety: one thread at a time. Files of a job that failed or was not taken are removed.
@@ -56,6 +64,8 @@ class OutputJob {
   const std::optional<Error>& error() const { return error_; }
   bool source_failed() const { return source_failed_; }  // the error is one of reading, not of writing
   std::vector<std::shared_ptr<Sstable>> take() { return std::move(tables_); }
+  // As many as may be kept of those that the check has read: nobody need read them again.
+  std::vector<KeptBlock> take_kept() { return std::move(kept_); }
   uint64_t bytes_written() const { return bytes_written_; }
   // With `one_table`: the first key that was not worked on. None: all were.
   const std::optional<std::string>& rest() const { return rest_; }
@@ -88,6 +98,8 @@ class OutputJob {
   uint32_t check_block_ = 0;
   uint64_t checked_rows_ = 0;
   std::string check_key_;
+  std::vector<KeptBlock> kept_;
+  uint64_t kept_bytes_ = 0;
   uint64_t bytes_written_ = 0;
   std::optional<Error> error_;
   bool source_failed_ = false;

@@ -30,6 +30,8 @@ bool overlaps_older(const std::vector<RunView>& runs, size_t run, const SstableI
   return false;
 }
 
+constexpr uint64_t kGainShare = 8;  // of what is written, that must be hoped for where space is low
+
 std::string percent(double share) { return std::to_string(static_cast<int>(share * 100)) + " %"; }
 
 }  // namespace
@@ -80,6 +82,51 @@ std::optional<CompactionPlan> dense_tombstones(const LsmView& view, const std::v
       // What goes pays for what has to be written again.
       const auto gone = static_cast<double>(below->tombstones);
       if (gone >= options.threshold * static_cast<double>(below->entries)) return merge_down(*below, why);
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<CompactionPlan> space_pressure(const LsmView& view, const std::vector<RunView>& runs,
+                                             const SpaceOptions& options) {
+  if (view.free_bytes >= options.reserve_bytes || runs.empty()) return std::nullopt;
+  size_t best = runs.size();
+  uint64_t best_gain = 0, bytes = 0, tombstone_bytes = 0, largest = 0, room = 0;
+  for (size_t begin = runs.size(); begin-- > 0 && !runs[begin].busy;) {
+    uint64_t largest_table = 0;
+    for (const SstableInfo& table : runs[begin].tables) {
+      tombstone_bytes += table.bytes / std::max<uint64_t>(table.entries, 1) * table.tombstones;
+      // What has left the table already goes with its file.
+      tombstone_bytes += table.dead_bytes;
+      largest_table = std::max(largest_table, table.bytes);
+    }
+    room += largest_table;
+    if (room > view.free_bytes) break;
+    bytes += runs[begin].bytes;
+    largest = std::max(largest, runs[begin].bytes);
+    // At best the largest has all keys, and every tombstone goes.
+    const uint64_t gain = std::max(bytes - largest, tombstone_bytes);
+    if (gain <= best_gain || gain < bytes / kGainShare) continue;
+    best = begin;
+    best_gain = gain;
+  }
+  if (best == runs.size()) return std::nullopt;
+  CompactionPlan plan = merge_runs(runs, best, runs.size() - best, 0, "free space is low");
+  plan.output_level = runs.back().level;
+  plan.output_run = runs.back().number;
+  plan.down = plan.incremental = true;
+  return plan;
+}
+
+std::optional<CompactionPlan> dead_view(const LsmView& view, const std::vector<RunView>& runs,
+                                        const SpaceOptions& options) {
+  for (const RunView& run : runs) {
+    for (const SstableInfo& table : run.tables) {
+      if (!table.trimmed || is_busy(view, table.id)) continue;
+      const double dead =
+          static_cast<double>(table.dead_bytes) / static_cast<double>(std::max<uint64_t>(table.bytes, 1));
+      if (dead < options.rewrite_share) continue;
+      if (auto plan = rewrite(view, run, table, "a table of which " + percent(dead) + " have left")) return plan;
     }
   }
   return std::nullopt;

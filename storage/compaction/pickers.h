@@ -19,6 +19,16 @@ std::optional<CompactionPlan> shrink_dead(const LsmView& view, const std::vector
 std::optional<CompactionPlan> dense_tombstones(const LsmView& view, const std::vector<RunView>& runs,
                                                const TombstoneOptions& options);
 
+// With little room on the disk: of the newest runs that may be merged with all older ones, so many that most bytes may
+// go. A table of it is committed as soon as it is full, whatever the strategy: so it needs no more room than a table of
+// each run takes, and that must be there.
+std::optional<CompactionPlan> space_pressure(const LsmView& view, const std::vector<RunView>& runs,
+                                             const SpaceOptions& options);
+
+// A table of which much is not the tablet's any more: an incremental compaction began with it and has not gone on.
+std::optional<CompactionPlan> dead_view(const LsmView& view, const std::vector<RunView>& runs,
+                                        const SpaceOptions& options);
+
 // What scans have passed in vain for long enough.
 std::optional<CompactionPlan> passed_in_vain(const LsmView& view, const std::vector<RunView>& runs,
                                              const ReadOptions& options);

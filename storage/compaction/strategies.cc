@@ -1,4 +1,5 @@
 // The rules that hold for every strategy, around the one that was chosen.
+#include <algorithm>
 #include <array>
 
 #include "storage/compaction/pickers.h"
@@ -21,7 +22,11 @@ std::unique_ptr<CompactionStrategy> make_core(StrategyKind kind, const Compactio
 class WithCommonRules final : public CompactionStrategy {
  public:
   WithCommonRules(StrategyKind kind, const CompactionOptions& options)
-      : kind_(kind), tombstones_(options.tombstones), reads_(options.reads), core_(make_core(kind, options)) {
+      : kind_(kind),
+        tombstones_(options.tombstones),
+        reads_(options.reads),
+        space_(options.space),
+        core_(make_core(kind, options)) {
     const std::array limits{options.stcs.table_bytes_max, options.lcs.table_bytes_max, options.twcs.table_bytes_max,
                             options.ics.table_bytes_max};
     table_bytes_max_ = limits[static_cast<size_t>(kind)];
@@ -36,14 +41,21 @@ class WithCommonRules final : public CompactionStrategy {
   }
 
  private:
+  static constexpr uint64_t kFragmentMin = 1u << 20;
+
   std::optional<CompactionPlan> any_rule(const LsmView& view) const {
     if (auto plan = drop_dead(view)) return plan;
-    if (auto plan = core_->pick(view)) return plan;
     const std::vector<RunView> runs = runs_of(view);
+    const bool merges_all = kind_ != StrategyKind::kTwcs;  // a window goes as a whole
+    if (auto plan = merges_all ? space_pressure(view, runs, space_) : std::nullopt) {
+      // A fragment must fit several times: the inputs' go after it.
+      plan->output_table_bytes_max = std::min(table_bytes_max_, std::max(view.free_bytes / 4, kFragmentMin));
+      return plan;
+    }
+    if (auto plan = core_->pick(view)) return plan;
     auto plan = shrink_dead(view, runs);
-    // A window goes as a whole.
-    const bool merges_all = kind_ != StrategyKind::kTwcs;
     if (!plan && merges_all) plan = dense_tombstones(view, runs, tombstones_);
+    if (!plan) plan = dead_view(view, runs, space_);
     if (!plan && merges_all) plan = passed_in_vain(view, runs, reads_);
     if (!plan && merges_all) plan = old_tombstones(view, runs, tombstones_);
     if (!plan) return plan;
@@ -56,6 +68,7 @@ class WithCommonRules final : public CompactionStrategy {
   StrategyKind kind_;
   TombstoneOptions tombstones_;
   ReadOptions reads_;
+  SpaceOptions space_;
   uint64_t table_bytes_max_;
   std::unique_ptr<CompactionStrategy> core_;
 };
@@ -80,6 +93,7 @@ Result<void> CompactionOptions::validate() const {
     return Error{ErrorCode::kInvalidArgument, "tombstones: threshold must be above 0"};
   }
   if (!(reads.price >= 1)) return Error{ErrorCode::kInvalidArgument, "reads: price must be at least 1"};
+  if (!(space.rewrite_share > 0)) return Error{ErrorCode::kInvalidArgument, "space: rewrite_share must be above 0"};
   return {};
 }
 

@@ -32,6 +32,7 @@ struct SstableInfo {
   // Not in the manifest: found when the file is opened.
   uint64_t passed = 0;            // rows that scans have passed in vain there: see ReadOptions
   uint64_t dense_tombstones = 0;  // point tombstones in blocks of which they are at least three quarters of the rows
+  uint64_t dead_bytes = 0;        // of `bytes`, about: of rows that have left
   bool trimmed = false;           // rows below `smallest` have left the table
   uint64_t expiring = 0;          // rows that are dead from a time of their own on
   uint64_t min_expiry_ms = 0;     // of these
@@ -51,6 +52,7 @@ struct LsmView {
   std::span<const SstableInfo> tables;  // newest run first; within a run by smallest key
   std::span<const uint64_t> busy;       // ids that are inputs of a compaction under way
   uint64_t now_ms = 0;                  // newest applied entry time: the tablet's own clock
+  uint64_t free_bytes = ~0ull;          // on the disk; ~0: not known
 };
 
 struct CompactionPlan {

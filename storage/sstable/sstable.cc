@@ -110,6 +110,14 @@ Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool 
   return unpack(ordinal, std::string_view(ahead.bytes).substr(handle.offset - ahead.offset, handle.size));
 }
 
+uint64_t Sstable::bytes_before(std::string_view key) const {
+  const uint32_t block = index_.find(key);
+  if (block < index_.size()) return index_.handle(block).offset;
+  if (block == 0) return 0;
+  const BlockHandle& last = index_.handle(block - 1);
+  return last.offset + last.size;
+}
+
 Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal) const {
   const BlockHandle& handle = index_.handle(ordinal);
   std::string stored;

@@ -48,6 +48,8 @@ class Sstable {
     return index_.find(key);
   }  // the only one that may hold it;
      // blocks() = none
+  // Of the file, in front of the block that may hold it.
+  uint64_t bytes_before(std::string_view key) const;
   // Which of its blocks the cache holds. For the owner's loop, like the cache.
   const std::shared_ptr<TableBlocks>& cached() const { return cached_; }
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal) const;

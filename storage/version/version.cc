@@ -17,6 +17,7 @@ constexpr size_t kReadersMax = 64;  // that read ahead, of one source
 void complete(SstableInfo& info, const Sstable& table) {
   const SstableInfo& whole = table.info();
   info.trimmed = info.smallest > whole.smallest;
+  info.dead_bytes = info.trimmed ? std::min(table.bytes_before(info.smallest), info.bytes) : 0;
   info.largest = std::max(info.largest, info.smallest);  // all that is left are deleted prefixes
   info.dense_tombstones = whole.dense_tombstones;
   info.expiring = whole.expiring;

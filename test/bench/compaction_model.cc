@@ -79,12 +79,14 @@ void model(const Arguments& arguments) {
 }
 
 void model_and_engine(const Arguments& arguments) {
-  std::puts("workload,strategy,k_over_m,write_amp_engine,write_amp_simulator,space_amp_engine,space_amp_simulator");
+  std::puts(
+      "workload,strategy,k_over_m,write_amp_engine,write_amp_simulator,space_amp_engine,space_amp_simulator,"
+      "space_peak_engine,space_peak_simulator");
   for_each(arguments, [&](Workload workload, StrategyKind kind, uint64_t k_over_m) {
     const EngineComparison c = compare_with_engine(kind, workload, k_over_m, arguments.memtable_rows);
-    std::printf("%s,%s,%llu,%.2f,%.2f,%.2f,%.2f\n", to_string(workload).data(), to_string(kind).data(),
+    std::printf("%s,%s,%llu,%.2f,%.2f,%.2f,%.2f,%.2f,%.2f\n", to_string(workload).data(), to_string(kind).data(),
                 static_cast<unsigned long long>(k_over_m), c.write_engine, c.write_simulator, c.space_engine,
-                c.space_simulator);
+                c.space_simulator, c.peak_engine, c.peak_simulator);
     std::fflush(stdout);
   });
 }

@@ -20,8 +20,8 @@ uint64_t parse_size(const std::string& text) {
 uint64_t number(const std::string& word) { return std::stoull(word.substr(word.find('=') + 1)); }
 
 // Of a word like r9:10MiB or
-// r9.3:10MiB,level=2,keys=a-c,time=100-200,rows=100,tombstones=5,dense=4,passed=9,dead=300,busy: run 9, table 3 of it.
-// Tables without keys span all of them, as tables of a hash keyspace do.
+// r9.3:10MiB,level=2,keys=a-c,time=100-200,rows=100,tombstones=5,dense=4,passed=9,left=30,dead=300,busy: run 9, table 3
+// of it. Tables without keys span all of them, as tables of a hash keyspace do.
 SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy) {
   SstableInfo info;
   std::istringstream parts(word);
@@ -39,6 +39,10 @@ SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy) {
     const size_t dash = value.find('-');
     if (part == "busy") busy.push_back(info.id);
     if (part.starts_with("level=")) info.level = static_cast<uint32_t>(number(part));
+    if (part.starts_with("left=")) {
+      info.trimmed = true;
+      info.dead_bytes = info.bytes * number(part) / 100;
+    }
     if (part.starts_with("passed=")) info.passed = number(part);
     if (part.starts_with("rows=")) info.entries = number(part);
     if (part.starts_with("tombstones=")) info.tombstones = number(part);
@@ -61,7 +65,7 @@ SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy) {
   return info;
 }
 
-// pick STRATEGY [now=MS] [min=N] [max=N] [goal=X]; sizes of a real engine, windows of 1000 ms, no grace.
+// pick STRATEGY [now=MS] [min=N] [max=N] [goal=X] [free=SIZE]; sizes of a real engine, windows of 1000 ms, no grace.
 std::string answer(const std::string& command, const std::string& input) {
   CompactionOptions options;
   options.twcs.window_ms = 1000;
@@ -72,9 +76,10 @@ std::string answer(const std::string& command, const std::string& input) {
   words >> word >> name;
   const auto kind = parse_strategy_kind(name);
   if (!kind) return "no such strategy\n";
-  uint64_t now_ms = 0;
+  uint64_t now_ms = 0, free_bytes = ~0ull;
   while (words >> word) {
     if (word.starts_with("now=")) now_ms = number(word);
+    if (word.starts_with("free=")) free_bytes = parse_size(word.substr(5));
     for (SizeTieredOptions* tiered : {&options.stcs, static_cast<SizeTieredOptions*>(&options.ics)}) {
       if (word.starts_with("min=")) tiered->min_threshold = static_cast<uint32_t>(number(word));
       if (word.starts_with("max=")) tiered->max_threshold = static_cast<uint32_t>(number(word));
@@ -86,7 +91,7 @@ std::string answer(const std::string& command, const std::string& input) {
   std::vector<uint64_t> busy;
   std::istringstream runs(input);
   while (runs >> word) tables.push_back(parse_table(word, busy));
-  const auto plan = make_strategy(*kind, options)->pick({tables, busy, now_ms});
+  const auto plan = make_strategy(*kind, options)->pick({tables, busy, now_ms, free_bytes});
   if (!plan) return "nothing\n";
   constexpr const char* kVerbs[] = {"compact", "move", "drop"};
   std::string out = kVerbs[static_cast<size_t>(plan->kind)];

@@ -22,6 +22,7 @@ inline SimulatorOptions simulator_options(StrategyKind kind, uint64_t keys, uint
 struct EngineComparison {
   double write_engine = 0, write_simulator = 0;
   double space_engine = 0, space_simulator = 0;  // means; against what is really live
+  double peak_engine = 0, peak_simulator = 0;    // of space, what compactions take meanwhile included
   double space_end = 0;                          // at the end
   double space_estimated = 0;                    // then, with the engine's own estimate of what is live
 };
@@ -65,6 +66,7 @@ inline EngineComparison compare_with_engine(StrategyKind kind, Workload workload
       before = tablet->stats().amplification;
       space = 0;
       samples = 0;
+      out.peak_engine = 0;
     }
     const SimulatedWrite write = source.next();
     const uint64_t flushes = simulator.flushes();
@@ -81,9 +83,11 @@ inline EngineComparison compare_with_engine(StrategyKind kind, Workload workload
     (void)tablet->apply({{n + 1}, {1}, source.now_ms(), n}, batch.bytes());
     if (simulator.flushes() == flushes) continue;
     if (simulator.memtable_empty()) tablet->flush();
-    f.machine.settle();
     live = simulator.result().live_bytes;
+    uint64_t most = 0;
+    while (f.machine.step()) most = std::max(most, f.fs.used_bytes());
     if (live == 0) continue;
+    out.peak_engine = std::max(out.peak_engine, static_cast<double>(most) / static_cast<double>(live));
     out.space_end = static_cast<double>(tablet->stats().sstable_bytes) / static_cast<double>(live);
     space += out.space_end;
     ++samples;
@@ -96,6 +100,7 @@ inline EngineComparison compare_with_engine(StrategyKind kind, Workload workload
   out.write_simulator = result.write_amp;
   out.space_engine = samples == 0 ? 0 : space / static_cast<double>(samples);
   out.space_simulator = result.space_amp_mean;
+  out.peak_simulator = result.space_amp_peak;
   out.space_estimated = after.space();
   return out;
 }

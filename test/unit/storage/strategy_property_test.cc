@@ -91,6 +91,8 @@ class Tables {
         table.max_expiry_ms = table.min_expiry_ms + random_.below(1000);
         table.dead_from_ms = table.max_expiry_ms;
       }
+      table.trimmed = random_.chance(0.1);
+      table.dead_bytes = table.trimmed ? random_.below(table.bytes + 1) : 0;
       tables_.push_back(table);
     }
   }
@@ -114,6 +116,8 @@ class Tables {
     }
     whole.tombstones = whole.dense_tombstones = whole.passed = whole.expiring = 0;
     whole.dead_from_ms = ~0ull;
+    whole.trimmed = false;
+    whole.dead_bytes = 0;
     whole.bytes -= whole.bytes / 4;
     return {whole};
   }
@@ -184,6 +188,7 @@ TEST_CASE(
     options.twcs.grace_ms = random.below(1000);
     options.lcs.base_bytes = 64u << 20;
     uint64_t now_ms = random.below(10'000);
+    uint64_t free_bytes = ~0ull;
     auto strategy = make_strategy(kStrategyKinds[random.below(4)], options);
     int idle = 0;
     for (int step = 0; idle < 6; ++step) {
@@ -192,7 +197,7 @@ TEST_CASE(
       for (const SstableInfo& table : tables.list()) {
         if (random.chance(0.1) && idle == 0 && step < 100) busy.push_back(table.id);
       }
-      const auto plan = strategy->pick({tables.list(), busy, now_ms});
+      const auto plan = strategy->pick({tables.list(), busy, now_ms, free_bytes});
       if (plan) {
         check_plan(tables, busy, *plan, now_ms);
         tables.execute(*plan);
@@ -201,6 +206,7 @@ TEST_CASE(
       if (!busy.empty()) continue;
       ++idle;
       now_ms += random.below(3000);
+      free_bytes = random.chance(0.5) ? random.below(1ull << 30) : ~0ull;
       if (random.chance(0.5)) tables.flush();
       if (random.chance(0.3)) strategy = make_strategy(kStrategyKinds[random.below(4)], options);
     }

@@ -69,9 +69,41 @@ TEST_CASE("windows whose rows have all expired go without being read") {
     CHECK(table.max_expiry_ms > 4000);
     CHECK(table.min_time_ms / 500 == table.max_time_ms / 500);
   }
-  // Written once by a flush; nothing is ever read again to be deleted.
+  // Written once by a flush; nothing is ever read or written again to be deleted.
   CHECK(f.store->metrics().bytes_compacted_in.get() == 0);
+  CHECK(f.store->metrics().bytes_compacted_out.get() == 0);
   CHECK(f.fs.list("/data/sst")->size() == tables.size());
+}
+
+TEST_CASE("windows that compactions have made one run of go without a byte being written, their versions too") {
+  TabletFixture f;
+  f.options.strategy = StrategyKind::kTwcs;
+  f.options.expiry = &expiry_of_value;
+  REQUIRE(f.open());
+  Tablet* tablet = f.tablet();
+  // 10 ms per write, windows of 500 ms, a flush in every 100: several runs in each, and keys come again in later ones.
+  for (uint64_t i = 1; i <= 400; ++i) {
+    put(tablet, i, "key" + std::to_string(i * 7919 % 120), dies_at(i * 10 + 20'000, std::string(100, 'x')));
+    if (i % 10 == 0) tablet->flush();
+    f.machine.settle();
+  }
+  const auto& metrics = f.store->metrics();
+  CHECK(metrics.bytes_compacted_out.get() > 0);
+  put(tablet, 1'000, "late", dies_at(0));
+  tablet->flush();
+  f.machine.settle();
+  CHECK(tablet->tables().size() >= 9);  // a run for each window; none has expired
+  const uint64_t written = metrics.bytes_compacted_out.get(), read = metrics.bytes_compacted_in.get();
+  put(tablet, 2'600, "later", dies_at(0));
+  tablet->flush();
+  f.machine.settle();
+  CHECK(metrics.bytes_compacted_out.get() == written);
+  CHECK(metrics.bytes_compacted_in.get() == read);
+  const auto left = tablet->tables();
+  CHECK(left.size() == 2);
+  for (const SstableInfo& table : left) CHECK(table.expiring == 0);
+  CHECK(f.fs.list("/data/sst")->size() == left.size());
+  CHECK(f.everything(tablet).size() == 2);
 }
 
 TEST_CASE("bug 32: an expired row keeps hiding the older version below it") {
@@ -303,6 +335,86 @@ TEST_CASE("what scans pass in vain is merged once that has cost as much, and not
     f.machine.settle();
     CHECK(compacted() == once);
   }
+}
+
+TEST_CASE("where the disk is nearly full, whatever frees most comes first") {
+  for (const StrategyKind kind : {StrategyKind::kStcs, StrategyKind::kLcs, StrategyKind::kIcs}) {
+    INFO(to_string(kind));
+    TabletFixture f;
+    f.options.strategy = kind;
+    f.options.compress = false;
+    f.options.memtable_bytes = 1 << 20;
+    f.options.memtable_budget_bytes = 4 << 20;
+    f.options.compaction = {};  // sizes at which nothing else has a reason
+    f.options.compaction.space.reserve_bytes = 4 << 20;
+    f.options.compaction.lcs.level0_runs = 8;
+    f.options.compaction.stcs.table_bytes_max = f.options.compaction.lcs.table_bytes_max =
+        f.options.compaction.ics.table_bytes_max = 256 << 10;
+    f.options.compaction.ics.space_goal = 0;
+    REQUIRE(f.open());
+    Tablet* tablet = f.tablet();
+    uint64_t index = 0;
+    std::map<std::string, std::string> model;
+    for (int round = 0; round < 3; ++round) {
+      for (uint64_t n = 0; n < 900; ++n) {
+        const std::string key = "key" + std::to_string(n * 7919 % 900 + 1000);
+        model[key] = std::string(1000, static_cast<char>('a' + round)) + std::to_string(n);
+        put(tablet, ++index, key, model[key]);
+      }
+      tablet->flush();
+      f.machine.settle();
+    }
+    REQUIRE(tablet->tables().size() == 3);
+    // Less room than the inputs take with their output, were it not for the tables that go meanwhile.
+    const uint64_t before = f.fs.used_bytes();
+    f.fs.set_capacity(before + (3 << 20));
+    put(tablet, ++index, "another", "row");
+    model["another"] = "row";
+    tablet->flush();
+    uint64_t peak = 0;
+    while (f.machine.step()) peak = std::max(peak, f.fs.used_bytes());
+    CHECK(peak < before + (1200 << 10));
+    CHECK(f.fs.used_bytes() < before / 2);
+    CHECK(f.everything(tablet) == model);
+    CHECK_FALSE(f.fatal);
+    CHECK(f.store->has_room());
+    // It ends there, although there is still little room.
+    const uint64_t compacted = tablet->stats().amplification.compacted_out_bytes;
+    f.fs.set_capacity(f.fs.used_bytes() + (200 << 10));
+    put(tablet, ++index, "one", "more");
+    tablet->flush();
+    f.machine.settle();
+    CHECK(tablet->stats().amplification.compacted_out_bytes <= compacted + (4 << 10));
+    model["one"] = "more";
+    REQUIRE(f.open());
+    CHECK(f.everything(f.tablet()) == model);
+  }
+}
+
+TEST_CASE("a table of which a third has left is rewritten") {
+  TabletFixture f;
+  half_a_compaction(f);
+  const auto rows = f.everything(f.tablet());
+  f.store.reset();
+  f.machine.settle();
+  // The rest of the compaction has no reason under this strategy.
+  f.options.compaction = {};
+  f.options.strategy = StrategyKind::kStcs;
+  REQUIRE(f.open());
+  Tablet* tablet = f.tablet();
+  const auto dead_share = [&] {
+    double most = 0;
+    for (const SstableInfo& info : tablet->tables()) {
+      CHECK(info.trimmed == (info.dead_bytes > 0));
+      most = std::max(most, static_cast<double>(info.dead_bytes) / static_cast<double>(info.bytes));
+    }
+    return most;
+  };
+  tablet->set_strategy(StrategyKind::kStcs);
+  f.machine.settle();
+  CHECK(dead_share() < 0.3);
+  CHECK(f.everything(tablet) == rows);
+  CHECK(f.fs.list("/data/sst")->size() == tablet->tables().size());
 }
 
 TEST_CASE("the strategy of every tablet changes while writes go on, and no row is lost") {
