@@ -337,6 +337,32 @@ TEST_CASE("what scans pass in vain is merged once that has cost as much, and not
   }
 }
 
+TEST_CASE("what a compaction has written need not be read again where the cache has room") {
+  for (const bool room : {true, false}) {
+    TabletFixture f;
+    f.options.strategy = StrategyKind::kStcs;
+    f.options.block_cache_bytes = room ? 4 << 20 : 8 << 10;
+    f.options.memtable_bytes = 1 << 20;
+    REQUIRE(f.open());
+    Tablet* tablet = f.tablet();
+    std::map<std::string, std::string> model;
+    for (uint64_t i = 1; i <= 600; ++i) {
+      const std::string key = "key" + std::to_string(i % 300);
+      put(tablet, i, key, model[key] = std::to_string(i) + std::string(100, 'v'));
+      if (i % 200 == 0) tablet->flush();
+      f.machine.settle();
+    }
+    REQUIRE(f.store->metrics().compactions.get() > 0);
+    REQUIRE(tablet->tables().size() == 1);
+    const uint64_t misses = f.store->metrics().cache_misses.get();
+    std::map<std::string, std::string> seen;
+    CHECK(tablet->scan(RowPage{},
+                       [&](std::string_view key, std::string_view value) { return seen.emplace(key, value).second; }));
+    CHECK(seen == model);
+    CHECK((f.store->metrics().cache_misses.get() == misses) == room);
+  }
+}
+
 TEST_CASE("where the disk is nearly full, whatever frees most comes first") {
   for (const StrategyKind kind : {StrategyKind::kStcs, StrategyKind::kLcs, StrategyKind::kIcs}) {
     INFO(to_string(kind));
