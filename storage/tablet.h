@@ -144,7 +144,7 @@ struct TabletStoreOptions {
   uint64_t memtable_bytes = 64u << 20;          // a tablet seals its memtable above this
   uint64_t memtable_budget_bytes = 256u << 20;  // of all tablets of the shard: above it the largest is sealed
   uint64_t block_cache_bytes = 64u << 20;
-  uint32_t block_bytes = 8u << 10;  // raw size at which a block is closed
+  uint32_t block_bytes = 4u << 10;  // raw size at which a block is closed
   uint32_t filter_bits_per_key = 10;
   bool compress = true;                      // LZ4 where it saves at least an eighth
   StrategyKind strategy = kDefaultStrategy;  // of tablets that are not told otherwise

@@ -208,4 +208,27 @@ TEST_CASE("memtable speed", "[.bench]") {
   CHECK(sum > 0);
 }
 
+TEST_CASE("the longest put while a memtable fills", "[.bench]") {
+  using Now = std::chrono::steady_clock;
+  const auto slabs = std::make_shared<SlabPool>(uint64_t{512} << 20);
+  for (int i = 0; i < 100; ++i) slabs->touch_one();
+  for (int round = 0; round < 3; ++round) {
+    Memtable table(1, false, slabs);
+    SeededRandom random(1);
+    const std::string value(100, 'v');
+    Now::duration longest{};
+    auto before = Now::now();
+    for (uint64_t i = 1; i <= 1'000'000; ++i) {
+      const std::string key = "user:" + std::to_string(1'000'000'000 + random.below(1'000'000'000));
+      table.put(key, hash64(key), value, i, 1);
+      const auto now = Now::now();
+      longest = std::max(longest, now - before);
+      before = now;
+    }
+    CHECK(table.rows() > 990'000);
+    const double milliseconds = static_cast<double>(longest / std::chrono::microseconds(1)) / 1000;
+    WARN("longest put: " << milliseconds << " ms");
+  }
+}
+
 }  // namespace cairn::storage
