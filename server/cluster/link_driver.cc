@@ -4,11 +4,12 @@ namespace cairn::server {
 
 LinkDriver::LinkDriver(Environment env, NodeId self, Incarnation incarnation, const LinkOptions& options,
                        bool first_life, std::function<void(const PeerReport&)> report,
-                       std::function<bool()> log_healthy)
+                       std::function<bool()> log_healthy, std::function<uint64_t()> write_delay_ps)
     : env_(env),
       options_(options),
       report_(std::move(report)),
       log_healthy_(std::move(log_healthy)),
+      write_delay_ps_(std::move(write_delay_ps)),
       links_(
           self, incarnation, options, *env.transport,
           [this](const PeerReport& report) {
@@ -35,10 +36,12 @@ void LinkDriver::tick() {
   if (!shared_->probing.exchange(true)) {
     env_.range_loop->post([this, shared = shared_] {
       shared->probing = false;
-      if (!shared->reports_off && log_healthy_()) shared->progress = env_.clock->now();
+      if (shared->reports_off) return;
+      shared->write_delay_ps = write_delay_ps_();
+      if (log_healthy_()) shared->progress = env_.clock->now();
     });
   }
-  links_.tick(now, now <= shared_->progress.load() + kStandstill);
+  links_.tick(now, now <= shared_->progress.load() + kStandstill, shared_->write_delay_ps.load());
   env_.link_loop->run_after(options_.heartbeat, [this, shared = shared_] {
     if (!shared->stopped) tick();
   });

@@ -20,9 +20,11 @@ class LinkDriver final : public TransportEvents {
     Executor* range_loop;
     Transport* transport;
   };
-  // `report` runs on the range loop. `healthy` is asked on the range loop: has the log made progress?
+  // `report` runs on the range loop. Asked on the range loop: has the log made progress, and what to tell about the own
+  // flushes (HeartbeatFrame::write_delay_ps)?
   LinkDriver(Environment env, NodeId self, Incarnation incarnation, const LinkOptions& options, bool first_life,
-             std::function<void(const PeerReport&)> report, std::function<bool()> log_healthy);
+             std::function<void(const PeerReport&)> report, std::function<bool()> log_healthy,
+             std::function<uint64_t()> write_delay_ps);
   ~LinkDriver() override;
 
   void start();                                                       // link loop
@@ -37,6 +39,7 @@ class LinkDriver final : public TransportEvents {
   struct Shared {  // outlives this object in tasks that are still queued
     std::atomic<Instant> progress{0};
     std::atomic<bool> probing{false};
+    std::atomic<uint64_t> write_delay_ps{0};
     bool stopped = false;      // link loop
     bool reports_off = false;  // range loop
   };
@@ -48,6 +51,7 @@ class LinkDriver final : public TransportEvents {
   LinkOptions options_;
   std::function<void(const PeerReport&)> report_;
   std::function<bool()> log_healthy_;
+  std::function<uint64_t()> write_delay_ps_;
   NodeLinks links_;
   std::shared_ptr<Shared> shared_;
 };

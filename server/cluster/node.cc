@@ -202,14 +202,22 @@ void Node::resume_writes() {
   resumed_first_ = first != replicas_.end() ? first->first : RangeId{};
 }
 
-bool Node::admits_writes() {
+double Node::follower_write_delay(const Replica& replica) const {
+  return follower_pressure_.delay(replica.core().configuration().voters, identity_.node);
+}
+
+// The own flushes pace all ranges together, those of followers every range by itself.
+bool Node::admits_writes(Replica& replica) {
   if (!has_memory()) return false;
-  const double delay = storage::write_delay_ns_per_byte(store_->write_pressure());
-  if (delay <= 0) return true;  // the usual case, without a look at the clock
-  const Duration wait = pacer_.wait(delay, now());
+  const double own = own_write_delay(), followers = follower_write_delay(replica);
+  if (own <= 0 && followers <= 0) return true;  // the usual case, without a look at the clock
+  const Duration own_wait = pacer_.wait(own, now());
+  const Duration follower_wait = replica.pacer().wait(followers, now());
+  const Duration wait = std::max(own_wait, follower_wait);
   if (wait == 0) return true;
   if (pacing_) return false;
   pacing_ = true;
+  metrics_.paced_us[follower_wait > own_wait ? 1 : 0].add_owned(wait / kMicrosecond);
   env_.loop->run_after(wait, [this, alive = alive_] {
     if (!*alive || stopped_) return;
     pacing_ = false;
@@ -219,9 +227,9 @@ bool Node::admits_writes() {
   return false;
 }
 
-void Node::wrote(size_t bytes) {
-  const double delay = storage::write_delay_ns_per_byte(store_->write_pressure());
-  if (delay > 0) pacer_.wrote(bytes, delay, now());
+void Node::wrote(Replica& replica, size_t bytes) {
+  if (const double delay = own_write_delay(); delay > 0) pacer_.wrote(bytes, delay, now());
+  if (const double delay = follower_write_delay(replica); delay > 0) replica.pacer().wrote(bytes, delay, now());
 }
 
 void Node::send(NodeId to, RangeId range, ReplicaId from, ReplicaId to_replica, const consensus::Message& message) {
@@ -317,6 +325,7 @@ void Node::on_liveness(const PeerReport& report) {
   const consensus::PeerLiveness before = at->second.liveness;
   at->second = report;
   const auto& now = report.liveness;
+  follower_pressure_.report(report.node, now.reachable, static_cast<double>(report.write_delay_ps) / kPicoseconds);
   if (!inserted && before.incarnation == now.incarnation && before.granted == now.granted && before.held == now.held &&
       before.reachable == now.reachable) {
     return;  // a renewal: cores read held_until when they need it

@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "server/cluster/directory.h"
+#include "server/cluster/follower_pressure.h"
 #include "server/cluster/follower_reads.h"
 #include "server/cluster/forwarding.h"
 #include "server/cluster/identity.h"
@@ -41,6 +42,7 @@ struct NodeMetrics {
   Counter commands_local;  // of them answered by a replica here
   Counter elections_won;
   Counter handovers;
+  Counter paced_us[2];  // that writes were made to wait: so that the own flushes keep up, those of followers
 };
 
 struct PeerView {
@@ -124,8 +126,8 @@ class Node final : public CommandSink,
   uint64_t reserve_bytes() const { return reserve_->bytes(); }  // of disk, kept back for when it is full
   bool has_memory() const override { return store_->has_memory(); }
   bool has_memory_for_large() const override;
-  bool admits_writes() override;
-  void wrote(size_t bytes) override;
+  bool admits_writes(Replica& replica) override;
+  void wrote(Replica& replica, size_t bytes) override;
   size_t forwarding_waiting() const { return forwarding_.waiting(); }
   size_t session_count() const { return hub_.sessions().size(); }
   std::string node_hex(NodeId node) const;
@@ -239,6 +241,8 @@ class Node final : public CommandSink,
   bool use_reserve();  // true: the disk was full and there is space now
   void check_reserve();
   void resume_writes();
+  double own_write_delay() const { return storage::write_delay_ns_per_byte(store_->write_pressure()); }
+  double follower_write_delay(const Replica& replica) const;
   void arm_deadline_timer();
   // Calls `done` once `over` holds, looked at every 10 ms, or `deadline` has passed. Nothing if the node goes first.
   void poll_until(Instant deadline, std::function<bool()> over, Task done);
@@ -297,11 +301,13 @@ class Node final : public CommandSink,
   // Peer addresses that members have announced, (as recorded, as announced): needed to reach them before the record can
   // be written. Void once the record is another one.
   std::map<NodeId, std::pair<std::string, std::string>> announced_;
-  Instant announce_at_ = 0;          // not again before
-  uint64_t announcements_ = 0;       // chooses whom to tell
-  bool addresses_accepted_ = false;  // a member has answered that they are recorded
-  std::string announce_to_;          // whom the last answer named; empty: none
+  Instant announce_at_ = 0;                     // not again before
+  uint64_t announcements_ = 0;                  // chooses whom to tell
+  bool addresses_accepted_ = false;             // a member has answered that they are recorded
+  std::string announce_to_;                     // whom the last answer named; empty: none
+  static constexpr double kPicoseconds = 1000;  // of a nanosecond
   std::map<NodeId, PeerReport> liveness_;
+  FollowerPressure follower_pressure_;
   std::map<NodeId, uint64_t> reachable_since_ms_;  // since 1970
 
   Forwarding forwarding_;

@@ -32,6 +32,7 @@ void NodeLinks::report(NodeId node, const Peer& peer) {
   report.liveness.held_until = peer.held_until;
   report.liveness.reachable = peer.reachable;
   report.reachable = peer.hears;
+  report.write_delay_ps = peer.write_delay_ps;
   report_(report);
 }
 
@@ -65,6 +66,7 @@ void NodeLinks::on_frame(Instant now, const PeerIdentity& from, std::string_view
 
 void NodeLinks::on_heartbeat(Instant now, Peer& peer, const PeerIdentity& from, const HeartbeatFrame& frame) {
   peer.hears = frame.reachable;
+  peer.write_delay_ps = frame.write_delay_ps;
   HeartbeatReplyFrame reply;
   reply.sequence = frame.sequence;
   reply.sent_at = frame.sent_at;
@@ -103,7 +105,7 @@ void NodeLinks::on_disconnected(Instant now, NodeId node, bool refused) {
   if (refused) found->second.refused = true;
 }
 
-void NodeLinks::tick(Instant now, bool healthy) {
+void NodeLinks::tick(Instant now, bool healthy, uint64_t write_delay_ps) {
   // If this loop stood still, peers' heartbeats wait unread in our sockets: give them time before judging anybody.
   const bool paused = now > last_tick_ + options_.heartbeat + options_.pause_tolerance;
   last_tick_ = now;
@@ -133,6 +135,7 @@ void NodeLinks::tick(Instant now, bool healthy) {
     heartbeat.to_incarnation = peer.incarnation;
     heartbeat.healthy = healthy;
     heartbeat.reachable = reachable;
+    heartbeat.write_delay_ps = write_delay_ps;
     transport_.send(id, Channel::kLink, heartbeat.encode());
   }
   transport_.flush();

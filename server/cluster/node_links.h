@@ -32,6 +32,7 @@ struct PeerReport {
   NodeId node;
   consensus::PeerLiveness liveness;
   std::vector<NodeId> reachable;
+  uint64_t write_delay_ps = 0;  // see HeartbeatFrame
 };
 
 // Pure apart from the transport it sends through: no clock, no threads. Thread safety: on the link loop.
@@ -46,8 +47,8 @@ class NodeLinks {
   void on_frame(Instant now, const PeerIdentity& from, std::string_view frame);
   void on_disconnected(Instant now, NodeId peer, bool refused);
   // Sends heartbeats, withdraws support, notices silence. Call every options.heartbeat / 2 or so. `healthy`: the range
-  // loop and the log of this node have made progress within the last two seconds.
-  void tick(Instant now, bool healthy);
+  // loop and the log of this node have made progress within the last two seconds. `write_delay_ps`: see HeartbeatFrame.
+  void tick(Instant now, bool healthy, uint64_t write_delay_ps = 0);
   // The last act of an orderly stop: peers may elect at once.
   void relinquish();
 
@@ -67,6 +68,7 @@ class NodeLinks {
     Instant last_heartbeat = 0;
     bool reachable = false;
     std::vector<NodeId> hears;
+    uint64_t write_delay_ps = 0;
   };
 
   void on_heartbeat(Instant now, Peer& peer, const PeerIdentity& from, const HeartbeatFrame& frame);

@@ -302,7 +302,8 @@ Result<void> Node::adopt_identity() {
       [this] {
         // Records that wait for the disk for longer than two seconds mean that it stands still.
         return !log_ || log_->durable() >= log_->end() || env_.clock->now() < durable_moved_ + 2 * kSecond;
-      });
+      },
+      [this] { return store_ ? static_cast<uint64_t>(own_write_delay() * kPicoseconds) : 0; });
   durable_moved_ = env_.clock->now();
   if (on_identity) on_identity(identity_);
   if (find_replica(kSystemRange) == nullptr) {

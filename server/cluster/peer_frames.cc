@@ -52,6 +52,7 @@ std::string HeartbeatFrame::encode() const {
   put_u8(out, healthy ? 1 : 0);
   put_varint(out, reachable.size());
   for (NodeId node : reachable) put_varint(out, node.value);
+  put_varint(out, write_delay_ps);
   return out;
 }
 std::optional<HeartbeatFrame> HeartbeatFrame::decode(std::string_view frame) {
@@ -63,6 +64,7 @@ std::optional<HeartbeatFrame> HeartbeatFrame::decode(std::string_view frame) {
   f.to_incarnation = in.number<IncarnationTag>();
   f.healthy = in.u8() != 0;
   for (uint64_t n = count(in); n > 0; --n) f.reachable.push_back(in.number<NodeIdTag>());
+  f.write_delay_ps = in.varint();
   return finish(in, std::move(f));
 }
 

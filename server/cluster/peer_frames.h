@@ -36,6 +36,8 @@ struct HeartbeatFrame {
   Incarnation to_incarnation;     // of the receiver, as the sender knows it; 0 = unknown
   bool healthy = true;            // false: the sender's range loop or log stands still; do not renew support
   std::vector<NodeId> reachable;  // whom the sender hears
+  uint64_t write_delay_ps =
+      0;  // picoseconds for every byte of a write, so that the sender's flushes keep up; 0: they do
   std::string encode() const;
   static std::optional<HeartbeatFrame> decode(std::string_view frame);
 };

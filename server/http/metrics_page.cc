@@ -128,6 +128,11 @@ void add_consensus(MetricsText& page, const Node& node) {
   page.counter("cairn_row_fetches_total", "Evaluations that had to wait for rows from disk.", replica.row_fetches);
   page.counter("cairn_chunk_bytes_total", "Bytes of long strings proposed in chunks.", replica.chunk_bytes);
   page.counter("cairn_writes_held_total", "Writes that had to wait because flushes lagged.", replica.writes_held);
+  for (const auto& [cause, waited] :
+       {std::pair("own", &node.metrics().paced_us[0]), std::pair("followers", &node.metrics().paced_us[1])}) {
+    page.counter("cairn_lsm_write_throttle_seconds_total", "Time in which writes waited to keep the pace of flushes.",
+                 static_cast<double>(waited->get()) * 1e-6, fmt::format("cause=\"{}\"", cause));
+  }
   page.counter("cairn_handovers_total", "Leaderships handed to the advertised owner.", node.metrics().handovers);
   const auto& snapshots = node.snapshot_metrics();
   page.counter("cairn_consensus_snapshots_total", "Snapshots by direction and result.", snapshots.sent,

@@ -307,7 +307,7 @@ void Replica::propose_batch() {
 }
 
 void Replica::end_turn(bool gather) {
-  if (!held_.empty() && host_.admits_writes() && host_.has_memory_for_large()) resume_held();
+  if (!held_.empty() && host_.admits_writes(*this) && host_.has_memory_for_large()) resume_held();
   if (!chunking_.empty() || !chunks_done_.empty()) serve_chunks();
   if (leading_ && !gather) propose_batch();
   if (round_ != 0 && leading_) {

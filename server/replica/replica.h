@@ -47,6 +47,8 @@ struct ReplicaMetrics {
   DurationHistogram apply_duration;   // of the entries that one step of a core has committed
 };
 
+class Replica;
+
 // What a replica needs of its node. All calls on the range loop.
 class ReplicaHost {
  public:
@@ -70,8 +72,9 @@ class ReplicaHost {
   virtual bool has_room() const = 0;              // false: disk full, new writes are refused
   virtual bool has_memory_for_large() const = 0;  // false sooner: writes above batch_bytes_max wait, others go on
   virtual bool has_memory() const = 0;            // false: flushes lag, new writes wait for resume_held()
-  virtual bool admits_writes() = 0;               // false: the same, or they wait a moment, to keep the pace of flushes
-  virtual void wrote(size_t bytes) = 0;           // a write was let through: so many bytes of operations
+  // False: the same, or they wait a moment, to keep the pace of flushes, here and on the followers.
+  virtual bool admits_writes(Replica& replica) = 0;
+  virtual void wrote(Replica& replica, size_t bytes) = 0;  // a write was let through: so many bytes of operations
   virtual ReplicaMetrics& metrics() = 0;
 };
 
@@ -122,6 +125,7 @@ class Replica final : private RowView {
   const std::string& descriptor() const { return descriptor_; }
   const consensus::ReplicatedLog& core() const { return *core_; }
   storage::Tablet& tablet() { return tablet_; }
+  storage::WritePacer& pacer() { return pacer_; }  // the host's: by what followers say
   // Accepts commands: leader, own term durable, own-term no-op applied, no transfer under way.
   bool leads() const { return core_->may_propose() && !installing_ && applied() >= leads_from_; }
   // What the tablet holds is a prefix of what is committed, and whole: it may be shown to whoever knows that it is new
@@ -264,7 +268,7 @@ class Replica final : private RowView {
   std::string_view no_room_error() const;  // while it cannot
   void refuse_for_room(const Waiting& waiting);
   // A write that takes memory, and there is none; or a large one while others are on their way.
-  bool must_hold(const CommandCall& call) const;
+  bool must_hold(const CommandCall& call);
   void finish_waiting(uint64_t id);
   bool at_front(const Waiting& waiting) const;
   void after_batch(uint64_t batch, Task task);
@@ -299,6 +303,7 @@ class Replica final : private RowView {
   const uint32_t slots_end_;
   std::unique_ptr<consensus::ReplicatedLog> core_;
   storage::Tablet& tablet_;
+  storage::WritePacer pacer_{kMillisecond};
   const Options options_;
 
   consensus::Output out_;

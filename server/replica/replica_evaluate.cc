@@ -12,7 +12,7 @@ namespace cairn::server {
 namespace {
 constexpr std::string_view kMisconf =
     "MISCONF the disk of the node that leads this range is full: writes are refused until there is space";
-constexpr std::string_view kReadOnly =
+constexpr std::string_view kCannotWrite =
     "MISCONF rows of this range cannot be written to disk: writes are refused until they can";
 constexpr std::string_view kBusy = "BUSY too many commands wait for the disk";
 
@@ -118,7 +118,7 @@ bool Replica::evaluate(const CommandCall& call, RespWriter& reply, Waiting* wait
     host_.metrics().lookups.add(lookups);
     const uint64_t order = waiting != nullptr ? waiting->order : next_order_++;
     if (!watched_.empty()) note_changes(mark.bytes);
-    if (batch_.count() != mark.count) host_.wrote(batch_.bytes().size() - mark.bytes);
+    if (batch_.count() != mark.count) host_.wrote(*this, batch_.bytes().size() - mark.bytes);
     return settle(call, reply, reply_start, batch_.count() != mark.count, order);
   }
   batch_.rollback(mark);
@@ -319,16 +319,16 @@ void Replica::hold(Waiting& waiting) {
   held_.push_back(waiting.id);
 }
 
-std::string_view Replica::no_room_error() const { return host_.has_room() ? kReadOnly : kMisconf; }
+std::string_view Replica::no_room_error() const { return host_.has_room() ? kCannotWrite : kMisconf; }
 
 void Replica::refuse_for_room(const Waiting& waiting) {
   host_.deliver(waiting.command.target(), "-" + std::string(no_room_error()) + "\r\n");
   finish_waiting(waiting.id);
 }
 
-bool Replica::must_hold(const CommandCall& call) const {
+bool Replica::must_hold(const CommandCall& call) {
   if ((call.spec->flags & kDenyOom) == 0) return false;
-  if (!host_.admits_writes()) return true;
+  if (!host_.admits_writes(*this)) return true;
   size_t bytes = 0;
   for (const std::string_view argument : call.argv) bytes += argument.size();
   return bytes > options_.batch_bytes_max && !host_.has_memory_for_large();
@@ -337,7 +337,7 @@ bool Replica::must_hold(const CommandCall& call) const {
 void Replica::resume_held() {
   const std::vector<uint64_t> held = std::exchange(held_, {});
   for (auto at = held.begin(); at != held.end(); ++at) {
-    if (can_store() && !host_.admits_writes()) {
+    if (can_store() && !host_.admits_writes(*this)) {
       held_.insert(held_.end(), at, held.end());
       break;
     }

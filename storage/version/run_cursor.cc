@@ -26,6 +26,7 @@ class RunCursor final : public TwoWayCursor {
   CursorState seek(std::string_view lower) override {
     back_ = false;
     if (!std::exchange(prepared_, false)) locate(lower);
+    prefetch_at_ = 0;
     while (table_ < tables()) {
       if (ordinal_ < table().blocks()) {
         const CursorState state = open(BlockUse::kPoint);
@@ -60,7 +61,9 @@ class RunCursor final : public TwoWayCursor {
 
   CursorState next() override {
     if (back_) return step_down(BlockUse::kScan);
-    return ++slot_ < block_->rows() ? show() : step_up();
+    if (++slot_ == block_->rows()) return step_up();
+    if (slot_ == prefetch_at_) prefetch_next();
+    return show();
   }
   const Row& row() const override { return row_; }
   const Error& error() const override { return error_; }
@@ -86,7 +89,15 @@ class RunCursor final : public TwoWayCursor {
     const CursorState state = open(BlockUse::kScan);
     if (state != CursorState::kRow) return state;
     slot_ = 0;
+    prefetch_at_ = 0;
+    prefetch_step_ = 0;
+    if (ordinal_ + 1 < table().blocks()) prefetch_next();
     return show();
+  }
+  // A scan goes on: what it needs first of the next block arrives while it is in this one.
+  void prefetch_next() {
+    source_.prefetch(table(), ordinal_ + 1, static_cast<int>(prefetch_step_++));
+    prefetch_at_ = prefetch_step_ < 3 ? block_->rows() * (1 + prefetch_step_) / 4 : 0;
   }
   // To the row before slot_, in whatever block or table it is.
   CursorState step_down(BlockUse use) {
@@ -134,6 +145,8 @@ class RunCursor final : public TwoWayCursor {
   BlockSource& source_;
   size_t table_ = 0;
   uint32_t ordinal_ = 0, slot_ = 0;
+  uint32_t prefetch_at_ = 0;    // the row at which more of the next block is asked for; 0: no more
+  uint32_t prefetch_step_ = 0;  // of what
   bool back_ = false, prepared_ = false;
   std::shared_ptr<const Block> block_;
   std::string key_;

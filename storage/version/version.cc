@@ -122,7 +122,8 @@ Result<const Block*> CachedSource::read(const Sstable& table, uint32_t ordinal, 
 void CachedSource::prefetch(const Sstable& table, uint32_t ordinal, int step) {
   const Block* block = cache_.find(*table.cached(), ordinal, BlockUse::kScan);
   if (block == nullptr) return;
-  if (step > 0) return block->prefetch();
+  if (step == 1) return block->prefetch();
+  if (step > 1) return block->prefetch_rows();
   const auto* bytes = reinterpret_cast<const char*>(block);
   for (size_t at = 0; at < sizeof(Block); at += kCacheLine) __builtin_prefetch(bytes + at);
 }

@@ -45,7 +45,8 @@ class BlockSource {
                                             uint64_t hash) = 0;
   // What keeps `value`, a view into what load_row() gave, valid for longer; moves the view to there.
   virtual std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) = 0;
-  // Hints: load() and a search in the block follow. First the one, then for all that were hinted at the other.
+  // Hints: load() and a search in the block follow. First step 0, then for all that were hinted at step 1; step 2, if
+  // its first rows are going to be read.
   virtual void prefetch(const Sstable&, uint32_t /*ordinal*/, int /*step*/) {}
 };
 

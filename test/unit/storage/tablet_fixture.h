@@ -38,6 +38,7 @@ struct TabletFixture {
                              .block_cache_bytes = 64 << 10,
                              .block_bytes = 1 << 10,
                              .compaction = small_compactions()};
+  AsyncReader* reader = nullptr;  // null: the machine's background reads
   std::unique_ptr<TabletStore> store;
   std::optional<Error> fatal;
   std::vector<std::pair<RangeId, Error>> corruptions;
@@ -55,6 +56,7 @@ struct TabletFixture {
                            .background = &machine.background,
                            .loop = &machine.loop,
                            .clock = &machine.clock,
+                           .reader = reader,
                            .wait_log_durable =
                                [this](RangeId, LogIndex index, Task task) {
                                  if (log_always_durable || index <= log_durable) return task();
