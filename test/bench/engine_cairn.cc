@@ -116,6 +116,10 @@ class CairnTarget final : public EngineTarget {
     }
   }
 
+  bool set_strategy(StrategyKind kind) override {
+    store_->set_strategy(kind);
+    return true;
+  }
   bool has_threads() const override { return false; }
   void flush() override { tablet_->flush(); }
   bool busy() override {

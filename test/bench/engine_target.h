@@ -50,6 +50,9 @@ class EngineTarget {
   virtual void put_from_client(std::string_view key, std::string_view value) = 0;
   virtual void serve_until(const std::atomic<bool>& done) { done.wait(false); }
 
+  // From now on; false: the engine has no strategies to choose from.
+  virtual bool set_strategy(storage::StrategyKind) { return false; }
+
   virtual bool has_threads() const { return true; }  // any thread may call anything
   virtual void flush() = 0;                          // starts to write the memtable out
   virtual bool busy() = 0;  // background work is known to be pending; the owner calls it again and again

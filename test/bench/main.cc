@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   if (command == "compaction") code = run_compaction(argc - 2, argv + 2);
   if (command == "engine") code = run_engine(argc - 2, argv + 2);
   if (command == "tablets") code = run_tablets(argc - 2, argv + 2);
+  if (command == "switch") code = run_switch(argc - 2, argv + 2);
   if (code == kUsage) {
     std::fputs(
         "usage: cairn-bench compaction [--engine] [--k-over-m=64,512] [--workload=NAME] [--strategy=NAME]\n"
@@ -23,6 +24,8 @@ int main(int argc, char** argv) {
         "       cairn-bench engine [--workloads LIST] [--engines LIST] [--keys N] [--value-bytes N]\n"
         "         [--key-style decimal|binary] [--rounds N] [--strategy NAME] [--cache-mb N] [--memtable-mb N]\n"
         "         [--block-kb N] [--reads uring|threads] [--dir D]\n"
+        "       cairn-bench switch [--data-mb=1024] [--value-bytes=400] [--puts-per-s=40000] [--memtable-mb=16] "
+        "[--dir=D]\n"
         "       cairn-bench tablets [--tablets N] [--flushed] [--dir D]\n",
         stderr);
   }

@@ -59,6 +59,21 @@ def small_memory(workspace):
                  "--rounds", "1", "--strategy", "stcs", "--workloads", ",".join(workloads)), workloads, 1)
 
 
+def strategy_switch(workspace):
+    """Every strategy follows every other one under load, and no row is lost."""
+    directory = os.path.join(workspace.path, "switch")
+    done = subprocess.run([BENCH, "switch", "--data-mb=4", "--memtable-mb=1", "--puts-per-s=100000", "--dir=" + directory], capture_output=True,
+                          text=True, timeout=120)
+    expect(done.returncode == 0, "cairn-bench switch: %d: %s" % (done.returncode, (done.stderr + done.stdout)[-500:]))
+    *table, last = done.stdout.splitlines()
+    lines = list(csv.DictReader(table))
+    pairs = {(line["from"], line["to"]) for line in lines[:-1]}
+    expect(len(pairs) == 12 and all(a != b for a, b in pairs), "not every pair: %s" % pairs)
+    expect(all(int(line["puts"]) > 1000 and float(line["max_us"]) > 0 for line in lines), "nothing measured: %s" % lines)
+    expect(last.startswith("lost=0 longest_put_ms="), "last line: " + last)
+    expect(not os.path.exists(directory), "the data are still there")
+
+
 def wrong_arguments(workspace):
     for arguments in (["--keys", "none"], ["--workloads", "fillseq,dance"], ["--engines", "abacus"], ["--strategy", "luck"], ["--rounds"]):
         done = subprocess.run([BENCH, "engine", *arguments], capture_output=True, text=True, timeout=30)
@@ -70,6 +85,7 @@ def main():
     runner.check("engine_bench_loads", all_loads)
     runner.check("engine_bench_synced", synced)
     runner.check("engine_bench_small_memory", small_memory)
+    runner.check("engine_bench_switch", strategy_switch)
     runner.check("engine_bench_arguments", wrong_arguments)
     runner.finish()
 
