@@ -11,6 +11,7 @@
 #include "storage/cache/block_cache.h"
 #include "storage/compaction/output_job.h"
 #include "storage/memtable/slab_pool.h"
+#include "storage/scrub.h"
 #include "storage/tablet.h"
 #include "storage/version/manifest.h"
 #include "storage/version/version.h"
@@ -92,6 +93,10 @@ class StoreImpl final : public TabletStore {
   StrategyKind strategy() const override { return options_.strategy; }
   Amplification amplification() const override;
   const TabletStoreMetrics& metrics() const override { return metrics_; }
+  bool scrub(const std::vector<RangeId>& ranges) override { return scrubber_.start(ranges); }
+  bool cancel_scrub() override { return scrubber_.cancel(); }
+  void set_scrub_rate(uint64_t bytes_per_second) override { scrubber_.set_rate(bytes_per_second); }
+  const ScrubStatus& scrub_status() const override { return scrubber_.status(); }
 
   // For tablets.
   Environment& env() { return env_; }
@@ -139,6 +144,7 @@ class StoreImpl final : public TabletStore {
   bool sealing_posted_ = false;
   int stalled_ = 0;
   bool failed_ = false;
+  Scrubber scrubber_;
 };
 
 }  // namespace cairn::storage

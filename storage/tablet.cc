@@ -200,6 +200,7 @@ void TabletImpl::report_corruption(const Error& error) {
   store_.mutable_metrics().corrupt_blocks.add();
   if (corruption_ || dropped_) return;
   corruption_ = error;
+  while (!full_.empty()) end_full(error);
   // Never from inside a read: the owner's answer is to tear the replica down.
   store_.env().loop->post([weak = weak_from_this(), error] {
     const auto self = weak.lock();
@@ -224,12 +225,22 @@ TabletStats TabletImpl::stats() const {
     }
   }
   stats.strategy = strategy_;
+  stats.compacting = compacting_;
+  if (!full_.empty()) stats.full_compaction_at = full_.back().target.value;
   stats.amplification = amplification_;
   stats.amplification.total_bytes = stats.sstable_bytes;
   stats.amplification.live_bytes = estimate_live();
   stats.corrupt = corruption_.has_value();
   if (corruption_) stats.corruption = corruption_->message;
   return stats;
+}
+
+std::shared_ptr<const Sstable> TabletImpl::table(uint64_t id) const {
+  for (const Run& run : version_->runs) {
+    const auto found = std::ranges::find(run.infos, id, &SstableInfo::id);
+    if (found != run.infos.end()) return run.tables[static_cast<size_t>(found - run.infos.begin())];
+  }
+  return nullptr;
 }
 
 std::vector<SstableInfo> TabletImpl::tables() const {

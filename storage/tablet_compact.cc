@@ -99,6 +99,7 @@ void TabletImpl::set_strategy(StrategyKind kind) {
 
 void TabletImpl::maybe_compact() {
   if (compacting_ || corruption_ || dropped_ || store_.failed()) return;
+  if (start_full()) return;
   const std::vector<SstableInfo> infos = tables();
   auto plan = strategy().pick({infos, {}, applied_.time_ms});
   if (plan) start_compaction(std::move(*plan));
@@ -107,11 +108,7 @@ void TabletImpl::maybe_compact() {
 void TabletImpl::start_compaction(CompactionPlan plan) {
   compacting_ = true;
   if (plan.kind != CompactionPlan::Kind::kMerge) return commit_compaction(std::move(plan), {}, std::nullopt);
-  uint64_t bytes_in = 0;
-  OutputPlan output = output_plan(plan, bytes_in);
-  store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
-  amplification_.compacted_in_bytes += bytes_in;
-  auto job = std::make_shared<OutputJob>(std::move(output), std::make_unique<CompactionCursor>(version_, plan.inputs));
+  auto job = std::make_shared<OutputJob>(output_plan(plan), std::make_unique<CompactionCursor>(version_, plan.inputs));
   store_.env().background->submit(JobPriority::kLow, [job, plan = std::move(plan), loop = store_.env().loop,
                                                       weak = weak_from_this(), life = life_] {
     if (weak.expired()) return false;
@@ -124,7 +121,7 @@ void TabletImpl::start_compaction(CompactionPlan plan) {
   });
 }
 
-OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const {
+OutputPlan TabletImpl::output_plan(const CompactionPlan& plan) const {
   uint64_t oldest = ~0ull;
   PrefixTombstones prefixes;
   for (const Run& run : version_->runs) {
@@ -132,7 +129,6 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
       const SstableInfo& info = run.infos[i];
       if (!contains(plan.inputs, info.id)) continue;
       oldest = std::min(oldest, run.number);
-      bytes_in += info.bytes;
       for (const auto& t : run.tables[i]->prefixes().list()) {
         if (!info.trimmed || t.prefix >= info.smallest) prefixes.add(t.prefix, t.sequence, t.time_ms);
       }
@@ -160,6 +156,8 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, Compacti
     // Tried again after the next flush; damaged inputs are the end of it.
     compacting_ = false;
     if (job->source_failed()) report_corruption(*job->error());
+    if (plan.strategy == kFullCompaction) end_full(*job->error());
+    if (!store_.failed()) (void)start_full();  // the next request, if there is one
     return;
   }
   store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
@@ -202,12 +200,15 @@ void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, 
   compacting_ = false;
   if (!result) {
     if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
+    if (plan.strategy == kFullCompaction) end_full(result.error());
+    if (!store_.failed()) (void)start_full();
     return;
   }
   if (!*result) return maybe_compact();  // a clear was faster
-  if (!install_compaction(plan, edit, std::move(output))) return;
+  if (!install_compaction(plan, edit, std::move(output))) return maybe_compact();
   std::erase_if(plan.inputs, [&](uint64_t id) { return contains(edit.removed, id); });
-  if (plan.incremental && !plan.inputs.empty() && strategy().name() == plan.strategy && !corruption_) {
+  const bool goes_on = plan.strategy == kFullCompaction || plan.strategy == strategy().name();
+  if (plan.incremental && !plan.inputs.empty() && goes_on && !corruption_) {
     return start_compaction(std::move(plan));
   }
   store_.mutable_metrics().compactions.add();
@@ -223,10 +224,12 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
     return false;
   }
   std::vector<std::shared_ptr<const void>> dead;
+  uint64_t bytes_in = 0;  // an input that several slices read counts once, when the last of them has taken it
   for (auto& [info, table] : old) {
     if (contains(edit.removed, info.id)) {
       const auto moved = std::ranges::find(edit.added, info.id, &SstableInfo::id);
       if (moved == edit.added.end()) {
+        if (plan.kind == CompactionPlan::Kind::kMerge) bytes_in += info.bytes;
         table->retire();
         dead.push_back(std::move(table));
         continue;
@@ -238,6 +241,8 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
     tables.emplace_back(std::move(info), std::move(table));
   }
   for (auto& entry : output) tables.push_back(std::move(entry));
+  store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
+  amplification_.compacted_in_bytes += bytes_in;
   set_version(make_version(std::move(tables)), std::move(dead));
   return true;
 }

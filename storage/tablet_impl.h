@@ -1,5 +1,5 @@
 // One LSM tree. Internal to storage/. tablet.cc applies and reads, tablet_flush.cc writes out,
-// tablet_fetch.cc reads from disk.
+// tablet_fetch.cc reads from disk, tablet_full.cc compacts on request.
 #pragma once
 
 #include <deque>
@@ -35,6 +35,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool scan(const RowPage& page, const std::function<bool(std::string_view, std::string_view)>& visit) override;
   void fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) override;
   void flush() override;
+  void compact(std::move_only_function<void(Result<void>)> done) override;
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
   TabletStats stats() const override;
   std::vector<SstableInfo> tables() const override;
@@ -43,6 +44,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   // For the store.
   uint64_t life() const { return life_; }
   RangeId range() const { return range_; }
+  std::shared_ptr<const Sstable> table(uint64_t id) const;  // null: not there, or not any more
   uint64_t mutable_bytes() const { return mutable_->bytes(); }
   void retire();  // dropped: pending work ends, files go with their last reader
   void replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position);
@@ -60,6 +62,13 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   struct PendingCheckpoint {
     LogIndex target;
     std::move_only_function<void(Result<Checkpoint>)> done;
+  };
+
+  // A compaction on request.
+  struct Full {
+    LogIndex target;                           // everything up to it lies in SSTables before it begins
+    std::optional<std::vector<uint64_t>> ids;  // of the tables that were there then; sorted
+    std::vector<std::move_only_function<void(Result<void>)>> done;
   };
 
   std::shared_ptr<Memtable> new_memtable(bool keep_order = false, uint64_t rows_expected = 0) {
@@ -80,11 +89,13 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void flush_committed(Result<bool> result);
   void stall();
   void start_compaction(CompactionPlan plan);
-  OutputPlan output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const;
+  OutputPlan output_plan(const CompactionPlan& plan) const;
   void compaction_done(const std::shared_ptr<OutputJob>& job, CompactionPlan plan);
   void commit_compaction(CompactionPlan plan, Tables output, std::optional<std::string> rest);
   void compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output);
   bool install_compaction(const CompactionPlan& plan, const TabletEdit& edit, Tables output);
+  bool start_full();
+  void end_full(const Result<void>& result);
   uint64_t next_run() const;
   void count_reads(uint64_t reads, const RunsProbed& probed);
   const CompactionStrategy& strategy() const { return store_.strategy(strategy_); }
@@ -116,6 +127,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   TimerId retry_timer_ = 0;
   StrategyKind strategy_;
   bool compacting_ = false;
+  std::deque<Full> full_;                       // one after the other
   Amplification amplification_;                 // without what stats() counts
   mutable std::optional<uint64_t> live_bytes_;  // estimate for the present version, once it was asked for
   std::deque<PendingCheckpoint> checkpoints_;

@@ -4,9 +4,10 @@
 
 namespace cairn::storage {
 
-Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string& path, uint64_t number) {
+Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string& path, uint64_t number,
+                                               OpenMode mode) {
   auto table = std::shared_ptr<Sstable>(new Sstable(fs, path, number));
-  CAIRN_TRY_VOID(table->load());
+  CAIRN_TRY_VOID(table->load(mode));
   return table;
 }
 
@@ -15,8 +16,8 @@ Sstable::~Sstable() {
   if (retired_.load(std::memory_order_relaxed)) (void)fs_.remove(path_);  // garbage collection finds it otherwise
 }
 
-Result<void> Sstable::load() {
-  CAIRN_TRY(file_, fs_.open(path_, OpenMode::kRead));
+Result<void> Sstable::load(OpenMode mode) {
+  CAIRN_TRY(file_, fs_.open(path_, mode));
   CAIRN_TRY(file_bytes_, file_->size());
   if (file_bytes_ < kFooterBytes) return corrupt(path_, "shorter than a footer");
   char raw[kFooterBytes];
@@ -60,11 +61,22 @@ Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::stri
   return Block::parse(std::move(raw), path_);
 }
 
+Result<std::shared_ptr<const Block>> Sstable::unpack_or_reread(uint32_t ordinal, std::string_view stored) const {
+  auto block = unpack(ordinal, stored);
+  if (block || block.error().code != ErrorCode::kCorruption) return block;
+  const BlockHandle& handle = index_.handle(ordinal);
+  const auto file = fs_.open(path_, OpenMode::kReadDirect);
+  std::string again(handle.size, '\0');
+  if (!file || (*file)->read_at(handle.offset, again).value_or(0) != handle.size) return block;
+  auto second = unpack(ordinal, again);
+  return second ? std::move(second) : std::move(block);
+}
+
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal) const {
   const BlockHandle& handle = index_.handle(ordinal);
   std::string stored(handle.size, '\0');
   CAIRN_TRY(const size_t got, file_->read_at(handle.offset, stored));
-  return unpack(ordinal, std::string_view(stored).substr(0, got));
+  return unpack_or_reread(ordinal, std::string_view(stored).substr(0, got));
 }
 
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const {
@@ -90,7 +102,7 @@ Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool 
     if (!got) return Error(got.error());
     if (!held()) return unpack(ordinal, {});  // cut off
   }
-  return unpack(ordinal, std::string_view(ahead.bytes).substr(handle.offset - ahead.offset, handle.size));
+  return unpack_or_reread(ordinal, std::string_view(ahead.bytes).substr(handle.offset - ahead.offset, handle.size));
 }
 
 Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal) const {
@@ -98,7 +110,10 @@ Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal
   std::string stored(handle.size, '\0');
   CAIRN_TRY(const auto got, file_->read_cached(handle.offset, stored));
   if (!got) return std::shared_ptr<const Block>();
-  return unpack(ordinal, std::string_view(stored).substr(0, *got));
+  auto block = unpack(ordinal, std::string_view(stored).substr(0, *got));
+  // Whoever reads from the device will tell whether it is so.
+  if (!block && block.error().code == ErrorCode::kCorruption) return std::shared_ptr<const Block>();
+  return block;
 }
 
 }  // namespace cairn::storage

@@ -1,0 +1,57 @@
+#include "storage/sstable/table_scrub.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cairn::storage {
+namespace {
+constexpr uint64_t kSliceBytes = 256u << 10;
+}
+
+Result<bool> TableScrub::step() {
+  auto done = copy_ ? read_blocks() : open();
+  if (!done) {
+    const Error& error = done.error();
+    if (error.code != ErrorCode::kIoError) return error;
+    // A device may fail once and recover; what it does not give back at the second time is as good as gone.
+    ahead_ = {};
+    if (!std::exchange(failed_before_, true)) return true;
+    if (copy_) return Error{ErrorCode::kCorruption, "unreadable: " + error.message};
+    return error;
+  }
+  failed_before_ = false;
+  return next_block_ < copy_->blocks();
+}
+
+// Footer, properties, index, filter and deleted prefixes.
+Result<void> TableScrub::open() {
+  auto opened = Sstable::open(fs_, table_->path(), table_->number(), OpenMode::kReadDirect);
+  if (!opened) {
+    Error error = std::move(opened).error();
+    if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kCorruption;  // nobody may have removed it yet
+    return error;
+  }
+  if ((*opened)->info().entries != table_->info().entries || (*opened)->file_bytes() != table_->file_bytes()) {
+    return corrupt(table_->path(), "is not the table that was written");
+  }
+  copy_ = std::move(*opened);
+  uint64_t rows_bytes = 0;
+  for (uint32_t i = 0; i < copy_->blocks(); ++i) rows_bytes += copy_->block_bytes(i);
+  bytes_read_ = copy_->file_bytes() - std::min(rows_bytes, copy_->file_bytes());
+  return {};
+}
+
+Result<void> TableScrub::read_blocks() {
+  for (uint64_t bytes = 0; next_block_ < copy_->blocks() && bytes < kSliceBytes; ++next_block_) {
+    CAIRN_TRY(const auto block, copy_->read_block(next_block_, false, ahead_));
+    rows_ += block->rows();
+    bytes += copy_->block_bytes(next_block_);
+    bytes_read_ += copy_->block_bytes(next_block_);
+  }
+  if (next_block_ == copy_->blocks() && rows_ != copy_->info().entries) {
+    return corrupt(copy_->path(), "rows are missing");
+  }
+  return {};
+}
+
+}  // namespace cairn::storage
