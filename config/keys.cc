@@ -118,6 +118,11 @@ constexpr KeySpec kKeys[] = {
     {"storage.reserve_bytes", KeyKind::kBytes, "[0, 1TiB]",
      "disk space kept back for when the disk is full, at most a hundredth of what is free; 0: none",
      NUMBER(storage_reserve_bytes), 0, 1ull << 40},
+    {"storage.scrub_bytes_per_second", KeyKind::kBytes, "[64KiB, 64GiB]", "read from SSTables at most by a scrub",
+     NUMBER(storage_scrub_bytes_per_second), 64u << 10, 64ull << 30, kReload},
+    {"storage.scrub_interval", KeyKind::kDuration, "[0, 8760h]",
+     "a scrub of all SSTables begins so long after the end of the one before, restarts included; 0: only on request",
+     NUMBER(storage_scrub_interval), 0, 8760 * 3600 * kSecond, kReload},
 };
 #undef TEXT
 #undef NUMBER

@@ -61,10 +61,32 @@ void RowFetch::was_read(const Place& place, Result<size_t> got) {
   if (failed_ || store_.expired()) return;
   const auto tablet = tablet_.lock();
   if (!tablet) return fail({ErrorCode::kUnavailable, "the tablet was dropped"});
-  Held& held = held_.at(place);
-  const std::string stored = std::exchange(held.stored, {});
+  const std::string stored = std::exchange(held_.at(place).stored, {});
   auto block = got ? place.first->unpack(place.second, std::string_view(stored).substr(0, *got))
                    : Result<std::shared_ptr<const Block>>(got.error());
+  if (!block && block.error().code == ErrorCode::kCorruption) return read_again(place);
+  take(place, std::move(block));
+}
+
+// By way of the background, from the device itself: it may be only memory that is damaged.
+void RowFetch::read_again(const Place& place) {
+  const auto tablet = tablet_.lock();
+  ++reading_;
+  const auto& env = tablet->store().env();
+  env.background->submit(JobPriority::kHigh, [self = shared_from_this(), place, loop = env.loop] {
+    auto block = std::make_shared<Result<std::shared_ptr<const Block>>>(place.first->read_block(place.second));
+    loop->post([self, place, block] {
+      --self->reading_;
+      if (!self->failed_ && !self->store_.expired()) self->take(place, std::move(*block));
+    });
+    return false;
+  });
+}
+
+void RowFetch::take(const Place& place, Result<std::shared_ptr<const Block>> block) {
+  const auto tablet = tablet_.lock();
+  if (!tablet) return fail({ErrorCode::kUnavailable, "the tablet was dropped"});
+  Held& held = held_.at(place);
   if (!block) {
     if (held.life == tablet->life()) tablet->report_corruption(block.error());
     return fail(block.error());

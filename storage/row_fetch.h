@@ -44,6 +44,8 @@ class RowFetch : public std::enable_shared_from_this<RowFetch> {
 
   void read(const Place& place, Held& held);
   void was_read(const Place& place, Result<size_t> got);
+  void read_again(const Place& place);
+  void take(const Place& place, Result<std::shared_ptr<const Block>> block);
   void fail(const Error& error);
 
   std::weak_ptr<TabletImpl> tablet_;

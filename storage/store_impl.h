@@ -12,6 +12,7 @@
 #include "storage/compaction/output_job.h"
 #include "storage/io/async_reader.h"
 #include "storage/memtable/slab_pool.h"
+#include "storage/scrub.h"
 #include "storage/tablet.h"
 #include "storage/version/manifest.h"
 #include "storage/version/version.h"
@@ -93,6 +94,10 @@ class StoreImpl final : public TabletStore {
   StrategyKind strategy() const override { return options_.strategy; }
   Amplification amplification() const override;
   const TabletStoreMetrics& metrics() const override { return metrics_; }
+  bool scrub(const std::vector<RangeId>& ranges) override { return scrubber_.start(ranges); }
+  bool cancel_scrub() override { return scrubber_.cancel(); }
+  void set_scrub_rate(uint64_t bytes_per_second) override { scrubber_.set_rate(bytes_per_second); }
+  const ScrubStatus& scrub_status() const override { return scrubber_.status(); }
 
   // For tablets.
   Environment& env() { return env_; }
@@ -144,6 +149,7 @@ class StoreImpl final : public TabletStore {
   bool sealing_posted_ = false;
   int out_of_space_ = 0;
   bool failed_ = false;
+  Scrubber scrubber_;
 };
 
 }  // namespace cairn::storage

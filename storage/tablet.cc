@@ -235,6 +235,7 @@ void TabletImpl::report_corruption(const Error& error) {
   store_.mutable_metrics().corrupt_blocks.add();
   if (corruption_ || dropped_) return;
   corruption_ = error;
+  while (!full_.empty()) end_full(error);
   corrupt_since_ms_ = store_.env().clock->wall_ms();
   // Never from inside a read: the owner's answer is to tear the replica down.
   store_.env().loop->post([weak = weak_from_this(), error] {
@@ -260,6 +261,8 @@ TabletStats TabletImpl::stats() const {
     }
   }
   stats.strategy = strategy_;
+  stats.compacting = compacting_;
+  if (!full_.empty()) stats.full_compaction_at = full_.back().target.value;
   stats.amplification = amplification_;
   stats.amplification.total_bytes = stats.sstable_bytes;
   stats.amplification.live_bytes = estimate_live();
@@ -267,6 +270,14 @@ TabletStats TabletImpl::stats() const {
   if (corruption_) stats.corruption = corruption_->message;
   stats.health = health();
   return stats;
+}
+
+std::shared_ptr<const Sstable> TabletImpl::table(uint64_t id) const {
+  for (const Run& run : version_->runs) {
+    const auto found = std::ranges::find(run.infos, id, &SstableInfo::id);
+    if (found != run.infos.end()) return run.tables[static_cast<size_t>(found - run.infos.begin())];
+  }
+  return nullptr;
 }
 
 TabletHealth TabletImpl::health() const {

@@ -22,6 +22,7 @@
 #include "storage/io/async_reader.h"
 #include "storage/io/file_system.h"
 #include "storage/row.h"
+#include "storage/scrub_status.h"
 #include "storage/write_batch.h"
 #include "storage/write_pacer.h"
 
@@ -100,7 +101,7 @@ struct Checkpoint {
 struct Amplification {
   uint64_t user_bytes = 0;           // keys and values of the operations applied; replayed ones too
   uint64_t flushed_bytes = 0;        // written by flushes
-  uint64_t compacted_in_bytes = 0;   // read by compactions
+  uint64_t compacted_in_bytes = 0;   // of SSTables that compactions have used up
   uint64_t compacted_out_bytes = 0;  // written by compactions
   uint64_t reads = 0;                // lookups of one row that went beyond the memtables
   uint64_t runs_probed = 0;          // sorted runs that these had to search; a filter that says no saves it
@@ -134,6 +135,8 @@ struct TabletStats {
   uint64_t sstable_bytes = 0;
   uint64_t entries_estimate = 0;  // rows in SSTables and memtables, duplicates counted
   StrategyKind strategy = kDefaultStrategy;
+  bool compacting = false;          // a compaction is under way
+  uint64_t full_compaction_at = 0;  // log index up to which one on request takes everything; 0: none was asked for
   Amplification amplification;
   bool corrupt = false;    // checksums of its files show damage
   std::string corruption;  // what and where
@@ -149,7 +152,8 @@ struct TabletStoreOptions {
   bool compress = true;                      // LZ4 where it saves at least an eighth
   StrategyKind strategy = kDefaultStrategy;  // of tablets that are not told otherwise
   CompactionOptions compaction;
-  RowExpiry expiry = nullptr;  // null: no row is ever dead by itself
+  uint64_t scrub_bytes_per_second = 32u << 20;  // read at most by a scrub
+  RowExpiry expiry = nullptr;                   // null: no row is ever dead by itself
 };
 
 // Of memtable_budget_bytes; see TabletStore::has_memory().
@@ -159,6 +163,8 @@ struct TabletStoreMetrics {
   Counter flushes, compactions, bytes_flushed, bytes_compacted_in, bytes_compacted_out;
   Counter cache_hits, cache_misses, disk_fetches, filter_negatives;
   Counter corrupt_blocks;
+  Counter scrubs;  // that were complete
+  Counter scrubbed_bytes, scrub_errors;
 };
 
 class Tablet;
@@ -223,6 +229,13 @@ class TabletStore {
   virtual StrategyKind strategy() const = 0;
   virtual Amplification amplification() const = 0;  // of all tablets together; counts never go down
   virtual const TabletStoreMetrics& metrics() const = 0;
+
+  // Reads every SSTable of these tablets from the device, at low priority and at a bounded rate, and checks it. Damage
+  // is reported as a read that meets it does. False: a scrub is under way.
+  virtual bool scrub(const std::vector<RangeId>& ranges) = 0;
+  virtual bool cancel_scrub() = 0;  // false: none is under way
+  virtual void set_scrub_rate(uint64_t bytes_per_second) = 0;
+  virtual const ScrubStatus& scrub_status() const = 0;  // of the newest one
 };
 
 class Tablet {
@@ -258,6 +271,10 @@ class Tablet {
   // Seals the memtable and writes it out in the background. Harmless when there is nothing to flush or one is
   // under way.
   virtual void flush() = 0;
+  // Flushes, then merges everything that was there at the call, however the strategy stands to it: into one sorted run,
+  // under time windows into one for each of them. It takes the place of the strategy's compactions meanwhile. What is
+  // asked for while one is under way begins after it. `done` on the loop.
+  virtual void compact(std::move_only_function<void(Result<void>)> done) = 0;
   // Flushes, then hard-links every live file into a fresh directory below snap/. The caller removes the
   // directory.
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;

@@ -101,6 +101,7 @@ void TabletImpl::set_strategy(StrategyKind kind) {
 
 void TabletImpl::maybe_compact() {
   if (compacting_ || compaction_timer_ != 0 || corruption_ || dropped_ || store_.failed()) return;
+  if (start_full()) return;
   const std::vector<SstableInfo> infos = tables();
   const auto free = store_.shared()->fs->free_bytes(store_.shared()->sst_dir);
   auto plan = strategy().pick({infos, {}, applied_.time_ms, free ? *free : ~0ull});
@@ -116,11 +117,9 @@ void TabletImpl::start_compaction(CompactionPlan plan) {
   const uint64_t bytes_out = plan.incremental ? std::min(bytes_in, plan.output_table_bytes_max) : bytes_in;
   const auto free = store_.shared()->fs->free_bytes(store_.shared()->sst_dir);
   if (free && *free < bytes_out) {
-    return compaction_failed({ErrorCode::kNoSpace, "a compaction needs " + std::to_string(bytes_out) +
-                                                       " bytes of disk, " + std::to_string(*free) + " are free"});
+    return compaction_failed(plan, {ErrorCode::kNoSpace, "a compaction needs " + std::to_string(bytes_out) +
+                                                             " bytes of disk, " + std::to_string(*free) + " are free"});
   }
-  store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
-  amplification_.compacted_in_bytes += bytes_in;
   auto job = std::make_shared<OutputJob>(std::move(output), std::make_unique<CompactionCursor>(version_, plan.inputs));
   store_.env().background->submit(JobPriority::kLow, [job, plan = std::move(plan), loop = store_.env().loop,
                                                       weak = weak_from_this(), life = life_] {
@@ -170,7 +169,7 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, Compacti
   if (job->error()) {
     // Damaged inputs are the end of it.
     if (job->source_failed()) report_corruption(*job->error());
-    return compaction_failed(*job->error());
+    return compaction_failed(plan, *job->error());
   }
   store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
   amplification_.compacted_out_bytes += job->bytes_written();
@@ -181,8 +180,9 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, Compacti
 }
 
 // Whatever was picked is picked again later.
-void TabletImpl::compaction_failed(const Error& error) {
+void TabletImpl::compaction_failed(const CompactionPlan& plan, const Error& error) {
   compacting_ = false;
+  if (plan.strategy == kFullCompaction) end_full(error);
   if (corruption_) return;
   const Duration delay = compaction_errors_.failed(error, store_.env().clock->wall_ms());
   compaction_timer_ = store_.env().loop->run_after(delay, [weak = weak_from_this()] {
@@ -227,17 +227,18 @@ void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, 
   auto kept_blocks = std::exchange(kept_blocks_, {});
   if (!result) {
     if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
-    return compaction_failed(result.error());
+    return compaction_failed(plan, result.error());
   }
   compacting_ = false;
   compaction_errors_.succeeded();
   if (!*result) return maybe_compact();  // a clear was faster
-  if (!install_compaction(plan, edit, std::move(output))) return;
+  if (!install_compaction(plan, edit, std::move(output))) return maybe_compact();
   for (auto& [table, kept] : kept_blocks) {
     store_.cache().insert(table, kept.ordinal, std::move(kept.block), BlockUse::kScan);
   }
   std::erase_if(plan.inputs, [&](uint64_t id) { return contains(edit.removed, id); });
-  if (plan.incremental && !plan.inputs.empty() && strategy().name() == plan.strategy && !corruption_) {
+  const bool goes_on = plan.strategy == kFullCompaction || plan.strategy == strategy().name();
+  if (plan.incremental && !plan.inputs.empty() && goes_on && !corruption_) {
     return start_compaction(std::move(plan));
   }
   store_.mutable_metrics().compactions.add();
@@ -253,10 +254,12 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
     return false;
   }
   std::vector<std::shared_ptr<const void>> dead;
+  uint64_t bytes_in = 0;  // an input that several slices read counts once, when the last of them has taken it
   for (auto& [info, table] : old) {
     if (contains(edit.removed, info.id)) {
       const auto moved = std::ranges::find(edit.added, info.id, &SstableInfo::id);
       if (moved == edit.added.end()) {
+        if (plan.kind == CompactionPlan::Kind::kMerge) bytes_in += info.bytes;
         table->retire();
         dead.push_back(std::move(table));
         continue;
@@ -268,6 +271,8 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
     tables.emplace_back(std::move(info), std::move(table));
   }
   for (auto& entry : output) tables.push_back(std::move(entry));
+  store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
+  amplification_.compacted_in_bytes += bytes_in;
   set_version(make_version(std::move(tables)), std::move(dead));
   return true;
 }

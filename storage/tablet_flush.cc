@@ -222,6 +222,7 @@ void TabletImpl::end_pending(const Error& error) {
   for (auto& checkpoint : pending) {
     store_.env().loop->post([done = std::move(checkpoint.done), error]() mutable { done(error); });
   }
+  while (!full_.empty()) end_full(error);
 }
 
 }  // namespace cairn::storage

@@ -1,5 +1,5 @@
 // One LSM tree. Internal to storage/. tablet.cc applies and reads, tablet_flush.cc writes out,
-// tablet_fetch.cc reads from disk.
+// tablet_fetch.cc reads from disk, tablet_full.cc compacts on request.
 #pragma once
 
 #include <map>
@@ -35,6 +35,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool scan(const RowPage& page, const std::function<bool(std::string_view, std::string_view)>& visit) override;
   void fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) override;
   void flush() override;
+  void compact(std::move_only_function<void(Result<void>)> done) override;
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
   TabletStats stats() const override;
   bool writable() const override { return !stalled_ && !corruption_; }
@@ -44,6 +45,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   // For the store.
   uint64_t life() const { return life_; }
   RangeId range() const { return range_; }
+  std::shared_ptr<const Sstable> table(uint64_t id) const;  // null: not there, or not any more
   uint64_t mutable_bytes() const { return mutable_->bytes(); }
   bool stalled() const { return stalled_; }
   void retire();  // dropped: pending work ends, files go with their last reader
@@ -74,6 +76,13 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
     std::move_only_function<void(Result<Checkpoint>)> done;
   };
 
+  // A compaction on request.
+  struct Full {
+    LogIndex target;                           // everything up to it lies in SSTables before it begins
+    std::optional<std::vector<uint64_t>> ids;  // of the tables that were there then; sorted
+    std::vector<std::move_only_function<void(Result<void>)>> done;
+  };
+
   std::shared_ptr<Memtable> new_memtable(bool keep_order = false) {
     return std::make_shared<Memtable>(next_memtable_++, keep_order, store_.slabs());
   }
@@ -92,7 +101,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void flush_committed(Result<bool> result);
   void stall(const Error& error);
   void end_stall();
-  void compaction_failed(const Error& error);
+  void compaction_failed(const CompactionPlan& plan, const Error& error);
   TabletHealth health() const;
   void start_compaction(CompactionPlan plan);
   OutputPlan output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const;
@@ -100,6 +109,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void commit_compaction(CompactionPlan plan, Tables output, std::optional<std::string> rest);
   void compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output);
   bool install_compaction(const CompactionPlan& plan, const TabletEdit& edit, Tables output);
+  bool start_full();
+  void end_full(const Result<void>& result);
   uint64_t next_run() const;
   void count_scan(std::string_view from, uint64_t in_vain);
   void passed_in_vain(std::string_view from, uint64_t rows);
@@ -137,6 +148,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool compacting_ = false;
   // Of the output that is being committed: they go into the cache with it.
   std::vector<std::pair<std::shared_ptr<TableBlocks>, KeptBlock>> kept_blocks_;
+  std::vector<Full> full_;                      // one after the other; few
   Amplification amplification_;                 // without what stats() counts
   mutable std::optional<uint64_t> live_bytes_;  // estimate for the present version, once it was asked for
   std::map<uint64_t, uint64_t> passed_;         // rows that scans passed in vain, by table; see ReadOptions

@@ -42,7 +42,8 @@ StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
       slabs_(std::make_shared<SlabPool>(options.memtable_bytes)),
       shared_(std::make_shared<StoreShared>()),
       cache_(options.block_cache_bytes),
-      own_reader_(*env_.background, *env_.loop) {
+      own_reader_(*env_.background, *env_.loop),
+      scrubber_(*this, options.scrub_bytes_per_second) {
   for (const StrategyKind kind : kStrategyKinds) {
     strategies_[static_cast<size_t>(kind)] = make_strategy(kind, options.compaction);
   }

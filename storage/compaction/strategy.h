@@ -96,4 +96,11 @@ std::unique_ptr<CompactionStrategy> make_time_window(const TimeWindowOptions& op
 // tombstones are taken. Any strategy takes up what any other has left. Requires: valid options.
 std::unique_ptr<CompactionStrategy> make_strategy(StrategyKind kind, const CompactionOptions& options);
 
+// Compaction on request, in parts: the next of them, over whole runs whose tables were all there when it was asked for.
+// Nothing: it is done. Under time windows every window is a run of its own. `asked`: ids, sorted. Requires: valid
+// options.
+inline constexpr std::string_view kFullCompaction = "full";  // CompactionPlan::strategy
+std::optional<CompactionPlan> pick_full(const LsmView& view, std::span<const uint64_t> asked, StrategyKind kind,
+                                        const CompactionOptions& options);
+
 }  // namespace cairn::storage

@@ -36,9 +36,9 @@ inline constexpr size_t kFileOpCount = 17;
 struct FaultPolicy {
   // Asked before every call; an error makes it fail without effect. For a rename or link the path is the
   // source.
-  std::function<std::optional<Error>(FileOp op, const std::string& path)> fail;
+  std::function<std::optional<Error>(FileOp op, const std::string& path)> fail = {};
   // May change what a read returned, and shorten `got`.
-  std::function<void(const std::string& path, uint64_t offset, std::span<char> data, size_t& got)> after_read;
+  std::function<void(const std::string& path, uint64_t offset, std::span<char> data, size_t& got)> after_read = {};
 };
 
 // Thread safety: as the wrapped one; set_policy() only while nobody calls. `inner` outlives this.

@@ -13,10 +13,11 @@
 namespace cairn::storage {
 
 enum class OpenMode : uint8_t {
-  kRead,       // must exist
-  kReadWrite,  // must exist
-  kCreateNew,  // must not exist; read and write
-  kLog,        // must exist; read and write_durable with 4 KiB alignment (O_DIRECT | O_DSYNC where the device can)
+  kRead,        // must exist
+  kReadWrite,   // must exist
+  kCreateNew,   // must not exist; read and write
+  kReadDirect,  // must exist; reads come from the device and leave the page cache alone (O_DIRECT where there is such)
+  kLog,         // must exist; read and write_durable with 4 KiB alignment (O_DIRECT | O_DSYNC where the device can)
 };
 
 // Thread safety: reads from any thread; writes from one thread at a time.

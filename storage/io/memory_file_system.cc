@@ -306,7 +306,8 @@ Result<std::unique_ptr<File>> MemoryFileSystem::open(const std::string& path, Op
     state_->ops.push_back({place.first, place.second, node, nullptr, {}});
   }
   if (!node || node->directory) return error(ErrorCode::kNotFound, "no such file", path);
-  return std::unique_ptr<File>(std::make_unique<MemoryFile>(state_, node, path, mode != OpenMode::kRead));
+  return std::unique_ptr<File>(
+      std::make_unique<MemoryFile>(state_, node, path, mode != OpenMode::kRead && mode != OpenMode::kReadDirect));
 }
 
 Result<bool> MemoryFileSystem::exists(const std::string& path) {

@@ -14,11 +14,16 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <system_error>
 
 namespace cairn::storage {
 namespace {
 
+constexpr uint64_t kDirectAlignment = 4096;
+constexpr uint64_t kDirectBytes = 256u << 10;  // of one direct read
 constexpr uint64_t kLargeWrite = 128u << 10;
 constexpr uint64_t kWritebackBytes = 1u << 20;  // of large writes, before the device is told to go ahead
 
@@ -45,6 +50,10 @@ class Descriptor {
   int fd_;
 };
 
+struct FreeDeleter {
+  void operator()(char* bytes) const { std::free(bytes); }
+};
+
 bool lives_in_memory(int fd) {
   struct statfs info {};
   if (::fstatfs(fd, &info) != 0) return false;
@@ -53,9 +62,14 @@ bool lives_in_memory(int fd) {
 
 class RealFile final : public File {
  public:
-  RealFile(int fd, std::string path, bool dsync) : fd_(fd), path_(std::move(path)), dsync_(dsync) {}
+  RealFile(int fd, std::string path, bool dsync, bool direct)
+      : fd_(fd), path_(std::move(path)), dsync_(dsync), direct_(direct) {}
 
   Result<size_t> read_at(uint64_t offset, std::span<char> out) const override {
+    return direct_ ? read_aligned(offset, out) : read_plain(offset, out);
+  }
+
+  Result<size_t> read_plain(uint64_t offset, std::span<char> out) const {
     size_t done = 0;
     while (done < out.size()) {
       const ssize_t n = ::pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
@@ -67,7 +81,28 @@ class RealFile final : public File {
     return done;
   }
 
+  // By way of a buffer that begins and ends, as the part of the file does, at a multiple of the device's block.
+  Result<size_t> read_aligned(uint64_t offset, std::span<char> out) const {
+    const std::unique_ptr<char, FreeDeleter> buffer(
+        static_cast<char*>(std::aligned_alloc(kDirectAlignment, kDirectBytes)));
+    if (!buffer) return Error{ErrorCode::kIoError, "no memory to read " + path_};
+    size_t done = 0;
+    while (done < out.size()) {
+      const uint64_t at = offset + done, begin = at / kDirectAlignment * kDirectAlignment, skip = at - begin;
+      const uint64_t wanted = std::min<uint64_t>(skip + out.size() - done, kDirectBytes);
+      const uint64_t bytes = (wanted + kDirectAlignment - 1) / kDirectAlignment * kDirectAlignment;
+      CAIRN_TRY(const size_t got, read_plain(begin, {buffer.get(), bytes}));
+      if (got <= skip) break;
+      const size_t part = std::min<size_t>(got - skip, out.size() - done);
+      std::memcpy(out.data() + done, buffer.get() + skip, part);
+      done += part;
+      if (got < bytes) break;  // the end of the file
+    }
+    return done;
+  }
+
   Result<std::optional<size_t>> read_cached(uint64_t offset, std::span<char> out) const override {
+    if (direct_) return std::optional<size_t>();
     if (mode_.load(std::memory_order_relaxed) == CachedMode::kPlain) {
       CAIRN_TRY(const size_t got, read_at(offset, out));
       return std::optional<size_t>(got);
@@ -159,6 +194,7 @@ class RealFile final : public File {
   Descriptor fd_;
   std::string path_;
   bool dsync_;              // every write is durable by itself
+  bool direct_;             // reads by read_aligned() only
   uint64_t unstarted_ = 0;  // bytes of large writes since the device was last told to go ahead
   mutable std::atomic<CachedMode> mode_{CachedMode::kNowait};
 };
@@ -179,10 +215,12 @@ class RealFileSystem final : public FileSystem {
     if (mode == OpenMode::kReadWrite) flags |= O_RDWR;
     if (mode == OpenMode::kCreateNew) flags |= O_RDWR | O_CREAT | O_EXCL;
     if (mode == OpenMode::kLog) flags |= O_RDWR | O_DIRECT | O_DSYNC;
+    if (mode == OpenMode::kReadDirect) flags |= O_RDONLY | O_DIRECT;
     int fd = retry_open(path, flags);
-    if (fd < 0 && errno == EINVAL && mode == OpenMode::kLog) fd = retry_open(path, flags & ~O_DIRECT);
+    if (fd < 0 && errno == EINVAL && (flags & O_DIRECT) != 0) fd = retry_open(path, flags & ~O_DIRECT);
     if (fd < 0) return errno_error(errno, "open", path);
-    return std::unique_ptr<File>(std::make_unique<RealFile>(fd, path, mode == OpenMode::kLog));
+    return std::unique_ptr<File>(
+        std::make_unique<RealFile>(fd, path, mode == OpenMode::kLog, mode == OpenMode::kReadDirect));
   }
 
   Result<bool> exists(const std::string& path) override {

@@ -18,9 +18,10 @@ auto read_into(std::string& out, size_t bytes, Read read) {
 
 }  // namespace
 
-Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string& path, uint64_t number) {
+Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string& path, uint64_t number,
+                                               OpenMode mode) {
   auto table = std::shared_ptr<Sstable>(new Sstable(fs, path, number));
-  CAIRN_TRY_VOID(table->load());
+  CAIRN_TRY_VOID(table->load(mode));
   return table;
 }
 
@@ -29,8 +30,8 @@ Sstable::~Sstable() {
   if (retired_.load(std::memory_order_relaxed)) (void)fs_.remove(path_);  // garbage collection finds it otherwise
 }
 
-Result<void> Sstable::load() {
-  CAIRN_TRY(file_, fs_.open(path_, OpenMode::kRead));
+Result<void> Sstable::load(OpenMode mode) {
+  CAIRN_TRY(file_, fs_.open(path_, mode));
   CAIRN_TRY(file_bytes_, file_->size());
   if (file_bytes_ < kFooterBytes) return corrupt(path_, "shorter than a footer");
   char raw[kFooterBytes];
@@ -76,12 +77,23 @@ Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::stri
   return Block::parse(std::move(raw), path_);
 }
 
+Result<std::shared_ptr<const Block>> Sstable::unpack_or_reread(uint32_t ordinal, std::string_view stored) const {
+  auto block = unpack(ordinal, stored);
+  if (block || block.error().code != ErrorCode::kCorruption) return block;
+  const BlockHandle& handle = index_.handle(ordinal);
+  const auto file = fs_.open(path_, OpenMode::kReadDirect);
+  std::string again(handle.size, '\0');
+  if (!file || (*file)->read_at(handle.offset, again).value_or(0) != handle.size) return block;
+  auto second = unpack(ordinal, again);
+  return second ? std::move(second) : std::move(block);
+}
+
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal) const {
   const BlockHandle& handle = index_.handle(ordinal);
   std::string stored;
   CAIRN_TRY(const size_t got,
             read_into(stored, handle.size, [&](std::span<char> out) { return file_->read_at(handle.offset, out); }));
-  return unpack(ordinal, std::string_view(stored).substr(0, got));
+  return unpack_or_reread(ordinal, std::string_view(stored).substr(0, got));
 }
 
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const {
@@ -107,7 +119,7 @@ Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool 
     if (!got) return Error(got.error());
     if (!held()) return unpack(ordinal, {});  // cut off
   }
-  return unpack(ordinal, std::string_view(ahead.bytes).substr(handle.offset - ahead.offset, handle.size));
+  return unpack_or_reread(ordinal, std::string_view(ahead.bytes).substr(handle.offset - ahead.offset, handle.size));
 }
 
 uint64_t Sstable::bytes_before(std::string_view key) const {
@@ -124,7 +136,10 @@ Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal
   CAIRN_TRY(const auto got, read_into(stored, handle.size,
                                       [&](std::span<char> out) { return file_->read_cached(handle.offset, out); }));
   if (!got) return std::shared_ptr<const Block>();
-  return unpack(ordinal, std::string_view(stored).substr(0, *got));
+  auto block = unpack(ordinal, std::string_view(stored).substr(0, *got));
+  // Whoever reads from the device will tell whether it is so.
+  if (!block && block.error().code == ErrorCode::kCorruption) return std::shared_ptr<const Block>();
+  return block;
 }
 
 Result<const BlockRows*> Sstable::read_row_cached(uint32_t ordinal, std::string_view key, uint64_t hash,
@@ -133,7 +148,9 @@ Result<const BlockRows*> Sstable::read_row_cached(uint32_t ordinal, std::string_
   CAIRN_TRY(const auto got, file_->read_cached(handle.offset, reader.buffer(handle.size)));
   if (!got) return nullptr;
   if (*got != handle.size) return cut_off(handle);
-  return reader.open(*got, seed_, handle.offset, path_, key, hash);
+  auto rows = reader.open(*got, seed_, handle.offset, path_, key, hash);
+  if (!rows && rows.error().code == ErrorCode::kCorruption) return nullptr;
+  return rows;
 }
 
 }  // namespace cairn::storage

@@ -31,7 +31,8 @@ struct ReadAhead {
 class Sstable {
  public:
   // Reads footer, properties, index, filter and prefix tombstones; checks them and the checksums.
-  static Result<std::shared_ptr<Sstable>> open(FileSystem& fs, const std::string& path, uint64_t number);
+  static Result<std::shared_ptr<Sstable>> open(FileSystem& fs, const std::string& path, uint64_t number,
+                                               OpenMode mode = OpenMode::kRead);
   ~Sstable();
   void retire() { retired_.store(true, std::memory_order_relaxed); }
 
@@ -52,10 +53,11 @@ class Sstable {
   uint64_t bytes_before(std::string_view key) const;
   // Which of its blocks the cache holds. For the owner's loop, like the cache.
   const std::shared_ptr<TableBlocks>& cached() const { return cached_; }
+  // A block that is damaged is read once more from the device itself: memory may have rotted and not the medium.
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal) const;
   // The same for one that goes on to the next block, or to the one before: those are read along.
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const;
-  // Null where the caller would have to wait for the device.
+  // Null where the caller would have to wait for the device; also for a block that looks damaged from here.
   Result<std::shared_ptr<const Block>> read_block_cached(uint32_t ordinal) const;
   // The same for one row; see PointReader::open(). Requires: stored_bytes() <= PointReader::kStoredBytesMax.
   Result<const BlockRows*> read_row_cached(uint32_t ordinal, std::string_view key, uint64_t hash,
@@ -69,9 +71,10 @@ class Sstable {
 
  private:
   Sstable(FileSystem& fs, std::string path, uint64_t number) : fs_(fs), path_(std::move(path)), number_(number) {}
-  Result<void> load();
+  Result<void> load(OpenMode mode);
   Error cut_off(const BlockHandle& handle) const;
   Result<std::string> read_meta(const BlockHandle& handle) const;
+  Result<std::shared_ptr<const Block>> unpack_or_reread(uint32_t ordinal, std::string_view stored) const;
 
   FileSystem& fs_;
   std::string path_;

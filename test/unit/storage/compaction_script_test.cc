@@ -1,6 +1,7 @@
 // Runs test/data/compaction/*.txt. With CAIRN_REWRITE=1 the expected answers are written anew.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -21,8 +22,9 @@ uint64_t number(const std::string& word) { return std::stoull(word.substr(word.f
 
 // Of a word like r9:10MiB or
 // r9.3:10MiB,level=2,keys=a-c,time=100-200,rows=100,tombstones=5,dense=4,passed=9,left=30,dead=300,busy: run 9, table 3
-// of it. Tables without keys span all of them, as tables of a hash keyspace do.
-SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy) {
+// of it. Tables without keys span all of them, as tables of a hash keyspace do. `new`: came after the request that
+// `pick full` is about.
+SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy, std::vector<uint64_t>& asked) {
   SstableInfo info;
   std::istringstream parts(word);
   std::string part;
@@ -34,7 +36,10 @@ SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy) {
   info.entries = 100;
   info.smallest = "a";
   info.largest = "z";
+  asked.push_back(info.id);
   while (std::getline(parts, part, ',')) {
+    if (part == "new") asked.pop_back();
+    info.trimmed = info.trimmed || part == "trimmed";
     const std::string value = part.substr(part.find('=') + 1);
     const size_t dash = value.find('-');
     if (part == "busy") busy.push_back(info.id);
@@ -65,7 +70,8 @@ SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy) {
   return info;
 }
 
-// pick STRATEGY [now=MS] [min=N] [max=N] [goal=X] [free=SIZE]; sizes of a real engine, windows of 1000 ms, no grace.
+// pick [full] STRATEGY [now=MS] [min=N] [max=N] [goal=X] [free=SIZE]; sizes of a real engine, windows of 1000 ms, no
+// grace.
 std::string answer(const std::string& command, const std::string& input) {
   CompactionOptions options;
   options.twcs.window_ms = 1000;
@@ -74,6 +80,8 @@ std::string answer(const std::string& command, const std::string& input) {
   std::istringstream words(command);
   std::string word, name;
   words >> word >> name;
+  const bool full = name == "full";
+  if (full) words >> name;
   const auto kind = parse_strategy_kind(name);
   if (!kind) return "no such strategy\n";
   uint64_t now_ms = 0, free_bytes = ~0ull;
@@ -88,10 +96,12 @@ std::string answer(const std::string& command, const std::string& input) {
   }
   if (auto valid = options.validate(); !valid) return valid.error().message + "\n";
   std::vector<SstableInfo> tables;
-  std::vector<uint64_t> busy;
+  std::vector<uint64_t> busy, asked;
   std::istringstream runs(input);
-  while (runs >> word) tables.push_back(parse_table(word, busy));
-  const auto plan = make_strategy(*kind, options)->pick({tables, busy, now_ms, free_bytes});
+  while (runs >> word) tables.push_back(parse_table(word, busy, asked));
+  std::ranges::sort(asked);
+  const LsmView view{tables, busy, now_ms, free_bytes};
+  const auto plan = full ? pick_full(view, asked, *kind, options) : make_strategy(*kind, options)->pick(view);
   if (!plan) return "nothing\n";
   constexpr const char* kVerbs[] = {"compact", "move", "drop"};
   std::string out = kVerbs[static_cast<size_t>(plan->kind)];
@@ -131,6 +141,10 @@ void run_script(const std::string& path) {
 }
 
 }  // namespace
+
+TEST_CASE("a compaction on request takes what its script says") {
+  run_script(std::string(CAIRN_TEST_DATA) + "/compaction/full.txt");
+}
 
 TEST_CASE("every strategy picks what its script says") {
   for (const StrategyKind kind : kStrategyKinds) {
