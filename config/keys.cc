@@ -115,6 +115,11 @@ constexpr KeySpec kKeys[] = {
      "memory for the memtables of all ranges together", NUMBER(storage_memtable_budget_bytes), 1u << 20, 1ull << 40},
     {"storage.memtable_bytes", KeyKind::kBytes, "[64KiB, 4GiB]", "size at which a range's memtable is flushed",
      NUMBER(storage_memtable_bytes), 64u << 10, 4ull << 30},
+    {"storage.scrub_bytes_per_second", KeyKind::kBytes, "[64KiB, 64GiB]", "read from SSTables at most by a scrub",
+     NUMBER(storage_scrub_bytes_per_second), 64u << 10, 64ull << 30, kReload},
+    {"storage.scrub_interval", KeyKind::kDuration, "[0, 8760h]",
+     "a scrub of all SSTables begins so long after the end of the one before, restarts included; 0: only on request",
+     NUMBER(storage_scrub_interval), 0, 8760 * 3600 * kSecond, kReload},
 };
 #undef TEXT
 #undef NUMBER

@@ -74,7 +74,8 @@ struct SnapshotSent {
   LogIndex index;
 };  // to leader: the stream to `peer` ended
 // Durable here, state machine replaced; time_ms: of the newest entry the snapshot covers. The driver replaces nothing
-// unless index > commit_index(): older snapshots are ignored, the leader is told what is here instead.
+// unless index > commit_index(), or equal to it where the state machine is damaged: older snapshots are ignored, the
+// leader is told what is here instead. Mends what Damaged has told.
 struct SnapshotInstalled {
   LogIndex index;
   Term term;
@@ -85,10 +86,12 @@ struct LivenessChanged {
   NodeId node;
 };                   // incarnation, epochs or reachability of `node` changed
 struct Campaign {};  // start an election now (tests, operator)
-struct Suspect {};   // own storage is damaged: never vote, lead or acknowledge again
+struct Suspect {};   // own log is damaged: never vote, lead or acknowledge again
+struct Damaged {};   // own state machine is damaged, the log is not: votes and acknowledges, but leads nothing and
+                     // commits nothing here until a snapshot was installed
 
 using Input = std::variant<TimeReached, Received, Propose, StorageDone, Applied, Compact, Read, ChangeConfig, Transfer,
-                           SnapshotSent, SnapshotInstalled, LivenessChanged, Campaign, Suspect>;
+                           SnapshotSent, SnapshotInstalled, LivenessChanged, Campaign, Suspect, Damaged>;
 
 // ---- outputs ----
 struct HardState {
@@ -158,6 +161,8 @@ struct Event {
     kTransferStarted,
     kTransferFailed,
     kSuspect,
+    kDamaged,
+    kMended,
   };
   Kind kind;
   Term term;
@@ -198,6 +203,7 @@ struct Status {
   LogIndex first_index;  // oldest entry still in the log
   LogIndex last_index;
   bool suspect = false;
+  bool damaged = false;
   NodeId transferring_to;  // 0 = none
   Configuration configuration;
   std::vector<PeerStatus> peers;  // leader only; without itself
@@ -218,6 +224,7 @@ struct RaftOptions {
   uint64_t held_bytes_max = 1u << 20;          // payloads in memory of applied entries that no known peer lacks
   uint64_t uncommitted_bytes_max = 64u << 20;  // leader refuses proposals above this
   uint32_t transfer_lag_max = 128;             // entries a transfer target may be behind
+  uint64_t damaged_bytes_max = 16u << 20;      // payloads that a damaged replica takes before it is mended
 };
 
 // What recovery read from the log.
@@ -229,6 +236,7 @@ struct RecoveredState {
   std::vector<Entry> entries;         // start_index + 1 .., dense
   LogIndex applied;                   // the state machine's durable state; >= start_index
   bool suspect = false;
+  bool damaged = false;  // as Damaged says
   uint64_t time_ms = 0;  // of the newest entry in the state machine: entries are never stamped earlier
 };
 
@@ -252,6 +260,7 @@ class ReplicatedLog {
   virtual NodeId leader() const = 0;
   virtual LogIndex commit_index() const = 0;
   virtual bool suspect() const = 0;
+  virtual bool damaged() const = 0;
   virtual LogIndex last_index() const = 0;
   virtual LogIndex first_index() const = 0;
   virtual LogIndex held_from() const = 0;  // entries before this one can no longer be sent to a peer

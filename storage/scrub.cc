@@ -7,8 +7,10 @@
 
 namespace cairn::storage {
 namespace {
+constexpr int kAttempts = 5;  // of reading a slice
+constexpr Duration kRetryDelay = kSecond;
 constexpr Duration kBurst = 50 * kMillisecond;  // of the rate, that a pause may have saved up
-}
+}  // namespace
 
 Scrubber::~Scrubber() {
   if (timer_ != 0) store_.env().loop->cancel(timer_);
@@ -32,6 +34,7 @@ bool Scrubber::start(const std::vector<RangeId>& ranges) {
     }
   }
   ++pass_;
+  attempts_ = 0;
   after(0, [this] { next_table(); });
   return true;
 }
@@ -79,10 +82,24 @@ void Scrubber::slice_done(const std::shared_ptr<TableScrub>& scrub, const Result
   const Instant now = store_.env().clock->now();
   free_at_ = std::max(free_at_, now > kBurst ? now - kBurst : 0) + bytes * kSecond / std::max<uint64_t>(rate_, 1);
   const Duration delay = free_at_ > now ? free_at_ - now : 0;
-  if (result && *result) return after(delay, [this, scrub] { submit(scrub); });
-  if (!result) found(result.error());
+  if (!result) return failed(scrub, result.error());
+  attempts_ = 0;
+  if (*result) return after(delay, [this, scrub] { submit(scrub); });
   table_done(scrub->table());
   after(delay, [this] { next_table(); });
+}
+
+// A device may fail for a while and recover. What it has not given back after some seconds is as good as gone, unless
+// it is the file system that does not answer.
+void Scrubber::failed(const std::shared_ptr<TableScrub>& scrub, Error error) {
+  if (error.code == ErrorCode::kIoError) {
+    if (++attempts_ < kAttempts) return after(kRetryDelay, [this, scrub] { submit(scrub); });
+    if (scrub->opened()) error = {ErrorCode::kCorruption, "unreadable: " + error.message};
+  }
+  attempts_ = 0;
+  found(error);
+  table_done(scrub->table());
+  after(0, [this] { next_table(); });
 }
 
 void Scrubber::table_done(std::shared_ptr<const Sstable> table) {

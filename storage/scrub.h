@@ -37,6 +37,7 @@ class Scrubber {
   void submit(std::shared_ptr<TableScrub> scrub);
   void slice_done(const std::shared_ptr<TableScrub>& scrub, const Result<bool>& result, uint64_t bytes);
   void table_done(std::shared_ptr<const Sstable> table);
+  void failed(const std::shared_ptr<TableScrub>& scrub, Error error);
   void found(const Error& error);
   void after(Duration delay, Task task);
 
@@ -44,6 +45,7 @@ class Scrubber {
   uint64_t rate_;
   ScrubStatus status_;
   std::deque<Target> targets_;  // the first is being read
+  int attempts_ = 0;            // of the present slice, that a device has failed
   uint64_t pass_ = 0;           // slices of an earlier one come to nothing
   Instant free_at_ = 0;         // when what was read is paid for
   TimerId timer_ = 0;

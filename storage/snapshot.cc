@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "storage/sstable/table_scrub.h"
 #include "storage/tablet_impl.h"
 #include "storage/version/edit.h"
 
@@ -34,7 +35,7 @@ Result<uint64_t> hash_file(const File& file) {
   return static_cast<uint64_t>(XXH3_64bits_digest(hash.state));
 }
 
-// Links and hashes one table per slice.
+// Checks every block of a table, in slices, then links and hashes it: damage must not travel.
 class CheckpointJob {
  public:
   CheckpointJob(std::shared_ptr<StoreShared> shared, std::shared_ptr<const Version> version,
@@ -68,6 +69,10 @@ class CheckpointJob {
     }
     if (tables_.size() < all_.size()) {
       const auto& [info, table] = all_[tables_.size()];
+      if (!check_) check_ = std::make_unique<TableScrub>(fs, table);
+      CAIRN_TRY(const bool more, check_->step());
+      if (more) return true;
+      check_.reset();
       SnapshotTable entry;
       entry.info = info;
       entry.file.name = table->path().substr(table->path().rfind('/') + 1);
@@ -90,6 +95,7 @@ class CheckpointJob {
   std::shared_ptr<const Version> version_;
   std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> all_;
   std::vector<SnapshotTable> tables_;
+  std::unique_ptr<TableScrub> check_;  // of the table that is next
   Checkpoint checkpoint_;
 };
 
@@ -156,10 +162,14 @@ void TabletImpl::serve_checkpoints() {
     auto done =
         std::make_shared<std::move_only_function<void(Result<Checkpoint>)>>(std::move(checkpoints_.front().done));
     checkpoints_.pop_front();
-    store_.env().background->submit(JobPriority::kLow, [job, done, loop = store_.env().loop, store = store_.alive()] {
+    store_.env().background->submit(JobPriority::kLow, [job, done, loop = store_.env().loop, store = store_.alive(),
+                                                        weak = weak_from_this(), life = life_] {
       if (job->step()) return true;
-      loop->post([job, done, store] {
-        if (!store.expired()) (*done)(std::move(*job->result_));
+      loop->post([job, done, store, weak, life] {
+        if (store.expired()) return;
+        const auto self = weak.lock();
+        if (!*job->result_ && self && self->life_ == life) self->report_corruption(job->result_->error());
+        (*done)(std::move(*job->result_));
       });
       return false;
     });

@@ -12,7 +12,7 @@ Duration Raft::election_wait() { return options_.election_timeout + random_.belo
 // A voter that an uncommitted change removes still campaigns, without counting itself: it may be the only one
 // whose log can win and so complete the change (thesis 4.2.2).
 bool Raft::may_campaign() const {
-  if (suspect_) return false;
+  if (suspect_ || damaged_) return false;
   if (self_is_voter()) return true;
   return configurations_.size() > 1 && configuration_index() > commit_ &&
          configurations_[configurations_.size() - 2].second.is_voter(self_);

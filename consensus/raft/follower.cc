@@ -33,6 +33,8 @@ void Raft::on_append_request(NodeId from, const AppendRequest& request) {
   if (as_leader() && request.term == hard_.term) return;  // no second leader of our own term can be genuine
   accept_leader(from, request.term);
   if (suspect_) return;
+  // Until it is mended it keeps what it gets and applies nothing: there has to be an end to that.
+  if (damaged_ && !request.entries.empty() && log_.bytes() > options_.damaged_bytes_max) return;
   append_entries(from, request);
 }
 
@@ -81,7 +83,12 @@ void Raft::append_entries(NodeId from, const AppendRequest& request) {
     }
   }
   const LogIndex last_new{request.prev_index.value + request.entries.size()};
-  advance_commit(std::max(commit_, std::min(request.commit, last_new)));
+  const LogIndex told = std::min(request.commit, last_new);
+  if (damaged_) {
+    told_commit_ = std::max(told_commit_, told);  // a leader that falls silent will not say it again
+  } else {
+    advance_commit(std::max(commit_, told));
+  }
   if (request.entries.empty() && request.read_seq > 0 && durable_ < issued_) {
     // A round asks who leads, not what is durable: it is answered at once, and reads do not wait for this
     // disk.

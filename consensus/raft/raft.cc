@@ -40,7 +40,8 @@ Raft::Raft(NodeId self, ReplicaId replica, Incarnation incarnation, const RaftOp
       hard_(recovered.hard_state),
       log_(recovered.start_index, recovered.start_term),
       last_time_ms_(recovered.time_ms),
-      suspect_(recovered.suspect) {
+      suspect_(recovered.suspect),
+      damaged_(recovered.damaged) {
   configurations_.emplace_back(recovered.start_index, std::move(recovered.start_configuration));
   // A snapshot of a newer term was marked in the log, and the end came before the term followed. Nobody was voted for
   // in it: a vote would have been written first.
@@ -96,6 +97,7 @@ void Raft::step(Instant now, const Input& input, Output& out) {
         if constexpr (std::is_same_v<T, LivenessChanged>) on_liveness(in.node);
         if constexpr (std::is_same_v<T, Campaign>) on_campaign();
         if constexpr (std::is_same_v<T, Suspect>) on_suspect();
+        if constexpr (std::is_same_v<T, Damaged>) on_damaged();
       },
       input);
   finish_step();
@@ -169,7 +171,8 @@ void Raft::on_compact(LogIndex up_to) {
 void Raft::on_snapshot_installed(const SnapshotInstalled& input) {
   auto decoded = Configuration::decode(input.configuration);
   if (!decoded) return;
-  if (input.index <= commit_) {  // an older state never replaces a newer one; the leader learns what is here
+  const bool mends = damaged_ && input.index == commit_ && log_.term_at(commit_) == input.term;
+  if (input.index <= commit_ && !mends) {  // an older state never replaces a newer one; the leader learns what is here
     if (const NodeId to = leader(); to.value != 0 && to != self_) acknowledge(to, commit_, 0);
     return;
   }
@@ -196,8 +199,19 @@ void Raft::on_snapshot_installed(const SnapshotInstalled& input) {
   write(CompactOp{input.index, input.term, configurations_.front().second.encode()});
   if (hard_.term < input.term) become_follower(input.term, {});  // the term of a committed entry exists
   save_hard_state(false);
+  mended();
   configuration_changed();
   if (const NodeId to = leader(); to.value != 0 && to != self_) acknowledge(to, input.index, 0);
+}
+
+void Raft::mended() {
+  if (!std::exchange(damaged_, false)) return;
+  event(Event::Kind::kMended);
+  out_->status_changed = true;
+  advance_commit(std::min(std::exchange(told_commit_, {}), log_.last_index()));
+  if (!as_leader() && !promise_holds() && may_campaign()) {
+    election_deadline_ = std::max(silent_until_, now_ + election_wait());
+  }
 }
 
 // ---- time, links, messages ----
@@ -266,10 +280,23 @@ void Raft::on_suspect() {
   if (suspect_) return;
   suspect_ = true;
   event(Event::Kind::kSuspect);
+  lead_no_more("own storage is damaged");
+}
+
+// What it says about its log stays true: it may vote, and what it has acknowledged counts. What it would apply could
+// not be read, so it applies nothing more: the snapshot that mends it is at its commit index or above.
+void Raft::on_damaged() {
+  if (damaged_ || suspect_) return;
+  damaged_ = true;
+  event(Event::Kind::kDamaged);
+  lead_no_more("own state machine is damaged");
+}
+
+void Raft::lead_no_more(const char* reason) {
   out_->status_changed = true;
   if (as_leader()) {
     hand_over();
-    step_down("own storage is damaged");
+    step_down(reason);
   } else if (std::holds_alternative<Candidate>(role_)) {
     become_follower(hard_.term, {});
   }
@@ -373,6 +400,7 @@ Status Raft::status() const {
   status.first_index = log_.first_index();
   status.last_index = log_.last_index();
   status.suspect = suspect_;
+  status.damaged = damaged_;
   status.configuration = configuration();
   if (const Leader* lead = as_leader()) {
     status.transferring_to = lead->transfer_to;

@@ -32,6 +32,7 @@ class Raft final : public ReplicatedLog {
   NodeId leader() const override;
   LogIndex commit_index() const override { return commit_; }
   bool suspect() const override { return suspect_; }
+  bool damaged() const override { return damaged_; }
   LogIndex last_index() const override { return log_.last_index(); }
   LogIndex first_index() const override { return log_.first_index(); }
   LogIndex held_from() const override { return log_.held_from(); }
@@ -53,6 +54,9 @@ class Raft final : public ReplicatedLog {
   void on_received(NodeId from, const Message& message);
   void on_compact(LogIndex up_to);
   void on_suspect();
+  void on_damaged();
+  void mended();
+  void lead_no_more(const char* reason);
   void on_snapshot_installed(const SnapshotInstalled& input);
   void advance_commit(LogIndex to);
   void finish_step();
@@ -146,6 +150,8 @@ class Raft final : public ReplicatedLog {
   LogIndex delivered_;  // handed out in Output::committed
   uint64_t last_time_ms_ = 0;
   bool suspect_ = false;
+  bool damaged_ = false;
+  LogIndex told_commit_;  // by leaders while damaged: what is applied once it is mended
 
   WriteSeq issued_;
   WriteSeq durable_;

@@ -153,6 +153,8 @@ void Node::tick() {
     announce_addresses();
     plan_system();
     hand_back();
+    ask_for_repairs();
+    scrub_if_due();
   }
   end_turn();
   env_.loop->run_after(kTick, [this, alive = alive_] {
@@ -264,6 +266,14 @@ void Node::event(Replica& replica, const consensus::Event& event) {
     case Kind::kSuspect:
       note(LogLevel::kError, fmt::format("range {}: replica is damaged; it no longer votes or serves {}",
                                          replica.range().value, event.detail));
+      return;
+    case Kind::kDamaged:
+      note(LogLevel::kError,
+           fmt::format("range {}: replica is damaged; it serves nothing until its leader has sent a snapshot",
+                       replica.range().value));
+      return;
+    case Kind::kMended:
+      note(LogLevel::kInfo, fmt::format("range {}: replica is whole again", replica.range().value));
       return;
     case Kind::kConfigurationChanged:
     case Kind::kTransferStarted:

@@ -40,6 +40,7 @@ struct NodeMetrics {
   Counter commands_local;  // of them answered by a replica here
   Counter elections_won;
   Counter handovers;
+  Counter repairs;  // damaged replicas that a snapshot has mended
 };
 
 struct PeerView {
@@ -115,6 +116,10 @@ class Node final : public CommandSink,
   std::vector<SnapshotTransfer> snapshot_transfers() const { return snapshots_->transfers(); }
   const storage::SharedLogMetrics& log_metrics() const { return log_->metrics(); }
   const storage::TabletStoreMetrics& store_metrics() const { return store_->metrics(); }
+  // Checks the SSTables of these replicas; see TabletStore::scrub().
+  bool start_scrub(const std::vector<RangeId>& ranges);
+  bool cancel_scrub();
+  const storage::ScrubStatus& scrub_status() const { return store_->scrub_status(); }
   const LargeCommands& large_commands() const { return large_commands_; }
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
   storage::Amplification amplification() const { return store_->amplification(); }
@@ -160,6 +165,11 @@ class Node final : public CommandSink,
     options_.store.strategy = kind;
     if (store_) follow_keyspace();
   }
+  void set_scrub_rate(uint64_t bytes_per_second) {
+    options_.store.scrub_bytes_per_second = bytes_per_second;
+    if (store_) store_->set_scrub_rate(bytes_per_second);
+  }
+  void set_scrub_interval(Duration interval) { options_.scrub_interval = interval; }
   void set_redirect(RedirectMode mode) { options_.redirect = mode; }
   void set_wait_for_leader(Duration wait);  // of commands that begin to wait from now on
   // Fields of INFO that only the shell knows (memory, cpu, connections); by section.
@@ -256,6 +266,15 @@ class Node final : public CommandSink,
   void update_peers();
   void announce_addresses();
 
+  // node_repair.cc
+  void tablet_damaged(RangeId range, const Error& error);
+  void ask_for_repairs();
+
+  // node_scrub.cc
+  void load_scrub_time();
+  void save_scrub_time();
+  void scrub_if_due();
+
   // node_system.cc: what the leader of group 0 plans
   void plan_system();
   bool plan_membership(const consensus::Status& status);
@@ -280,7 +299,10 @@ class Node final : public CommandSink,
   std::unique_ptr<LinkDriver> links_;
   std::unique_ptr<Snapshots> snapshots_;
   std::map<RangeId, std::unique_ptr<Replica>> replicas_;
-  std::vector<Replica*> by_slot_;  // local replicas; null elsewhere
+  std::vector<Replica*> by_slot_;       // local replicas; null elsewhere
+  uint64_t scrub_base_ms_ = 0;          // wall time; the interval until the next scrub begins here
+  bool scrubs_all_ = false;             // the newest scrub is one of all replicas, and its end was not noted yet
+  std::map<RangeId, Instant> repairs_;  // damaged replicas, and when to ask for a snapshot again
   std::map<RangeId, ReplicaId> tombstones_;
   std::map<std::pair<RangeId, NodeId>, ReplicaId>
       heard_replicas_;  // for answers before the configuration is known here

@@ -38,6 +38,7 @@ struct NodeOptions {
   consensus::RaftOptions raft;
   storage::SharedLogOptions log;
   storage::TabletStoreOptions store;
+  Duration scrub_interval = 7 * 24 * 3600 * kSecond;  // between two scrubs of all replicas; 0: none by itself
   Replica::Options replica;
   uint64_t snapshot_window_bytes = 4u << 20;  // sent and not confirmed by the receiver
   uint64_t snapshot_chunk_bytes = 256u << 10;

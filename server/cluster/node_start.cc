@@ -36,6 +36,7 @@ Result<void> Node::start() {
   CAIRN_TRY_VOID(save_identity(*env_.fs, options_.data_dir, identity_));
   CAIRN_TRY(saved_peers_, load_peers(*env_.fs, options_.data_dir));
   CAIRN_TRY_VOID(open_storage());
+  load_scrub_time();
   if (identity_.node.value != 0) {
     CAIRN_TRY_VOID(adopt_identity());
   } else if (options_.bootstrap) {
@@ -89,9 +90,7 @@ Result<void> Node::open_storage() {
     resume_writes();
     end_turn();
   };
-  store_env.on_corruption = [this](RangeId range, const Error& error) {
-    if (Replica* replica = find_replica(range)) replica_failed(*replica, error);
-  };
+  store_env.on_corruption = [this](RangeId range, const Error& error) { tablet_damaged(range, error); };
   store_env.on_fatal = [this](const Error& error) { env_.fatal(error); };
   options_.store.expiry = &row_expiry;
   CAIRN_TRY(store_, storage::TabletStore::open(store_env, join_path(options_.data_dir, "shard-0"),
@@ -140,7 +139,8 @@ Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
     state.applied = tablet->flushed().index;
     state.time_ms = tablet->flushed().time_ms;
     const LogIndex last = state.entries.empty() ? state.start_index : state.entries.back().index;
-    state.suspect = group.suspect || tablet->stats().corrupt;
+    state.suspect = group.suspect;
+    state.damaged = tablet->stats().corrupt;
     if (state.applied > last || state.applied < state.start_index) {
       // The tablet and the log do not fit together: something acknowledged is missing.
       note(LogLevel::kError, fmt::format("range {}: tablet at {} does not fit the log {}..{}", id.value,
@@ -329,6 +329,8 @@ void Node::load_directory() {
       .fetch(std::move(request), [this, alive = alive_](Result<storage::FetchResult> rows) {
         if (!*alive || stopped_) return;
         if (!rows) {
+          // A snapshot mends it, and it is read again.
+          if (rows.error().code == ErrorCode::kCorruption) return;
           env_.fatal(with_context(rows.error(), "reading the system range"));
           return;
         }
@@ -345,6 +347,7 @@ void Node::load_directory() {
 void Node::snapshot_installed(Replica& replica) {
   note(LogLevel::kInfo, fmt::format("range {}: snapshot installed up to {}", replica.range().value,
                                     replica.tablet().applied().index.value));
+  if (repairs_.erase(replica.range()) > 0) metrics_.repairs.add_owned();
   if (replica.range() == kSystemRange) {
     directory_.clear();
     load_directory();

@@ -173,7 +173,7 @@ void Node::hand_back() {
     Instant& not_before = handover_at_[id];
     if (at < not_before) continue;
     const consensus::Status status = replica->core().status();
-    if (!status.configuration.is_voter(owner)) continue;
+    if (!status.configuration.is_voter(owner) || snapshots_->sends(id, owner)) continue;
     for (const auto& peer_status : status.peers) {
       if (peer_status.member.node != owner || peer_status.snapshotting) continue;
       if (peer_status.match.value + options_.raft.transfer_lag_max < status.last_index.value) continue;

@@ -239,6 +239,21 @@ std::optional<SnapshotReplyFrame> SnapshotReplyFrame::decode(std::string_view fr
   return finish(in, f);
 }
 
+std::string SnapshotRequestFrame::encode() const {
+  std::string out = begin(FrameKind::kSnapshotRequest);
+  put_varint(out, range.value);
+  put_varint(out, from.value);
+  return out;
+}
+std::optional<SnapshotRequestFrame> SnapshotRequestFrame::decode(std::string_view frame) {
+  Decoder in(frame);
+  if (!expect(in, FrameKind::kSnapshotRequest)) return std::nullopt;
+  SnapshotRequestFrame f;
+  f.range = in.number<RangeIdTag>();
+  f.from = in.number<ReplicaIdTag>();
+  return finish(in, f);
+}
+
 std::string JoinFrame::encode() const {
   std::string out = begin(FrameKind::kJoin);
   put_bytes(out, uuid);

@@ -24,6 +24,7 @@ enum class FrameKind : uint8_t {
   kSnapshotBegin = 32,
   kSnapshotChunk = 33,
   kSnapshotReply = 34,
+  kSnapshotRequest = 35,
   kJoin = 48,
   kJoinReply = 49,
 };
@@ -109,6 +110,15 @@ struct SnapshotReplyFrame {
   uint64_t bytes = 0;  // received so far (kContinue): the window moves
   std::string encode() const;
   static std::optional<SnapshotReplyFrame> decode(std::string_view frame);
+};
+
+// Of a replica whose files are damaged, to whoever leads its group: it wants a snapshot, which kSnapshotBegin begins.
+// There is no answer otherwise; it asks again.
+struct SnapshotRequestFrame {
+  RangeId range;
+  ReplicaId from;
+  std::string encode() const;
+  static std::optional<SnapshotRequestFrame> decode(std::string_view frame);
 };
 
 struct NodeAddresses {

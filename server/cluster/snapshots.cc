@@ -52,7 +52,14 @@ Snapshots::~Snapshots() { *alive_ = false; }
 
 // ---- sending ----
 
+bool Snapshots::sends(RangeId range, NodeId peer) const {
+  return std::ranges::any_of(outgoing_,
+                             [&](const auto& out) { return out.second.range == range && out.second.peer == peer; });
+}
+
+// The core hears of every end of a stream to its peer, whoever asked for it.
 void Snapshots::want(Replica& replica, const consensus::NeedSnapshot& need) {
+  if (sends(replica.range(), need.peer)) return;
   Outgoing out;
   out.id = host_.new_snapshot_id();
   out.range = replica.range();
@@ -162,7 +169,22 @@ void Snapshots::end_outgoing(uint64_t id, bool ok) {
   start_queued();
 }
 
+void Snapshots::asked(NodeId from, const SnapshotRequestFrame& request) {
+  Replica* replica = host_.find_replica(request.range);
+  if (replica == nullptr || replica->core().role() != consensus::Role::kLeader) return;
+  const auto* member = replica->core().configuration().find(from);
+  if (member != nullptr && member->replica == request.from) want(*replica, {from, request.from});
+}
+
 // ---- receiving ----
+
+void Snapshots::ask(const Replica& replica) {
+  const NodeId leader = replica.core().leader();
+  const bool receiving =
+      std::ranges::any_of(incoming_, [&](const auto& in) { return in.second.begin.range == replica.range(); });
+  if (leader.value == 0 || receiving) return;
+  host_.send_bulk(leader, SnapshotRequestFrame{replica.range(), replica.id()}.encode());
+}
 
 void Snapshots::on_frame(NodeId from, SharedBytes frame) {
   switch (static_cast<FrameKind>(frame_kind(frame.view()))) {
@@ -199,6 +221,9 @@ void Snapshots::on_frame(NodeId from, SharedBytes frame) {
       send_more(reply->transfer);
       return;
     }
+    case FrameKind::kSnapshotRequest:
+      if (const auto request = SnapshotRequestFrame::decode(frame.view())) asked(from, *request);
+      return;
     default: return;
   }
 }

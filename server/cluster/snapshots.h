@@ -63,6 +63,9 @@ class Snapshots {
 
   // Leader: `need` came out of the core.
   void want(Replica& replica, const consensus::NeedSnapshot& need);
+  // Damaged replica: asks whoever leads for a snapshot, unless one is on its way here.
+  void ask(const Replica& replica);
+  bool sends(RangeId range, NodeId peer) const;  // or is about to
   void on_frame(NodeId from, SharedBytes frame);
   void peer_lost(NodeId peer);
   void tick(Instant now);  // gives up what stands still
@@ -99,6 +102,7 @@ class Snapshots {
     Instant progress = 0;
   };
 
+  void asked(NodeId from, const SnapshotRequestFrame& request);
   void start_queued();
   void send_more(uint64_t id);
   void end_outgoing(uint64_t id, bool ok);

@@ -61,6 +61,7 @@ AdminApi::AdminApi(const AdminSources& sources, GuardOptions guard) : sources_(s
   add_cluster_routes(table, sources_);
   add_range_routes(table, sources_);
   add_storage_routes(table, sources_);
+  add_scrub_routes(table, sources_);
   add_node_routes(table, sources_);
   add_live_routes(table, sources_);
   add_console_routes(table);

@@ -58,6 +58,7 @@ void add_health_routes(RouteTable& table, const AdminSources& sources);
 void add_cluster_routes(RouteTable& table, const AdminSources& sources);
 void add_range_routes(RouteTable& table, const AdminSources& sources);
 void add_storage_routes(RouteTable& table, const AdminSources& sources);
+void add_scrub_routes(RouteTable& table, const AdminSources& sources);
 void add_node_routes(RouteTable& table, const AdminSources& sources);
 void add_live_routes(RouteTable& table, const AdminSources& sources);
 void add_console_routes(RouteTable& table);

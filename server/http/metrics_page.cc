@@ -130,6 +130,8 @@ void add_consensus(MetricsText& page, const Node& node) {
   page.counter("cairn_writes_held_total", "Writes that had to wait because flushes lagged.", replica.writes_held);
   page.counter("cairn_handovers_total", "Leaderships handed to the advertised owner.", node.metrics().handovers);
   const auto& snapshots = node.snapshot_metrics();
+  page.counter("cairn_replica_repairs_total", "Damaged replicas that a snapshot from their leader has mended.",
+               node.metrics().repairs);
   page.counter("cairn_consensus_snapshots_total", "Snapshots by direction and result.", snapshots.sent,
                "direction=\"out\",result=\"ok\"");
   page.counter("cairn_consensus_snapshots_total", "", snapshots.failed, "direction=\"out\",result=\"failed\"");
@@ -233,6 +235,13 @@ void add_storage(MetricsText& page, const Node& node) {
   page.counter("cairn_block_cache_misses_total", "Blocks not found in the cache.", store.cache_misses);
   page.counter("cairn_lsm_disk_fetches_total", "Row fetches that went to the background.", store.disk_fetches);
   page.counter("cairn_lsm_corrupt_blocks_total", "Blocks whose checksum was wrong.", store.corrupt_blocks);
+  page.counter("cairn_lsm_scrubs_total", "Complete passes over SSTables.", store.scrubs);
+  page.counter("cairn_lsm_scrubbed_bytes_total", "Bytes of SSTables that scrubs have read.", store.scrubbed_bytes);
+  page.counter("cairn_lsm_scrub_errors_total", "SSTables that scrubs found damaged or could not judge.",
+               store.scrub_errors);
+  page.gauge("cairn_lsm_scrub_end_timestamp_seconds",
+             "When the newest complete scrub ended; 0: none was since the start.",
+             number(node.scrub_status().ended_ms) / 1000);
   page.gauge("cairn_disk_has_room", "0 while writes are refused for want of space.", node.has_room() ? 1 : 0);
   page.gauge("cairn_writes_flow", "0 while writes wait because flushes lag.", node.has_memory() ? 1 : 0);
 }

@@ -221,7 +221,7 @@ void Router::handle(AdminRequest request, AdminDone done) const {
   const std::string_view path = std::string_view(target).substr(0, mark);
   const std::string_view query = mark == std::string::npos ? "" : std::string_view(target).substr(mark + 1);
   if (path == "*" && request.method == "OPTIONS") {
-    return done({204, "", "", {{"Allow", "GET, HEAD, POST, PUT, PATCH, OPTIONS"}}});
+    return done({204, "", "", {{"Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}}});
   }
   const auto routes = at(path);
   if (routes.empty()) {

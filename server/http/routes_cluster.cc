@@ -6,15 +6,12 @@
 #include "base/checksum.h"
 #include "base/version.h"
 #include "server/http/admin_api.h"
+#include "server/http/replica_calls.h"
 
 namespace cairn::server {
 namespace {
 
 using nlohmann::json;
-
-Problem no_keyspace() {
-  return {.status = 404, .detail = "no keyspace of that name", .hint = "/v1/keyspaces lists them.", .field = "name"};
-}
 
 json compaction_json(const Node& node, bool system) {
   const bool chosen = !system && node.directory().keyspace().strategy.has_value();
@@ -48,7 +45,7 @@ void patch_keyspace(const AdminSources& s, const CallPointer& call, const AdminD
                         .field = "name"}
                     .reply());
   }
-  if (name != "default") return done(no_keyspace().reply());
+  if (name != "default") return done(no_keyspace("name").reply());
   KeyspaceRecord record = s.node->directory().keyspace();
   const json& strategy = call->body.at("compaction").at("strategy");
   record.strategy = strategy.is_null() ? std::nullopt : storage::parse_strategy_kind(strategy.get<std::string>());
@@ -89,8 +86,10 @@ json messages_of(const Node& node, const std::string& not_ready, size_t silent, 
                            "Start them again, or look at the network between them and this node."));
   }
   if (damaged > 0) {
-    list.push_back(message("replica_damaged", "error", fmt::format("{} replicas of this node are damaged", damaged),
-                           "/v1/ranges?state=damaged names them and the damage; their data is intact on other nodes."));
+    list.push_back(
+        message("replica_damaged", "error", fmt::format("{} replicas of this node are damaged", damaged),
+                "/v1/ranges?state=damaged names them and the damage. Those whose files are damaged get them from "
+                "their leaders by themselves; a log that is damaged needs a new node in its place."));
   }
   if (!node.has_room()) {
     list.push_back(message("disk_full", "error", "no space left: writes are refused",
@@ -257,7 +256,7 @@ void add_cluster_routes(RouteTable& table, const AdminSources& s) {
        .run = [&s](const CallPointer& call, const AdminDone& done) {
          const std::string& name = *call->text("name");
          if (name == "default" || name == "system") return done(json_reply(keyspace_json(*s.node, name)));
-         done(no_keyspace().reply());
+         done(no_keyspace("name").reply());
        }});
   table.push_back({.method = "PATCH",
                    .path = "/v1/keyspaces/{name}",

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "server/http/admin_api.h"
+#include "server/http/replica_calls.h"
 #include "sharding/slot.h"
 
 namespace cairn::server {
@@ -211,9 +212,7 @@ void range_list(const AdminSources& s, const CallPointer& call, const AdminDone&
 void ranges(const AdminSources& s, const CallPointer& call, const AdminDone& done) {
   const std::string* keyspace = call->text("keyspace");
   if (keyspace != nullptr && *keyspace != "default" && *keyspace != "system") {
-    return done(Problem{
-        .status = 404, .detail = "no keyspace of that name", .hint = "/v1/keyspaces lists them.", .field = "keyspace"}
-                    .reply());
+    return done(no_keyspace("keyspace").reply());
   }
   const std::string* key = call->text("key");
   if (key == nullptr) return range_list(s, call, done);

@@ -1,10 +1,11 @@
-// What this node's tablets look like on disk, what that costs, and writing them out on request.
+// What this node's tablets look like on disk, what that costs, and writing them out or compacting them on request.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 
 #include "server/http/admin_api.h"
+#include "server/http/replica_calls.h"
 #include "storage/compaction/strategy.h"
 
 namespace cairn::server {
@@ -12,29 +13,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr Duration kFlushLimit = 8 * kSecond;  // below what the API gives a request
+constexpr Duration kWaitLimit = 8 * kSecond;  // below what the API gives a request
 constexpr Duration kFlushLook = 10 * kMillisecond;
 constexpr size_t kTablesShown = 10'000;  // of one answer
-
-const Parameter kRangeParameter{
-    .name = "range", .kind = ParameterKind::kNumber, .help = "only this range; it has a replica here", .example = "1"};
-
-// The replicas that a call is about: all of this node or the one it names. Empty: that is not here.
-std::vector<Replica*> replicas_of(const Node& node, const Call& call) {
-  std::vector<Replica*> found;
-  const auto wanted = call.number("range");
-  for (const auto& [id, replica] : node.replicas()) {
-    if (!wanted || id.value == *wanted) found.push_back(replica.get());
-  }
-  return found;
-}
-
-Problem no_replica(const Call& call) {
-  return {.status = 404,
-          .detail = fmt::format("range {} has no replica on this node", call.number("range").value_or(0)),
-          .hint = "/v1/ranges tells where its replicas are.",
-          .field = "range"};
-}
 
 // Keys are the users'; those of rows are shown as hex, shortened.
 std::string shown_key(std::string_view key) {
@@ -104,6 +85,7 @@ json levels_json(const Node& node, Replica& replica) {
   return {{"range", replica.range().value},         {"strategy", storage::to_string(stats.strategy)},
           {"memtable_bytes", stats.memtable_bytes}, {"flushed", stats.flushed.index.value},
           {"applied", stats.applied.index.value},   {"damage", stats.corruption},
+          {"compacting", stats.compacting},         {"full_compaction_at", stats.full_compaction_at},
           {"levels", std::move(by_level)},          {"runs", std::move(runs)},
           {"next", next_json(node, tables, stats)}};
 }
@@ -159,7 +141,7 @@ class Flush : public std::enable_shared_from_this<Flush> {
   Flush(const AdminSources& s, AdminDone done) : s_(s), done_(std::move(done)) {}
 
   void start(const std::vector<Replica*>& replicas) {
-    end_ = s_.node->now() + kFlushLimit;
+    end_ = s_.node->now() + kWaitLimit;
     for (Replica* replica : replicas) {
       const storage::TabletStats stats = replica->tablet().stats();
       bytes_ += stats.memtable_bytes;
@@ -205,15 +187,52 @@ void flush(const AdminSources& s, const std::vector<Replica*>& replicas, const A
   std::make_shared<Flush>(s, done)->start(replicas);
 }
 
-using Answerer = void (*)(const AdminSources&, const std::vector<Replica*>&, const AdminDone&);
+// Answers once what was there when it was asked for lies in as few runs as the strategy allows, or the limit has
+// passed.
+class FullCompaction : public std::enable_shared_from_this<FullCompaction> {
+ public:
+  FullCompaction(const AdminSources& s, AdminDone done) : s_(s), done_(std::move(done)) {}
 
-// All three are about every replica of this node, or the one of `range`.
-Handler about_replicas(const AdminSources& s, Answerer answer) {
-  return [&s, answer](const CallPointer& call, const AdminDone& done) {
-    const auto replicas = replicas_of(*s.node, *call);
-    if (replicas.empty() && call->number("range")) return done(no_replica(*call).reply());
-    answer(s, replicas, done);
-  };
+  void start(const std::vector<Replica*>& replicas) {
+    asked_ = left_ = replicas.size();
+    for (Replica* replica : replicas) {
+      bytes_ += replica->tablet().stats().sstable_bytes;
+      replica->tablet().compact([self = shared_from_this()](Result<void> result) { self->ended(result); });
+    }
+    if (left_ == 0) return finish();
+    s_.range_executor->run_after(kWaitLimit, [self = shared_from_this()] { self->finish(); });
+  }
+
+ private:
+  void ended(const Result<void>& result) {
+    --left_;
+    if (!result) {
+      ++failed_;
+      error_ = to_string(result.error());
+    }
+    if (left_ == 0) finish();
+  }
+  void finish() {
+    if (std::exchange(answered_, true)) return;
+    done_(json_reply({{"complete", left_ + failed_ == 0},
+                      {"ranges", asked_},
+                      {"ranges_left", left_},
+                      {"ranges_failed", failed_},
+                      {"error", error_},
+                      {"sstable_bytes", bytes_}},
+                     left_ == 0 ? 200 : 202));
+  }
+
+  const AdminSources& s_;
+  const AdminDone done_;
+  size_t asked_ = 0, left_ = 0, failed_ = 0;
+  std::string error_;  // of the last that failed
+  uint64_t bytes_ = 0;
+  bool answered_ = false;
+};
+
+void compact(const AdminSources& s, const std::vector<Replica*>& replicas, const AdminDone& done) {
+  std::make_shared<FullCompaction>(s, done)->start(replicas);
 }
 
 }  // namespace
@@ -226,11 +245,11 @@ void add_storage_routes(RouteTable& table, const AdminSources& s) {
        .summary = "The sorted runs of this node's replicas, and what their strategy would compact next",
        .access = Access::kToken,
        .runs_on = RunsOn::kRangeLoop,
-       .parameters = {kRangeParameter},
+       .parameters = replica_parameters(),
        .body = {},
        .answers = {{200, kJson, R"({"type": "array", "items": {"$ref": "#/components/schemas/StorageLevels"}})",
                     "Range by range; runs with the newest first"},
-                   {404, kProblemJson, "Problem", "No replica of that range is here"}},
+                   {404, kProblemJson, "Problem", "No replica of that range is here, or no such keyspace"}},
        .run = about_replicas(s, &levels)});
   table.push_back({.method = "GET",
                    .path = "/v1/storage/amplification",
@@ -238,10 +257,10 @@ void add_storage_routes(RouteTable& table, const AdminSources& s) {
                    .summary = "What keeping rows in sorted runs has cost this node's replicas since it started",
                    .access = Access::kToken,
                    .runs_on = RunsOn::kRangeLoop,
-                   .parameters = {kRangeParameter},
+                   .parameters = replica_parameters(),
                    .body = {},
                    .answers = {{200, kJson, "StorageAmplification", "Range by range, and together"},
-                               {404, kProblemJson, "Problem", "No replica of that range is here"}},
+                               {404, kProblemJson, "Problem", "No replica of that range is here, or no such keyspace"}},
                    .run = about_replicas(s, &amplification)});
   table.push_back({.method = "POST",
                    .path = "/v1/storage/flush",
@@ -249,12 +268,25 @@ void add_storage_routes(RouteTable& table, const AdminSources& s) {
                    .summary = "Writes the memtables of this node's replicas out",
                    .access = Access::kToken,
                    .runs_on = RunsOn::kRangeLoop,
-                   .parameters = {kRangeParameter},
+                   .parameters = replica_parameters(),
                    .body = {},
                    .answers = {{200, kJson, "StorageFlush", "What was applied when this was asked lies in SSTables"},
                                {202, kJson, "StorageFlush", "Not all of it yet; it goes on"},
-                               {404, kProblemJson, "Problem", "No replica of that range is here"}},
+                               {404, kProblemJson, "Problem", "No replica of that range is here, or no such keyspace"}},
                    .run = about_replicas(s, &flush)});
+  table.push_back(
+      {.method = "POST",
+       .path = "/v1/storage/compact",
+       .id = "compactStorage",
+       .summary = "Merges everything that this node's replicas hold into one sorted run each, or one per time window",
+       .access = Access::kToken,
+       .runs_on = RunsOn::kRangeLoop,
+       .parameters = replica_parameters(),
+       .body = {},
+       .answers = {{200, kJson, "StorageCompaction", "It is done"},
+                   {202, kJson, "StorageCompaction", "Not all of it yet; it goes on"},
+                   {404, kProblemJson, "Problem", "No replica of that range is here, or no such keyspace"}},
+       .run = about_replicas(s, &compact)});
 }
 
 }  // namespace cairn::server

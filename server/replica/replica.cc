@@ -330,7 +330,9 @@ void Replica::compact_log(bool force) {
 }
 
 bool Replica::may_install(const storage::AppliedPosition& position) const {
-  return !installing_ && core_->role() != consensus::Role::kLeader && position.index > core_->commit_index();
+  if (installing_ || core_->role() == consensus::Role::kLeader) return false;
+  const LogIndex commit = core_->commit_index();
+  return position.index > commit || (core_->damaged() && position.index == commit);
 }
 
 void Replica::end_install(bool ok, const storage::AppliedPosition& position, const std::string& configuration) {

@@ -126,7 +126,7 @@ class Replica final : private RowView {
   bool leads() const { return core_->may_propose() && !installing_ && applied() >= leads_from_; }
   // What the tablet holds is a prefix of what is committed, and whole: it may be shown to whoever knows that it is new
   // enough.
-  bool may_follow() const { return !installing_ && !core_->suspect(); }
+  bool may_follow() const { return !installing_ && !core_->suspect() && !core_->damaged(); }
   LogIndex applied() const { return tablet_.applied().index; }
   RangeStatus status() const;
   // What replies wait for, for people who look for one that does not come.
@@ -160,6 +160,8 @@ class Replica final : private RowView {
   // The tablet's flushed position moved, or the log wants room (`force`).
   void compact_log(bool force);
   void storage_damaged() { step(consensus::Suspect{}); }
+  // The tablet's files are damaged, the log is not: serves nothing until a snapshot is installed.
+  void tablet_damaged() { step(consensus::Damaged{}); }
 
   // Snapshot installation: between begin and end the core hears nothing.
   bool may_install(const storage::AppliedPosition& position) const;

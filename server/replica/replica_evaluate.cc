@@ -271,6 +271,9 @@ void Replica::fetch_done(uint64_t id, uint64_t leadership, std::vector<std::stri
   Waiting& waiting = *found->second;
   waiting.fetching = false;
   if (!result) {
+    // Whose files are damaged leads no longer, a moment from now: lose_leadership() has the command run elsewhere.
+    const bool damage = result.error().code == ErrorCode::kCorruption;
+    if (damage && core_->configuration().voters.size() > 1) return;
     std::string reply = "-ERR reading the key from disk failed: " + to_string(result.error()) + "\r\n";
     host_.deliver(waiting.command.target(), reply);
     finish_waiting(id);

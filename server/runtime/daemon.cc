@@ -94,6 +94,8 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.store.memtable_budget_bytes = c.storage_memtable_budget_bytes;
   o.store.block_cache_bytes = c.storage_block_cache_bytes;
   o.store.strategy = compaction_strategy(c);
+  o.store.scrub_bytes_per_second = c.storage_scrub_bytes_per_second;
+  o.scrub_interval = c.storage_scrub_interval;
   return o;
 }
 
@@ -329,6 +331,8 @@ class Daemon {
     node_.set_redirect(redirect_mode(c));
     node_.set_wait_for_leader(c.cluster_wait_for_leader);
     node_.set_compaction_strategy(compaction_strategy(c));
+    node_.set_scrub_rate(c.storage_scrub_bytes_per_second);
+    node_.set_scrub_interval(c.storage_scrub_interval);
     node_.hub().set_settings(shared_settings(c));
     clients_.set_options(client_options(c));
     loop_.set_spin(c.runtime_spin);

@@ -9,17 +9,12 @@ constexpr uint64_t kSliceBytes = 256u << 10;
 }
 
 Result<bool> TableScrub::step() {
-  auto done = copy_ ? read_blocks() : open();
-  if (!done) {
-    const Error& error = done.error();
-    if (error.code != ErrorCode::kIoError) return error;
-    // A device may fail once and recover; what it does not give back at the second time is as good as gone.
+  if (!copy_) {
+    CAIRN_TRY_VOID(open());
+  } else if (auto read = read_blocks(); !read) {
     ahead_ = {};
-    if (!std::exchange(failed_before_, true)) return true;
-    if (copy_) return Error{ErrorCode::kCorruption, "unreadable: " + error.message};
-    return error;
+    return std::move(read).error();
   }
-  failed_before_ = false;
   return next_block_ < copy_->blocks();
 }
 

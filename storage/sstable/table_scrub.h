@@ -14,9 +14,9 @@ class TableScrub {
   TableScrub(FileSystem& fs, std::shared_ptr<const Sstable> table) : fs_(fs), table_(std::move(table)) {}
 
   // The first slice reads everything but the rows, the others about 256 KiB of these. True while more remains.
-  // kCorruption: a checksum is wrong, rows are missing, or the device does not give the bytes back, asked twice. Any
-  // other error says nothing about the file.
+  // kCorruption: a checksum is wrong, or rows are missing. After any other error the same slice may be tried again.
   Result<bool> step();
+  bool opened() const { return copy_ != nullptr; }
   uint64_t bytes_read() const { return bytes_read_; }  // of the file, whatever had to be read twice counts once
   const std::shared_ptr<const Sstable>& table() const { return table_; }
 
@@ -31,7 +31,6 @@ class TableScrub {
   uint32_t next_block_ = 0;
   uint64_t rows_ = 0;
   uint64_t bytes_read_ = 0;
-  bool failed_before_ = false;  // the slice is being tried again
 };
 
 }  // namespace cairn::storage

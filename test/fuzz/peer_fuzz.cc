@@ -34,6 +34,7 @@ void decode_all(std::string_view payload) {
   round_trip<SnapshotBeginFrame>(payload, "snapshot begin");
   round_trip<SnapshotChunkFrame>(payload, "snapshot chunk");
   round_trip<SnapshotReplyFrame>(payload, "snapshot reply");
+  round_trip<SnapshotRequestFrame>(payload, "snapshot request");
   round_trip<JoinFrame>(payload, "join");
   round_trip<JoinReplyFrame>(payload, "join reply");
   if (const auto frame = ConsensusFrame::decode(SharedBytes{std::string(payload)})) {

@@ -117,6 +117,32 @@ def levels_and_flush(workspace):
         expect(answer.status == 404 and answer.json()["field"] == "range", "%s of no range: %d" % (path, answer.status))
 
 
+def full_compaction(workspace):
+    """Overwritten and deleted rows are gone after it, on the node that was asked, and reads are as before."""
+    cluster = Cluster(workspace.path).start()
+    node = cluster.nodes[0]
+    with node.client_connection() as client:
+        for round in range(4):
+            for i in range(200):
+                client("SET", "key:%d" % i, "%d" % round + "v" * 300)
+            for i in range(0, 200, 4):
+                client("DEL", "key:%d" % i)
+            expect(ask(node.admin, "POST", "/v1/storage/flush").status == 200, "flush")
+
+        answer = ask(node.admin, "POST", "/v1/storage/compact?keyspace=default")
+        expect(answer.status == 200 and answer.json()["complete"], "compact answers %d %s" % (answer.status, answer.body))
+        for r in ask(node.admin, "GET", "/v1/storage/levels?keyspace=default").json():
+            expect(len(r["runs"]) <= 1 and all(x["tombstones"] == 0 for x in r["runs"]), "after a full compaction: %s" % r)
+            expect(not r["compacting"] and r["full_compaction_at"] == 0, "it is over: %s" % r)
+        rows = [client("GET", "key:%d" % i) for i in range(200)]
+        expect(rows == [None if i % 4 == 0 else b"3" + b"v" * 300 for i in range(200)], "reads differ after it")
+    one = ask(node.admin, "POST", "/v1/storage/compact?range=1")
+    expect(one.status == 200 and one.json()["ranges"] == 1, "of one range: %s" % one.body)
+    for path, field in (("?range=4711", "range"), ("?keyspace=other", "keyspace")):
+        answer = ask(node.admin, "POST", "/v1/storage/compact" + path)
+        expect(answer.status == 404 and answer.json()["field"] == field, "%s answers %d" % (path, answer.status))
+
+
 def no_leader(workspace):
     """Without a majority nothing is acknowledged, and nothing hangs."""
     cluster = Cluster(workspace.path).start()
@@ -128,7 +154,7 @@ def no_leader(workspace):
 
 def main():
     runner = Runner(__doc__)
-    for check in (strategy_of_the_keyspace, refused, levels_and_flush, no_leader):
+    for check in (strategy_of_the_keyspace, refused, levels_and_flush, full_compaction, no_leader):
         runner.check(check.__name__, check)
     runner.finish()
 

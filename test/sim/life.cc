@@ -68,6 +68,7 @@ class Life {
     o.store.strategy = storage::kStrategyKinds[r.below(std::size(storage::kStrategyKinds))];
     o.store.block_cache_bytes = r.chance(0.3) ? 8 << 10 : 1 << 20;
     o.log_budget_bytes = 256 << 10;
+    o.scrub_interval = r.chance(0.5) ? r.between(2, 20) * kSecond : 0;
     o.replica.catchup_bytes = r.chance(0.5) ? 8 << 10 : 1 << 20;  // laggards need snapshots
     if (r.chance(0.25)) o.raft.inflight_messages_max = 1;
     if (r.chance(0.25)) o.raft.message_bytes_max = 1;
@@ -263,11 +264,42 @@ class Life {
         }
       }
     }
+    if (!invariants_->broken()) scrub_and_mend();
     if (!invariants_->broken()) {
       for (std::string& problem : invariants_->compare_replicas(
                [&](Instant limit, const std::function<bool()>&done) { return run_until(limit, done); })) {
         violation(std::move(problem));
       }
+    }
+  }
+
+  // Damage that no read has met is found, and every replica gets whole again from its leader.
+  void scrub_and_mend() {
+    for (const auto& m : machines_) {
+      m->run_on_loop([machine = m.get()] {
+        std::vector<RangeId> ranges;
+        for (const auto& [id, replica] : machine->node()->replicas()) ranges.push_back(id);
+        (void)machine->node()->start_scrub(ranges);
+      });
+    }
+    std::string left;
+    const auto whole = [&] {
+      left.clear();
+      for (const auto& m : machines_) {
+        if (!m->running()) continue;
+        if (m->node()->scrub_status().state != storage::ScrubStatus::State::kDone) left += " scrub of " + m->address();
+        for (const auto& [id, replica] : m->node()->replicas()) {
+          if (replica->core().suspect()) continue;
+          if (replica->core().damaged() || replica->tablet().stats().corrupt) {
+            left += fmt::format(" range {} of {}", id.value, m->address());
+          }
+        }
+      }
+      return left.empty();
+    };
+    if (!run_until(world_.now() + 60 * kSecond, whole)) violation("not whole 60 s after a scrub:" + left);
+    for (const auto& m : machines_) {
+      if (m->running()) report_.faults["(repairs)"] += std::as_const(*m->node()).metrics().repairs.get();
     }
   }
 

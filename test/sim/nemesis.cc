@@ -46,6 +46,7 @@ const std::vector<std::string>& fault_kinds() {
                                                   "36 sync error",
                                                   "37 slow disk",
                                                   "38 hung disk",
+                                                  "39 bit flip",
                                                   "42 read error",
                                                   "43 short read"};
   return kKinds;
@@ -395,6 +396,7 @@ std::vector<Nemesis::Kind> Nemesis::all_kinds() {
     for_a_while(300 * kMillisecond, [&m] { m.set_faults({}); });
     return true;
   });
+  add("39 bit flip", "disk", [this] { return machines_[fragile_]->flip_bit_of_sstable(); });
   add("35 disk full", "disk", [this] {
     SimMachine& m = any();
     m.set_capacity(m.used_bytes() + world_.random.below(64 << 10));

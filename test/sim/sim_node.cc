@@ -1,6 +1,7 @@
 #include "test/sim/sim_node.h"
 
 #include "base/assert.h"
+#include "storage/compaction/output_job.h"
 
 namespace cairn::sim {
 
@@ -213,6 +214,18 @@ void SimMachine::set_background_slowness(uint64_t slowness) {
   background_slowness_ = slowness;
   if (life_) life_->background->slowness = slowness;
 }
+bool SimMachine::flip_bit_of_sstable() {
+  if (!life_) return false;
+  std::vector<storage::SstableInfo> tables;
+  for (const auto& [id, replica] : life_->node->replicas()) {
+    for (storage::SstableInfo& info : replica->tablet().tables()) tables.push_back(std::move(info));
+  }
+  if (tables.empty()) return false;
+  const storage::SstableInfo& chosen = tables[world_.random.below(tables.size())];
+  const std::string path = storage::sstable_path(storage::join_path(options_.data_dir, "sst"), chosen.id);
+  return fs_.flip_bit(path, world_.random.below(chosen.bytes * 8)).has_value();
+}
+
 void SimMachine::hang_disk(Duration d) {
   if (life_) life_->writer->hung_until = world_.now() + d;
 }

@@ -54,6 +54,8 @@ class SimMachine {
   void set_faults(const DiskFaults& faults) { faults_ = faults; }
   void set_capacity(uint64_t bytes) { fs_.set_capacity(bytes); }
   uint64_t used_bytes() const { return fs_.used_bytes(); }
+  // Of one that a replica reads from. False: there is none.
+  bool flip_bit_of_sstable();
   // Dies at the n-th file operation from now.
   void crash_at_operation(uint64_t n) { crash_in_ = n; }
   bool fragile = false;     // its disk may lie: reads come short

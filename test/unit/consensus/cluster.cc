@@ -163,7 +163,8 @@ bool Cluster::snapshot(NodeId from, NodeId to) {
     for (const Entry& entry : source.machine) {
       if (entry.index <= index) installed.time_ms = entry.time_ms;
     }
-  const bool newer = index > target.core->commit_index();
+  const LogIndex commit = target.core->commit_index();
+  const bool newer = index > commit || (target.core->damaged() && index == commit);
   if (newer) {
     target.machine.clear();
     for (const Entry& entry : source.machine) {
@@ -250,7 +251,9 @@ std::string describe(const Event& event) {
                                                     {Kind::kSnapshotNeeded, "snapshot needed"},
                                                     {Kind::kTransferStarted, "transfer started"},
                                                     {Kind::kTransferFailed, "transfer failed"},
-                                                    {Kind::kSuspect, "suspect"}};
+                                                    {Kind::kSuspect, "suspect"},
+                                                    {Kind::kDamaged, "damaged"},
+                                                    {Kind::kMended, "mended"}};
   std::string text = names.at(event.kind) + ", term " + std::to_string(event.term.value);
   if (event.node.value > 0) text += ", node " + std::to_string(event.node.value);
   if (event.index.value > 0) text += ", index " + std::to_string(event.index.value);

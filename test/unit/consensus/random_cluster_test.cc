@@ -157,6 +157,8 @@ class World final : public Cluster {
         step(id, Compact{{node(id).applied.value - random_.below(3)}});
     } else if (dice < 980) {
       step(any(), Transfer{any()});
+    } else if (dice < 982) {
+      damage_or_mend(calm);
     } else if (dice < 985) {
       if (reconfigure_) change();
     } else if (dice < 990) {
@@ -259,6 +261,23 @@ class World final : public Cluster {
     at_a.granted = epoch;
     at_a.reachable = true;
     step(a, LivenessChanged{b});
+  }
+
+  // The state machine of one node at a time breaks; whoever leads then mends it.
+  void damage_or_mend(bool calm) {
+    NodeId damaged, leader;
+    for (auto& [id, n] : nodes) {
+      if (!n->running) continue;
+      if (n->core->damaged()) damaged = id;
+      if (n->core->role() == Role::kLeader) leader = id;
+    }
+    if (damaged.value == 0) {
+      const NodeId id = any();
+      // In a group of two nobody leads if the newest entry is on the damaged one only.
+      if (!calm && !reconfigure_ && node(id).running) step(id, Damaged{});
+    } else if (leader.value != 0) {
+      wanted_.push_back({leader, damaged});
+    }
   }
 
   void change() {

@@ -2,7 +2,7 @@
 // the answers into the files; the diff is then what a reviewer judges.
 //
 //   new 1 2 3 [learners=4] [spare=5] [boot_silence=MS] [inflight=N] [message_bytes=N] [notice=MS] [lag=N]
-//   campaign N | propose N TEXT | read N ID | transfer N TO | suspect N | compact N INDEX | liveness N OTHER
+//   campaign N | propose N TEXT | read N ID | transfer N TO | suspect N | damage N | compact N INDEX | liveness N OTHER
 //   change N voters=1,2,3 [learners=4]       | snapshot FROM->TO | snapshot-failed FROM->TO
 //   sync N [WRITES] | apply N | stop N | start N | advance MS
 //   net | deliver [A->B] | drop [A->B] | duplicate A->B | cut N | heal N
@@ -224,6 +224,7 @@ class Script final : public Cluster {
                          std::to_string(s.commit.value) + " applied " + std::to_string(s.applied.value) + " " +
                          describe(s.configuration);
       if (s.suspect) line += " suspect";
+      if (s.damaged) line += " damaged";
       if (s.transferring_to.value > 0) line += " handing over to " + std::to_string(s.transferring_to.value);
       say(line);
       for (const PeerStatus& p : s.peers) {
@@ -255,6 +256,7 @@ class Script final : public Cluster {
     if (name == "read") return step(id(1), Read{number(w.at(2))});
     if (name == "transfer") return step(id(1), Transfer{id(2)});
     if (name == "suspect") return step(id(1), Suspect{});
+    if (name == "damage") return step(id(1), Damaged{});
     if (name == "compact") return step(id(1), Compact{{number(w.at(2))}});
     if (name == "liveness") return liveness_of(id(1), id(2));
     if (name == "change")

@@ -1,6 +1,8 @@
 // The admin API over a node in one thread: dispatch, and what is only served where the node offers it.
 #include <catch2/catch.hpp>
 
+#include <set>
+
 #include "server/http/admin_api.h"
 #include "server/http/json_schema.h"
 #include "test/support/node_harness.h"
@@ -62,8 +64,10 @@ TEST_CASE("a route that the node does not offer is not there, and not described"
   CHECK(f.ask("GET", "/v1/node/slow-commands").status == 404);
   const json described = json::parse(f.ask("GET", "/v1/openapi.json").body);
   CHECK_FALSE(described.at("paths").at("/v1/config").contains("patch"));
-  CHECK(described.at("paths").size() ==
-        json::parse(f.ask("GET", "/v1").body).at("operations").size() - 2);  // two paths have two
+  std::set<std::string> paths;
+  for (const json& operation : json::parse(f.ask("GET", "/v1").body).at("operations"))
+    paths.insert(operation.at("path"));
+  CHECK(described.at("paths").size() == paths.size());
 }
 
 TEST_CASE("PATCH of the configuration: all or none, guarded by If-Match") {

@@ -178,7 +178,7 @@ TEST_CASE("a scrub that is cancelled or loses its tablet stops") {
   }
 }
 
-TEST_CASE("what a device does not give back twice is damage; what cannot be opened is not judged") {
+TEST_CASE("what a device does not give back for seconds is damage; what cannot be opened is not judged") {
   TabletFixture f;
   fill(f);
   const std::string path = file_of(f.tablet()->tables()[1]);

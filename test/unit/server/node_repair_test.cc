@@ -1,0 +1,198 @@
+// Replicas whose files are damaged: what they still do, and how they get whole again.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+
+#include "sharding/slot.h"
+#include "storage/compaction/output_job.h"
+#include "test/support/node_harness.h"
+
+using namespace cairn;
+using namespace cairn::server;
+using cairn::test::bulk;
+using cairn::test::HarnessNode;
+using cairn::test::NodeHarness;
+using cairn::test::request;
+
+namespace {
+
+struct Trio {
+  NodeHarness h;
+  std::vector<HarnessNode*> nodes;
+
+  Trio() {
+    for (const char* name : {"a", "b", "c"}) {
+      NodeOptions options = NodeHarness::options(name);
+      options.bootstrap = nodes.empty();
+      options.initial_nodes = 3;
+      options.store.compress = false;
+      options.store.block_bytes = 1 << 10;
+      if (!nodes.empty()) options.join = {"a:7379"};
+      nodes.push_back(&h.start(options));
+    }
+    CHECK(h.run_until([&] {
+      return std::ranges::all_of(nodes, [](const HarnessNode* n) { return n->node->cluster_ready(nullptr); });
+    }));
+  }
+  std::string ask(HarnessNode& n, const std::vector<std::string>& command) {
+    n.session->on_input(request(command));
+    std::string got;
+    CHECK(h.run_until([&] { return !(got += n.take()).empty(); }));
+    return got;
+  }
+  Replica& replica(HarnessNode& n, RangeId range) { return *n.node->replicas().at(range); }
+  RangeId range_of(const std::string& key) {
+    return nodes[0]->node->directory().range_of_slot(sharding::key_slot(key));
+  }
+  HarnessNode& leader(RangeId range) {
+    for (HarnessNode* n : nodes) {
+      if (replica(*n, range).leads()) return *n;
+    }
+    throw std::runtime_error("no leader");
+  }
+  bool whole(RangeId range) {
+    return std::ranges::all_of(nodes, [&](HarnessNode* n) {
+      Replica& r = replica(*n, range);
+      return !r.core().damaged() && !r.tablet().stats().corrupt && !r.core().suspect();
+    });
+  }
+  void flush(RangeId range) {
+    for (HarnessNode* n : nodes) replica(*n, range).tablet().flush();
+    CHECK(h.run_until([&] {
+      return std::ranges::all_of(nodes, [&](HarnessNode* n) {
+        const auto stats = replica(*n, range).tablet().stats();
+        return stats.flushed.index == stats.applied.index;
+      });
+    }));
+  }
+  void flip_bits(HarnessNode& n, RangeId range) {
+    for (const storage::SstableInfo& info : replica(n, range).tablet().tables()) {
+      const std::string path = storage::sstable_path(storage::join_path(n.options.data_dir, "sst"), info.id);
+      for (uint64_t bit = 1000; bit < info.bytes * 8; bit += 8000) REQUIRE(h.fs.flip_bit(path, bit));
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a damaged replica hands leadership over and is mended by a snapshot, and no read goes wrong meanwhile") {
+  Trio t;
+  const RangeId range = t.range_of("k0");
+  std::vector<std::string> keys;
+  for (int i = 0; keys.size() < 60; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    if (t.range_of(key) != range) continue;
+    keys.push_back(key);
+    CHECK(t.ask(*t.nodes[0], {"SET", key, std::string(200, 'v') + key}) == "+OK\r\n");
+  }
+  t.flush(range);
+  HarnessNode& damaged = GENERATE(true, false) ? t.leader(range) : [&]() -> HarnessNode& {
+    for (HarnessNode* n : t.nodes) {
+      if (!t.replica(*n, range).leads()) return *n;
+    }
+    throw std::runtime_error("no follower");
+  }();
+  t.flip_bits(damaged, range);
+  SECTION("found by a scrub") { REQUIRE(damaged.node->start_scrub({range})); }
+  SECTION("found by reads") { t.h.fs.set_cold(true); }
+  for (int round = 0; round < 3; ++round) {
+    for (const std::string& key : keys) {
+      for (HarnessNode* n : t.nodes) REQUIRE(t.ask(*n, {"GET", key}) == bulk(std::string(200, 'v') + key));
+    }
+    CHECK(t.ask(*t.nodes[1], {"SET", "more" + std::to_string(round), "x"}) == "+OK\r\n");
+  }
+  REQUIRE(damaged.node->start_scrub({range}));  // of a follower nobody reads
+  CHECK(t.h.run_until([&] { return std::as_const(*damaged.node).metrics().repairs.get() == 1 && t.whole(range); }));
+  // It has all rows, and may lead.
+  REQUIRE(t.h.run_until(
+      [&] { return t.replica(damaged, range).applied() == t.replica(t.leader(range), range).applied(); }));
+  if (!t.replica(damaged, range).leads()) {
+    const NodeId to = damaged.node->identity().node;
+    HarnessNode& leader = t.leader(range);
+    t.replica(leader, range).step(consensus::Transfer{to});
+    CHECK(t.h.run_until([&] { return t.replica(damaged, range).leads(); }));
+  }
+  for (const std::string& key : keys) REQUIRE(t.ask(damaged, {"GET", key}) == bulk(std::string(200, 'v') + key));
+}
+
+TEST_CASE("a damaged replica acknowledges: with another node down the range goes on") {
+  Trio t;
+  const RangeId range = t.range_of("k0");
+  CHECK(t.ask(*t.nodes[0], {"SET", "k0", std::string(3000, 'v')}) == "+OK\r\n");
+  t.flush(range);
+  HarnessNode& leader = t.leader(range);
+  std::vector<HarnessNode*> others;
+  for (HarnessNode* n : t.nodes) {
+    if (n != &leader) others.push_back(n);
+  }
+  t.flip_bits(*others[0], range);
+  t.h.stop(others[1]->options.addresses.peer);
+  std::erase(t.nodes, others[1]);
+  REQUIRE(others[0]->node->start_scrub({range}));
+  CHECK(t.h.run_until([&] { return t.replica(*others[0], range).core().damaged(); }));
+  CHECK(t.ask(leader, {"SET", "k0", "new"}) == "+OK\r\n");
+  CHECK(t.h.run_until([&] { return t.whole(range); }));
+  CHECK(std::as_const(*others[0]->node).metrics().repairs.get() == 1);
+  CHECK(t.ask(*others[0], {"GET", "k0"}) == bulk("new"));
+}
+
+TEST_CASE("files that are damaged at the start of a node are mended too") {
+  Trio t;
+  const RangeId range = t.range_of("k0");
+  CHECK(t.ask(*t.nodes[0], {"SET", "k0", std::string(3000, 'v')}) == "+OK\r\n");
+  t.flush(range);
+  HarnessNode& leader = t.leader(range);
+  HarnessNode*& follower = *std::ranges::find_if(t.nodes, [&](HarnessNode* n) { return n != &leader; });
+  const NodeOptions options = follower->options;
+  const storage::SstableInfo info = t.replica(*follower, range).tablet().tables().at(0);
+  const std::string path = storage::sstable_path(storage::join_path(options.data_dir, "sst"), info.id);
+  t.h.stop(options.addresses.peer);
+  REQUIRE(t.h.fs.flip_bit(path, (info.bytes - 30) * 8));  // the footer
+  follower = &t.h.start(options);
+  CHECK(t.h.run_until([&] {
+    const auto at = follower->node->replicas().find(range);
+    return at != follower->node->replicas().end() && std::as_const(*follower->node).metrics().repairs.get() == 1;
+  }));
+  CHECK(t.whole(range));
+  CHECK(t.ask(*follower, {"GET", "k0"}) == bulk(std::string(3000, 'v')));
+}
+
+TEST_CASE("a request for a snapshot that is cut off or has bytes left over is refused") {
+  const SnapshotRequestFrame request{RangeId{300}, ReplicaId{70'000}};
+  const std::string bytes = request.encode();
+  const auto again = SnapshotRequestFrame::decode(bytes);
+  REQUIRE(again);
+  CHECK(again->range == request.range);
+  CHECK(again->from == request.from);
+  for (size_t i = 0; i < bytes.size(); ++i)
+    CHECK_FALSE(SnapshotRequestFrame::decode(std::string_view(bytes).substr(0, i)));
+  CHECK_FALSE(SnapshotRequestFrame::decode(bytes + "x"));
+}
+
+TEST_CASE(
+    "all replicas are scrubbed once in every interval, restarts included, and not sooner after one was cancelled") {
+  NodeHarness h;
+  NodeOptions options = NodeHarness::options("one");
+  options.bootstrap = true;
+  options.scrub_interval = 100 * kSecond;
+  HarnessNode* n = &h.start(options);
+  REQUIRE(h.run_until([&] { return n->node->cluster_ready(nullptr); }));
+  const auto scrubs = [&] { return n->node->store_metrics().scrubs.get(); };
+  const auto next_after = [&](uint64_t before, Duration limit) {
+    return h.run_until([&] { return scrubs() > before; }, limit);
+  };
+  CHECK_FALSE(next_after(0, 70 * kSecond));
+  REQUIRE(next_after(0, 35 * kSecond));
+  h.run_for(kSecond);
+  CHECK(storage::read_file(h.fs, "one/SCRUB")->starts_with("cairn scrub 1\nended_ms "));
+  h.run_for(60 * kSecond);
+  h.stop("one:7379");
+  n = &h.start(options);
+  REQUIRE(next_after(0, 45 * kSecond));  // counted from the end of the one before, not from the start
+  CHECK_FALSE(next_after(1, 70 * kSecond));
+  REQUIRE(n->node->start_scrub({kSystemRange}));
+  CHECK(n->node->cancel_scrub());
+  CHECK_FALSE(next_after(1, 70 * kSecond));
+  n->node->set_scrub_interval(0);
+  CHECK_FALSE(next_after(1, 200 * kSecond));
+}
