@@ -49,10 +49,11 @@ struct NodeConfig {
   uint64_t storage_memtable_bytes = 64ull << 20;
   uint64_t storage_memtable_budget_bytes = 256ull << 20;
   uint64_t storage_block_cache_bytes = 64ull << 20;
-  std::string storage_compaction_strategy = "stcs";
+  std::string storage_compaction_strategy = "ics";
   uint64_t storage_log_budget_bytes = 512ull << 20;
   uint64_t storage_scrub_bytes_per_second = 32ull << 20;
   Duration storage_scrub_interval = 168 * 3600 * kSecond;
+  uint64_t storage_reserve_bytes = 256ull << 20;
   Duration latency_threshold = 0;
   bool latency_tracking = true;
   uint64_t slowlog_max_len = 128;

@@ -161,7 +161,7 @@ void TabletImpl::serve_checkpoints() {
     auto job = std::make_shared<CheckpointJob>(store_.shared(), version_, flushed_);
     auto done =
         std::make_shared<std::move_only_function<void(Result<Checkpoint>)>>(std::move(checkpoints_.front().done));
-    checkpoints_.pop_front();
+    checkpoints_.erase(checkpoints_.begin());
     store_.env().background->submit(JobPriority::kLow, [job, done, loop = store_.env().loop, store = store_.alive(),
                                                         weak = weak_from_this(), life = life_] {
       if (job->step()) return true;

@@ -10,6 +10,7 @@
 
 #include "storage/cache/block_cache.h"
 #include "storage/compaction/output_job.h"
+#include "storage/io/async_reader.h"
 #include "storage/memtable/slab_pool.h"
 #include "storage/scrub.h"
 #include "storage/tablet.h"
@@ -85,7 +86,7 @@ class StoreImpl final : public TabletStore {
   Result<void> install_now(RangeId range, const std::string& dir, const std::string& manifest,
                            const AppliedPosition& position) override;
   Result<void> collect_garbage() override;
-  bool has_room() const override { return stalled_ == 0; }
+  bool has_room() const override { return out_of_space_ == 0; }
   bool has_memory() const override { return sealed_bytes_ == 0 || memtable_bytes_ < memory_limit(); }
   uint64_t memtable_bytes() const override { return memtable_bytes_; }
   WritePressure write_pressure() const override;
@@ -107,11 +108,13 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
+  PointReader& point_reader() { return point_reader_; }
+  AsyncReader& reader() { return env_.reader != nullptr ? *env_.reader : own_reader_; }
   const std::shared_ptr<SlabPool>& slabs() const { return slabs_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }
-  void memtable_changed(int64_t delta, int64_t sealed);  // bytes; of those what waits for a flush
-  void memtable_flushed(uint64_t bytes);                 // before memtable_changed() tells that they are free
-  void stalled(int change) { stalled_ += change; }
+  void memtable_changed(int64_t delta, int64_t sealed);       // bytes; of those what waits for a flush
+  void memtable_flushed(uint64_t bytes);                      // before memtable_changed() tells that they are free
+  void out_of_space(int change) { out_of_space_ += change; }  // tablets whose flush has found no space
   void fatal(const Error& error);
   // What goes with its last owner goes in the background: unlinking a large file or freeing a memtable takes the loop
   // milliseconds. Call after everything else has let go of it.
@@ -133,6 +136,8 @@ class StoreImpl final : public TabletStore {
   std::shared_ptr<StoreShared> shared_;
   std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;
+  PointReader point_reader_;
+  BackgroundReader own_reader_;
   uint64_t shard_ = 0;
   std::map<RangeId, std::shared_ptr<TabletImpl>> tablets_;
   std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);
@@ -142,7 +147,7 @@ class StoreImpl final : public TabletStore {
   Instant flush_begun_ = 0;  // or when the one before ended
   FlushRate flush_rate_;
   bool sealing_posted_ = false;
-  int stalled_ = 0;
+  int out_of_space_ = 0;
   bool failed_ = false;
   Scrubber scrubber_;
 };

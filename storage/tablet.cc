@@ -12,7 +12,12 @@ namespace cairn::storage {
 namespace {
 constexpr size_t kPrefetchAhead = 6;        // rows
 constexpr uint64_t kScanStepsMax = 20'000;  // of a page on the loop: some milliseconds
-constexpr size_t kHashesKept = 1 << 16;     // of an unusually large batch the scratch memory is given back
+// Of what scans pass in vain.
+constexpr uint64_t kPassedMin = 64;        // rows: less is not worth a note
+constexpr uint64_t kPassedLook = 1 << 14;  // rows, between two looks at whether it is enough
+constexpr uint64_t kScansPerSample = 16;   // that stand for the runs of all of them
+constexpr uint64_t kRowsPerRun = 2;        // that a search in a run takes as long as
+constexpr size_t kHashesKept = 1 << 16;    // of an unusually large batch the scratch memory is given back
 
 // True: the page was visited to its end. `steps_max`: rows that the cursor may show, tombstones included. `state`: of
 // the cursor at last.
@@ -98,7 +103,7 @@ void TabletImpl::apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64
     case OpKind::kDelete: mutable_->remove(op.key, hash, sequence, time_ms); break;
     case OpKind::kPrefixDelete: mutable_->remove_prefix(op.key, sequence, time_ms); break;
     case OpKind::kClear:
-      mutable_ = new_memtable(mutable_->keeps_order());
+      store_.release_in_background({std::exchange(mutable_, new_memtable(mutable_->keeps_order()))});
       mutable_clear_ = clear_sequence_ = sequence;
       break;
   }
@@ -115,7 +120,17 @@ void TabletImpl::account() {
 }
 
 Lookup TabletImpl::get(std::string_view row_key) {
-  const uint64_t hash = hash64(row_key);
+  CachedSource source(store_.cache(), store_.point_reader(), store_.mutable_metrics());
+  RunsProbed probed;
+  uint64_t reads = 0;
+  Lookup answer = look_up(row_key, hash64(row_key), source, probed, reads);
+  // What needs the disk is counted when it has been there.
+  if (reads != 0 && answer.state != Lookup::State::kNeedsDisk) count_reads(reads, probed);
+  return answer;
+}
+
+Lookup TabletImpl::look_up(std::string_view row_key, uint64_t hash, BlockSource& source, RunsProbed& probed,
+                           uint64_t& reads) {
   Lookup answer;
   uint64_t covered = 0;
   MemtableAnswer found = find_in_memtable(*mutable_, row_key, hash, covered, answer.value);
@@ -135,15 +150,12 @@ Lookup TabletImpl::get(std::string_view row_key) {
     return answer;
   }
   if (version_->runs.empty()) return answer;
-  CachedSource source(store_.cache(), store_.mutable_metrics());
-  RunsProbed probed;
+  ++reads;
   FoundRow row = find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, probed);
-  // What needs the disk is counted when it has been there.
-  if (row.state != Lookup::State::kNeedsDisk) count_reads(1, probed);
   if (row.error) report_corruption(*row.error);
   answer.state = row.state;
   answer.value = row.value;
-  answer.pin = std::move(row.block);
+  answer.pin = std::move(row.pin);
   return answer;
 }
 
@@ -186,12 +198,35 @@ bool TabletImpl::scan(const RowPage& page, uint64_t steps_max,
     return visit_page(cursor, page, steps_max, visit, state);
   }
   const ReadView now = view();
-  CachedSource source(store_.cache(), store_.mutable_metrics());
+  CachedSource source(store_.cache(), store_.point_reader(), store_.mutable_metrics());
   const auto cursor = merge_view(now, source);
   cursor->limit_steps(steps_max);
   const bool whole = visit_page(*cursor, page, ~0ull, visit, state);
+  count_scan(std::max<std::string_view>(page.prefix, page.start_after), cursor->passed_in_vain());
   if (state == CursorState::kFailed) report_corruption(cursor->error());
   return whole;
+}
+
+// Of a page, a sampled one tells about its runs too.
+void TabletImpl::count_scan(std::string_view from, uint64_t in_vain) {
+  if (++scans_ % kScansPerSample == 0) {
+    const auto has_key = [&](const Run& run) { return table_for(run, from) != nullptr; };
+    const auto runs = static_cast<uint64_t>(std::ranges::count_if(version_->runs, has_key));
+    in_vain += runs < 2 ? 0 : (runs - 1) * kScansPerSample * kRowsPerRun;
+  }
+  if (in_vain >= kPassedMin) passed_in_vain(from, in_vain);
+}
+
+// Charged to the oldest run, whose tables are the finest grid there is.
+void TabletImpl::passed_in_vain(std::string_view from, uint64_t rows) {
+  if (version_->runs.empty()) return;
+  const auto& infos = version_->runs.back().infos;
+  const auto at = std::ranges::lower_bound(infos, from, {}, &SstableInfo::largest);
+  passed_[at == infos.end() ? infos.back().id : at->id] += rows;
+  passed_unseen_ += rows;
+  if (passed_unseen_ < kPassedLook) return;
+  passed_unseen_ = 0;
+  maybe_compact();
 }
 
 // Only damage is a property of the tablet; a failed read may succeed next time.
@@ -201,6 +236,7 @@ void TabletImpl::report_corruption(const Error& error) {
   if (corruption_ || dropped_) return;
   corruption_ = error;
   while (!full_.empty()) end_full(error);
+  corrupt_since_ms_ = store_.env().clock->wall_ms();
   // Never from inside a read: the owner's answer is to tear the replica down.
   store_.env().loop->post([weak = weak_from_this(), error] {
     const auto self = weak.lock();
@@ -232,6 +268,7 @@ TabletStats TabletImpl::stats() const {
   stats.amplification.live_bytes = estimate_live();
   stats.corrupt = corruption_.has_value();
   if (corruption_) stats.corruption = corruption_->message;
+  stats.health = health();
   return stats;
 }
 
@@ -243,9 +280,20 @@ std::shared_ptr<const Sstable> TabletImpl::table(uint64_t id) const {
   return nullptr;
 }
 
+TabletHealth TabletImpl::health() const {
+  if (corruption_) return {TabletCondition::kFailed, corruption_->message, corrupt_since_ms_, 1};
+  if (stalled_) return flush_errors_.health(TabletCondition::kReadOnly);
+  if (compaction_errors_.any()) return compaction_errors_.health(TabletCondition::kRetrying);
+  return flush_errors_.health(TabletCondition::kRetrying);  // one is being tried again
+}
+
 std::vector<SstableInfo> TabletImpl::tables() const {
   std::vector<SstableInfo> all;
   for (const Run& run : version_->runs) all.insert(all.end(), run.infos.begin(), run.infos.end());
+  if (passed_.empty()) return all;
+  for (SstableInfo& info : all) {
+    if (const auto it = passed_.find(info.id); it != passed_.end()) info.passed = it->second;
+  }
   return all;
 }
 

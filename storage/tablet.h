@@ -17,7 +17,9 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "storage/background_errors.h"
 #include "storage/compaction/strategy.h"
+#include "storage/io/async_reader.h"
 #include "storage/io/file_system.h"
 #include "storage/row.h"
 #include "storage/scrub_status.h"
@@ -132,12 +134,13 @@ struct TabletStats {
   uint64_t runs = 0;
   uint64_t sstable_bytes = 0;
   uint64_t entries_estimate = 0;  // rows in SSTables and memtables, duplicates counted
-  StrategyKind strategy = StrategyKind::kStcs;
+  StrategyKind strategy = kDefaultStrategy;
   bool compacting = false;          // a compaction is under way
   uint64_t full_compaction_at = 0;  // log index up to which one on request takes everything; 0: none was asked for
   Amplification amplification;
   bool corrupt = false;    // checksums of its files show damage
   std::string corruption;  // what and where
+  TabletHealth health;
 };
 
 struct TabletStoreOptions {
@@ -146,8 +149,8 @@ struct TabletStoreOptions {
   uint64_t block_cache_bytes = 64u << 20;
   uint32_t block_bytes = 8u << 10;  // raw size at which a block is closed
   uint32_t filter_bits_per_key = 10;
-  bool compress = true;                         // LZ4 where it saves at least an eighth
-  StrategyKind strategy = StrategyKind::kStcs;  // of tablets that are not told otherwise
+  bool compress = true;                      // LZ4 where it saves at least an eighth
+  StrategyKind strategy = kDefaultStrategy;  // of tablets that are not told otherwise
   CompactionOptions compaction;
   uint64_t scrub_bytes_per_second = 32u << 20;  // read at most by a scrub
   RowExpiry expiry = nullptr;                   // null: no row is ever dead by itself
@@ -176,9 +179,12 @@ class TabletStore {
     BackgroundExecutor* background;
     Executor* loop;
     const Clock* clock;
+    AsyncReader* reader = nullptr;  // of rows that are not in memory; null: background threads read them. Outlives it
     // Called when a flush is ready to enter the manifest: an SSTable never holds an index that the local log
     // has not made durable. Must call back (now or later) once the log of `range` is durable up to `index`.
     std::function<void(RangeId range, LogIndex index, Task when_durable)> wait_log_durable;
+    // A flush has found no space. True: some was made, it is worth trying again at once. May be empty.
+    std::function<bool()> on_no_space;
     std::function<void(RangeId range)> on_flushed;                   // flushed() has moved: the log may be compacted
     std::function<void(RangeId range, const Error&)> on_corruption;  // the replica must stop voting and serving
     std::function<void(const Error&)> on_fatal;                      // manifest write failed: stop the process
@@ -274,6 +280,9 @@ class Tablet {
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
 
   virtual TabletStats stats() const = 0;
+  // False while its memtables cannot be written out, for whatever reason; the owner takes no new writes then. What is
+  // committed already may be applied.
+  virtual bool writable() const = 0;
   // From the next compaction on; what the strategy before has left is taken up as it is. See
   // TabletStore::set_strategy().
   virtual void set_strategy(StrategyKind kind) = 0;

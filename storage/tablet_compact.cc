@@ -98,7 +98,7 @@ void TabletImpl::set_strategy(StrategyKind kind) {
 }
 
 void TabletImpl::maybe_compact() {
-  if (compacting_ || corruption_ || dropped_ || store_.failed()) return;
+  if (compacting_ || compaction_timer_ != 0 || corruption_ || dropped_ || store_.failed()) return;
   if (start_full()) return;
   const std::vector<SstableInfo> infos = tables();
   auto plan = strategy().pick({infos, {}, applied_.time_ms});
@@ -108,7 +108,16 @@ void TabletImpl::maybe_compact() {
 void TabletImpl::start_compaction(CompactionPlan plan) {
   compacting_ = true;
   if (plan.kind != CompactionPlan::Kind::kMerge) return commit_compaction(std::move(plan), {}, std::nullopt);
-  auto job = std::make_shared<OutputJob>(output_plan(plan), std::make_unique<CompactionCursor>(version_, plan.inputs));
+  uint64_t bytes_in = 0;
+  OutputPlan output = output_plan(plan, bytes_in);
+  // It would only fill the disk, and fail then.
+  const uint64_t bytes_out = plan.incremental ? std::min(bytes_in, plan.output_table_bytes_max) : bytes_in;
+  const auto free = store_.shared()->fs->free_bytes(store_.shared()->sst_dir);
+  if (free && *free < bytes_out) {
+    return compaction_failed(plan, {ErrorCode::kNoSpace, "a compaction needs " + std::to_string(bytes_out) +
+                                                             " bytes of disk, " + std::to_string(*free) + " are free"});
+  }
+  auto job = std::make_shared<OutputJob>(std::move(output), std::make_unique<CompactionCursor>(version_, plan.inputs));
   store_.env().background->submit(JobPriority::kLow, [job, plan = std::move(plan), loop = store_.env().loop,
                                                       weak = weak_from_this(), life = life_] {
     if (weak.expired()) return false;
@@ -121,7 +130,7 @@ void TabletImpl::start_compaction(CompactionPlan plan) {
   });
 }
 
-OutputPlan TabletImpl::output_plan(const CompactionPlan& plan) const {
+OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const {
   uint64_t oldest = ~0ull;
   PrefixTombstones prefixes;
   for (const Run& run : version_->runs) {
@@ -129,6 +138,7 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan) const {
       const SstableInfo& info = run.infos[i];
       if (!contains(plan.inputs, info.id)) continue;
       oldest = std::min(oldest, run.number);
+      bytes_in += info.bytes;
       for (const auto& t : run.tables[i]->prefixes().list()) {
         if (!info.trimmed || t.prefix >= info.smallest) prefixes.add(t.prefix, t.sequence, t.time_ms);
       }
@@ -153,17 +163,28 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan) const {
 
 void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, CompactionPlan plan) {
   if (job->error()) {
-    // Tried again after the next flush; damaged inputs are the end of it.
-    compacting_ = false;
+    // Damaged inputs are the end of it.
     if (job->source_failed()) report_corruption(*job->error());
-    if (plan.strategy == kFullCompaction) end_full(*job->error());
-    if (!store_.failed()) (void)start_full();  // the next request, if there is one
-    return;
+    return compaction_failed(plan, *job->error());
   }
   store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
   amplification_.compacted_out_bytes += job->bytes_written();
   Tables output = with_infos(job->take(), plan.output_run, plan.output_level);
   commit_compaction(std::move(plan), std::move(output), job->rest());
+}
+
+// Whatever was picked is picked again later.
+void TabletImpl::compaction_failed(const CompactionPlan& plan, const Error& error) {
+  compacting_ = false;
+  if (plan.strategy == kFullCompaction) end_full(error);
+  if (corruption_) return;
+  const Duration delay = compaction_errors_.failed(error, store_.env().clock->wall_ms());
+  compaction_timer_ = store_.env().loop->run_after(delay, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->compaction_timer_ = 0;
+    self->maybe_compact();
+  });
 }
 
 void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::optional<std::string> rest) {
@@ -197,13 +218,12 @@ void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::opti
 }
 
 void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output) {
-  compacting_ = false;
   if (!result) {
     if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
-    if (plan.strategy == kFullCompaction) end_full(result.error());
-    if (!store_.failed()) (void)start_full();
-    return;
+    return compaction_failed(plan, result.error());
   }
+  compacting_ = false;
+  compaction_errors_.succeeded();
   if (!*result) return maybe_compact();  // a clear was faster
   if (!install_compaction(plan, edit, std::move(output))) return maybe_compact();
   std::erase_if(plan.inputs, [&](uint64_t id) { return contains(edit.removed, id); });
@@ -253,13 +273,22 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector
     for (const auto& table : run.tables) kept.push_back(table.get());
   }
   std::ranges::sort(kept);
-  const auto before = std::exchange(version_, std::move(version));
+  auto before = std::exchange(version_, std::move(version));
   for (const Run& run : before->runs) {
     for (const auto& table : run.tables) {
       if (!std::ranges::binary_search(kept, table.get())) store_.cache().forget(*table->cached());
     }
   }
   live_bytes_.reset();
+  if (!passed_.empty()) {
+    std::vector<uint64_t> ids;
+    for (const Run& run : version_->runs) {
+      for (const SstableInfo& info : run.infos) ids.push_back(info.id);
+    }
+    std::ranges::sort(ids);
+    std::erase_if(passed_, [&](const auto& charge) { return !std::ranges::binary_search(ids, charge.first); });
+  }
+  dead.push_back(std::move(before));
   store_.release_in_background(std::move(dead));
 }
 

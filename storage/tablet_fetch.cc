@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "storage/row_fetch.h"
 #include "storage/tablet_impl.h"
 #include "storage/version/cursors.h"
 
@@ -15,6 +16,7 @@ namespace {
 constexpr uint64_t kSliceBytes = 256u << 10;
 constexpr uint64_t kSliceRows = 2048;
 constexpr size_t kBlocksToCache = 64;  // of one fetch
+constexpr uint64_t kPassedMin = 64;    // rows: less is not worth a note
 }  // namespace
 
 class FetchJob {
@@ -46,10 +48,10 @@ class FetchJob {
   // On a background thread. True while more remains.
   bool step() {
     const uint64_t begin = source->bytes_read();
-    for (uint64_t n = 0; n < kSliceRows && source->bytes_read() - begin < kSliceBytes; ++n) {
-      if (!one()) return false;
-    }
-    return true;
+    bool more = true;
+    for (uint64_t n = 0; n < kSliceRows && source->bytes_read() - begin < kSliceBytes && more; ++n) more = one();
+    note_passed();
+    return more;
   }
 
   FetchRequest request;
@@ -65,9 +67,20 @@ class FetchJob {
   std::unique_ptr<DiskSource> source;
   size_t next_prefix = 0;
   std::unique_ptr<MergeCursor> cursor;
-  bool visited = false;  // once only, whatever is read again
+  bool visited = false;                                  // once only, whatever is read again
+  std::vector<std::pair<std::string, uint64_t>> passed;  // rows in vain, and about where
 
  private:
+  // What the cursor has passed in vain since the last time.
+  void note_passed() {
+    if (!cursor) return;
+    const uint64_t rows = cursor->passed_in_vain() - std::exchange(passed_before, cursor->passed_in_vain());
+    if (rows >= kPassedMin) passed.emplace_back(at == CursorState::kRow ? cursor->row().key : std::string_view(), rows);
+  }
+  void open_cursor() {
+    cursor = merge_view(view, *source);
+    passed_before = 0;
+  }
   bool fail(const Error& e) {
     error = e;
     return false;
@@ -80,6 +93,7 @@ class FetchJob {
       if (progress < 0) return false;
       if (progress > 0) return true;
       ++next_prefix;
+      note_passed();
       cursor.reset();
     }
     if (!request.visit || visited) return false;
@@ -107,7 +121,7 @@ class FetchJob {
   int extend(PrefixState& state, const RowPage& prefix) {
     if (state.complete || state.disk.size() >= state.wanted || state.bytes >= prefix.bytes_max) return 0;
     if (!cursor) {
-      cursor = merge_view(view, *source);
+      open_cursor();
       RowPage rest = prefix;
       if (!state.disk.empty()) {
         rest.start_after = state.disk.back().first;
@@ -135,7 +149,7 @@ class FetchJob {
   }
   bool visit() {
     if (!cursor) {
-      cursor = merge_view(view, *source);
+      open_cursor();
       at = cursor->seek({});
     }
     if (at == CursorState::kFailed) return fail(cursor->error());
@@ -147,16 +161,31 @@ class FetchJob {
   }
 
   size_t next_row = 0;
+  uint64_t passed_before = 0;
   CursorState at = CursorState::kEnd;
 };
 
+std::optional<Error> TabletImpl::unfit() const {
+  if (corruption_) return corruption_;
+  if (dropped_) return Error{ErrorCode::kUnavailable, "the tablet was dropped"};
+  return std::nullopt;
+}
+
 void TabletImpl::fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) {
-  if (corruption_ || dropped_) {
-    const Error error = corruption_ ? *corruption_ : Error{ErrorCode::kUnavailable, "the tablet was dropped"};
-    store_.env().loop->post([done = std::move(done), error]() mutable { done(error); });
+  if (const auto error = unfit()) {
+    store_.env().loop->post([done = std::move(done), error]() mutable { done(*error); });
     return;
   }
   store_.mutable_metrics().disk_fetches.add();
+  if (request.prefixes.empty() && !request.visit && request.rows.size() <= RowFetch::kRowsMax) {
+    const auto fetch = std::make_shared<RowFetch>(*this, std::move(request), std::move(done));
+    store_.env().loop->post([fetch] { fetch->look(); });
+    return;
+  }
+  fetch_pinned(std::move(request), std::move(done));
+}
+
+void TabletImpl::fetch_pinned(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) {
   if (request.visit) flush();  // a visit cannot be patched afterwards: everything it sees must be sealed
   submit_fetch(std::make_shared<FetchJob>(std::move(request), std::move(done)));
 }
@@ -187,8 +216,16 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
   }
   count_reads(std::exchange(job->reads, 0), std::exchange(job->probed, {}));
   if (job->life == life_) {
-    for (auto& loaded : job->source->take())
-      store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block), loaded.use);
+    for (const auto& [key, rows] : std::exchange(job->passed, {})) passed_in_vain(key, rows);
+  }
+  if (job->life == life_) {
+    for (auto& loaded : job->source->take()) {
+      if (loaded.use == BlockUse::kPoint) {
+        store_.cache().offer(loaded.table, loaded.ordinal, std::move(loaded.block));
+      } else {
+        store_.cache().insert(loaded.table, loaded.ordinal, std::move(loaded.block), loaded.use);
+      }
+    }
   }
   // Memtables the job has not seen, newest first.
   std::vector<std::shared_ptr<const Memtable>> unseen;

@@ -10,8 +10,7 @@
 namespace cairn::storage {
 namespace {
 
-constexpr int kAttempts = 3;                          // of writing one SSTable
-constexpr Duration kRetryDelay = 500 * kMillisecond;  // after a full disk or a failing one
+constexpr int kAttempts = 3;  // of writing one SSTable
 
 // A memtable that its cursor keeps alive.
 class OwningMemtableCursor final : public RowCursor {
@@ -34,7 +33,7 @@ bool TabletImpl::seal() {
   const bool keep_order = mutable_->keeps_order();
   mutable_->seal();
   sealed_.push_back({std::move(mutable_), applied_, mutable_clear_, {}});
-  mutable_ = new_memtable(keep_order, sealed_.back().table->rows());
+  mutable_ = new_memtable(keep_order);
   mutable_clear_ = 0;
   account();
   return true;
@@ -86,7 +85,7 @@ void TabletImpl::built(const std::shared_ptr<OutputJob>& job, int attempt) {
   if (job->error()) {
     // What was written is not to be trusted, so a retry means another file.
     if (job->error()->code != ErrorCode::kNoSpace && attempt < kAttempts) return build(attempt + 1);
-    return stall();
+    return stall(*job->error());
   }
   TabletStoreMetrics& metrics = store_.mutable_metrics();
   metrics.flushes.add();
@@ -129,8 +128,9 @@ void TabletImpl::flush_committed(Result<bool> result) {
     if (result.error().code != ErrorCode::kNoSpace) return store_.fatal(result.error());
     for (const auto& [info, table] : sealed_.front().output) table->retire();
     sealed_.front().output.clear();
-    return stall();
+    return stall(result.error());
   }
+  flush_errors_.succeeded();
   CAIRN_ASSERT_MSG(*result, "a flush of a living tablet always fits the manifest");
   Sealed& front = sealed_.front();
   Tables tables;
@@ -147,7 +147,7 @@ void TabletImpl::flush_committed(Result<bool> result) {
   store_.memtable_flushed(front.table->bytes());
   dead.push_back(std::move(front.table));
   flushed_ = front.position;
-  sealed_.pop_front();
+  sealed_.erase(sealed_.begin());
   set_version(make_version(std::move(tables)), std::move(dead));
   flushing_ = false;
   account();
@@ -158,32 +158,49 @@ void TabletImpl::flush_committed(Result<bool> result) {
 }
 
 // The memtable stays, writes are refused, and the same is tried again in a while.
-void TabletImpl::stall() {
+void TabletImpl::stall(const Error& error) {
   flushing_ = false;
+  const bool no_space = error.code == ErrorCode::kNoSpace;
+  if (no_space && store_.env().on_no_space && store_.env().on_no_space()) return next_flush();
   stalled_ = true;
-  store_.stalled(+1);
-  retry_timer_ = store_.env().loop->run_after(kRetryDelay, [weak = weak_from_this()] {
+  out_of_space_ = no_space;
+  if (no_space) store_.out_of_space(+1);
+  const Duration delay = flush_errors_.failed(error, store_.env().clock->wall_ms());
+  retry_timer_ = store_.env().loop->run_after(delay, [weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self || !self->stalled_) return;
     self->retry_timer_ = 0;
-    self->stalled_ = false;
-    self->store_.stalled(-1);
+    self->end_stall();
     self->next_flush();
   });
+}
+
+void TabletImpl::end_stall() {
+  stalled_ = false;
+  if (std::exchange(out_of_space_, false)) store_.out_of_space(-1);
+  if (retry_timer_ != 0) store_.env().loop->cancel(std::exchange(retry_timer_, 0));
 }
 
 void TabletImpl::retire() {
   dropped_ = true;
   end_pending({ErrorCode::kUnavailable, "the tablet was dropped"});
   for (const auto& [info, table] : tables_of(*version_)) table->retire();
-  for (const auto& sealed : sealed_) {
-    for (const auto& [info, table] : sealed.output) table->retire();
+  std::vector<std::shared_ptr<const void>> dead;
+  for (auto& sealed : sealed_) {
+    for (auto& [info, table] : sealed.output) {
+      table->retire();
+      dead.push_back(std::move(table));
+    }
+    dead.push_back(std::move(sealed.table));
   }
-  if (stalled_) store_.stalled(-1);
-  stalled_ = false;
-  if (retry_timer_ != 0) store_.env().loop->cancel(retry_timer_);
-  retry_timer_ = 0;
+  sealed_.clear();
+  dead.push_back(std::exchange(mutable_, new_memtable()));
+  end_stall();
+  if (compaction_timer_ != 0) store_.env().loop->cancel(std::exchange(compaction_timer_, 0));
+  flush_errors_.succeeded();
+  compaction_errors_.succeeded();
   store_.memtable_changed(-std::exchange(accounted_bytes_, 0), -std::exchange(accounted_sealed_, 0));
+  set_version(std::make_shared<Version>(), std::move(dead));
 }
 
 void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position) {
@@ -191,8 +208,6 @@ void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, 
   dropped_ = false;
   life_ = life;
   set_version(std::move(version));
-  sealed_.clear();
-  mutable_ = new_memtable();
   mutable_clear_ = clear_sequence_ = 0;
   applied_ = flushed_ = position;
   flushing_ = compacting_ = false;

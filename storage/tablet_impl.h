@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void compact(std::move_only_function<void(Result<void>)> done) override;
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
   TabletStats stats() const override;
+  bool writable() const override { return !stalled_ && !corruption_; }
   std::vector<SstableInfo> tables() const override;
   void set_strategy(StrategyKind kind) override;
 
@@ -46,10 +48,21 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   RangeId range() const { return range_; }
   std::shared_ptr<const Sstable> table(uint64_t id) const;  // null: not there, or not any more
   uint64_t mutable_bytes() const { return mutable_->bytes(); }
+  bool stalled() const { return stalled_; }
   void retire();  // dropped: pending work ends, files go with their last reader
   void replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position);
   void report_corruption(const Error& error);
   void maybe_compact();
+
+  // For what reads it.
+  StoreImpl& store() { return store_; }
+  const std::shared_ptr<const Version>& version() const { return version_; }
+  std::optional<Error> unfit() const;  // why it cannot be read; nullopt: it can
+  // What get() does, with blocks from `source`. Counts in `probed`, and in `reads` if it came to the runs.
+  Lookup look_up(std::string_view row_key, uint64_t hash, BlockSource& source, RunsProbed& probed, uint64_t& reads);
+  void count_reads(uint64_t reads, const RunsProbed& probed);
+  // What fetch() does, with a version that is pinned now, all of it in the background.
+  void fetch_pinned(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done);
 
  private:
   using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
@@ -71,8 +84,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
     std::vector<std::move_only_function<void(Result<void>)>> done;
   };
 
-  std::shared_ptr<Memtable> new_memtable(bool keep_order = false, uint64_t rows_expected = 0) {
-    return std::make_shared<Memtable>(next_memtable_++, keep_order, rows_expected, store_.slabs());
+  std::shared_ptr<Memtable> new_memtable(bool keep_order = false) {
+    return std::make_shared<Memtable>(next_memtable_++, keep_order, store_.slabs());
   }
   void apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64_t time_ms);
   bool scan(const RowPage& page, uint64_t steps_max,
@@ -87,9 +100,12 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void wait_durable();
   void commit_flush();
   void flush_committed(Result<bool> result);
-  void stall();
+  void stall(const Error& error);
+  void end_stall();
+  void compaction_failed(const CompactionPlan& plan, const Error& error);
+  TabletHealth health() const;
   void start_compaction(CompactionPlan plan);
-  OutputPlan output_plan(const CompactionPlan& plan) const;
+  OutputPlan output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const;
   void compaction_done(const std::shared_ptr<OutputJob>& job, CompactionPlan plan);
   void commit_compaction(CompactionPlan plan, Tables output, std::optional<std::string> rest);
   void compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output);
@@ -97,7 +113,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool start_full();
   void end_full(const Result<void>& result);
   uint64_t next_run() const;
-  void count_reads(uint64_t reads, const RunsProbed& probed);
+  void count_scan(std::string_view from, uint64_t in_vain);
+  void passed_in_vain(std::string_view from, uint64_t rows);
   const CompactionStrategy& strategy() const { return store_.strategy(strategy_); }
   uint64_t estimate_live() const;
   // `dead`: retired tables, and whatever else ends with the version before.
@@ -116,22 +133,29 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   std::shared_ptr<Memtable> mutable_;
   uint64_t mutable_clear_ = 0;   // sequence of the newest clear in the mutable memtable; 0 = none
   uint64_t clear_sequence_ = 0;  // everything older is gone, wherever it still lies
-  std::deque<Sealed> sealed_;    // oldest first
+  std::vector<Sealed> sealed_;   // oldest first; few, and an empty deque takes 600 bytes
   std::shared_ptr<const Version> version_;
   AppliedPosition applied_, flushed_;
   std::vector<uint64_t> hashes_;                        // of the batch being applied
   int64_t accounted_bytes_ = 0, accounted_sealed_ = 0;  // what the store was told
 
   bool flushing_ = false;
-  bool stalled_ = false;
+  bool stalled_ = false;       // the flush of sealed_.front() waits for its next try
+  bool out_of_space_ = false;  // ... for want of space
   TimerId retry_timer_ = 0;
+  BackgroundErrors flush_errors_, compaction_errors_;
+  TimerId compaction_timer_ = 0;  // until it fires no compaction begins
   StrategyKind strategy_;
   bool compacting_ = false;
   std::deque<Full> full_;                       // one after the other
   Amplification amplification_;                 // without what stats() counts
   mutable std::optional<uint64_t> live_bytes_;  // estimate for the present version, once it was asked for
-  std::deque<PendingCheckpoint> checkpoints_;
+  std::map<uint64_t, uint64_t> passed_;         // rows that scans passed in vain, by table; see ReadOptions
+  uint64_t passed_unseen_ = 0;                  // since the strategy was last asked
+  uint64_t scans_ = 0;
+  std::vector<PendingCheckpoint> checkpoints_;
   std::optional<Error> corruption_;
+  uint64_t corrupt_since_ms_ = 0;  // wall clock
 };
 
 }  // namespace cairn::storage

@@ -42,6 +42,7 @@ StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
       slabs_(std::make_shared<SlabPool>(options.memtable_bytes)),
       shared_(std::make_shared<StoreShared>()),
       cache_(options.block_cache_bytes),
+      own_reader_(*env_.background, *env_.loop),
       scrubber_(*this, options.scrub_bytes_per_second) {
   for (const StrategyKind kind : kStrategyKinds) {
     strategies_[static_cast<size_t>(kind)] = make_strategy(kind, options.compaction);
@@ -188,18 +189,22 @@ Result<void> StoreImpl::collect_garbage() {
   return {};
 }
 
-// Above the budget the largest memtable is written out.
+// Above the budget the largest memtable is written out; small ones too, but not while others wait for that already.
 void StoreImpl::memtable_changed(int64_t delta, int64_t sealed) {
   memtable_bytes_ += static_cast<uint64_t>(delta);
   if (sealed > 0 && sealed_bytes_ == 0) flush_begun_ = env_.clock->now();
   sealed_bytes_ += static_cast<uint64_t>(sealed);
   if (slabs_->lacks() && !touching_slabs_) touch_slabs_ahead();
-  if (delta <= 0 || sealing_posted_ || memtable_bytes_ <= options_.memtable_budget_bytes) return;
+  if (sealing_posted_ || memtable_bytes_ <= options_.memtable_budget_bytes) return;
+  const bool waiting = sealed_bytes_ > 0;
+  if (delta <= 0 && waiting) return;
   TabletImpl* largest = nullptr;
   for (const auto& [range, tablet] : tablets_) {
+    if (tablet->stalled()) continue;  // nothing of it would be written
     if (largest == nullptr || tablet->mutable_bytes() > largest->mutable_bytes()) largest = tablet.get();
   }
-  if (largest == nullptr || largest->mutable_bytes() < std::min(kSealAtLeast, options_.memtable_bytes)) return;
+  if (largest == nullptr || largest->mutable_bytes() == 0) return;
+  if (waiting && largest->mutable_bytes() < std::min(kSealAtLeast, options_.memtable_bytes)) return;
   sealing_posted_ = true;  // not from inside apply()
   env_.loop->post([weak = std::weak_ptr(self_), range = largest->range()] {
     const auto self = weak.lock();

@@ -148,7 +148,11 @@ void Node::tick() {
         replica->compact_log(true);
       }
     }
-    if (!log_->has_room()) log_->flush();  // looks for space again
+    if (!log_->has_room()) {
+      use_reserve();
+      log_->flush();  // looks for space again
+    }
+    check_reserve();
     resume_writes();
     announce_addresses();
     plan_system();
@@ -175,7 +179,21 @@ bool Node::has_memory_for_large() const {
   return pending < options_.large_pending_bytes && memtable_bytes() < options_.store.memtable_budget_bytes;
 }
 
-bool Node::has_room() const { return log_->has_room() && store_->has_room(); }
+bool Node::has_room() const { return log_->has_room() && store_->has_room() && reserve_->held(); }
+
+// What is in memory gets written with it, and the log gets shorter by that.
+bool Node::use_reserve() {
+  if (!reserve_->release()) return false;
+  note(LogLevel::kError,
+       "the disk is full: writes are refused, and the reserve is given up to finish what is under way");
+  return true;
+}
+
+void Node::check_reserve() {
+  if (reserve_->held()) return;
+  reserve_->check();
+  if (reserve_->held()) note(LogLevel::kInfo, "there is space on the disk again: writes go on");
+}
 
 void Node::resume_writes() {
   if (!has_memory() && has_room()) return;

@@ -29,6 +29,7 @@
 #include "server/session/command_sink.h"
 #include "server/session/hub.h"
 #include "server/session/large_commands.h"
+#include "storage/disk_reserve.h"
 
 namespace cairn::server {
 
@@ -125,6 +126,7 @@ class Node final : public CommandSink,
   storage::Amplification amplification() const { return store_->amplification(); }
   bool draining() const { return draining_; }
   bool has_room() const override;
+  uint64_t reserve_bytes() const { return reserve_->bytes(); }  // of disk, kept back for when it is full
   bool has_memory() const override { return store_->has_memory(); }
   bool has_memory_for_large() const override;
   bool admits_writes() override;
@@ -244,6 +246,8 @@ class Node final : public CommandSink,
   void run_walk(const CommandCall& call);
   void room_granted(uint64_t session, size_t bytes);
   uint64_t add_callback(std::function<void(std::string_view)> done);
+  bool use_reserve();  // true: the disk was full and there is space now
+  void check_reserve();
   void resume_writes();
   void arm_deadline_timer();
   // Calls `done` once `over` holds, looked at every 10 ms, or `deadline` has passed. Nothing if the node goes first.
@@ -294,6 +298,7 @@ class Node final : public CommandSink,
   bool stopped_ = false;
   bool draining_ = false;
   std::unique_ptr<storage::FileLock> lock_;
+  std::optional<storage::DiskReserve> reserve_;
   std::unique_ptr<storage::SharedLog> log_;
   std::unique_ptr<storage::TabletStore> store_;
   std::unique_ptr<LinkDriver> links_;

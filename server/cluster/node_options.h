@@ -33,6 +33,7 @@ struct NodeOptions {
   uint64_t large_pending_bytes = 16u << 20;       // proposed and not committed; above it writes above 1 MiB wait
   uint64_t large_commands_bytes = 32u << 20;      // of all connections' commands above 1 MiB, until they are answered
   std::map<std::string, std::string> parameters;  // CONFIG GET
+  uint64_t reserve_bytes = 0;                     // of disk, kept back for when it is full: see storage/disk_reserve.h
   uint64_t log_budget_bytes = 512u << 20;         // above it the tablets that pin the oldest segment are flushed
   LinkOptions link;
   consensus::RaftOptions raft;
@@ -54,6 +55,7 @@ struct NodeEnvironment {
   BackgroundExecutor* background = nullptr;
   storage::FileSystem* fs = nullptr;
   storage::DurableWriter* writer = nullptr;
+  storage::AsyncReader* reader = nullptr;                // of rows; null: background threads
   Transport* data = nullptr;                             // on `loop`
   Transport* links = nullptr;                            // on `link_loop`
   std::function<void(LogLevel, std::string_view)> log;   // any loop

@@ -57,6 +57,9 @@ Result<void> Node::open_storage() {
   for (const char* dir : {"log", "log/0", "shard-0", "sst", "snap"}) {
     CAIRN_TRY_VOID(env_.fs->create_dirs(join_path(options_.data_dir, dir)));
   }
+  reserve_.emplace(*env_.fs, join_path(options_.data_dir, "RESERVE"), options_.reserve_bytes);
+  CAIRN_TRY_VOID(reserve_->start());
+  if (!reserve_->held()) note(LogLevel::kError, "the disk is full: writes are refused until there is space");
   storage::LogRecovery recovery;
   storage::SharedLog::Environment log_env;
   log_env.fs = env_.fs;
@@ -81,9 +84,11 @@ Result<void> Node::open_storage() {
   store_env.background = env_.background;
   store_env.loop = env_.loop;
   store_env.clock = env_.clock;
+  store_env.reader = env_.reader;
   store_env.wait_log_durable = [this](RangeId, LogIndex, Task when_durable) {
     when_log_durable(std::move(when_durable));
   };
+  store_env.on_no_space = [this] { return use_reserve(); };
   store_env.on_flushed = [this](RangeId range) {
     if (stopped_) return;
     if (Replica* replica = find_replica(range)) replica->compact_log(false);

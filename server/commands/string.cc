@@ -209,6 +209,7 @@ EvalStatus evaluate_set(EvalContext& ctx, Argv argv) {
   if (too_long(ctx, argv[2].size())) return EvalStatus::kDone;
 
   KeyAccess key(ctx, argv[1], ctx.slot);
+  if (options.get) ctx.asking = true;  // keyspace_hits count it as they count a GET
   const bool old_matters = options.nx || options.xx || options.get || options.keep_ttl;
   if (const Answered answered = options.get   ? load_text(ctx, key)
                                 : old_matters ? load_key(ctx, key)

@@ -142,6 +142,7 @@ void add_consensus(MetricsText& page, const Node& node) {
 struct RangeFacts {
   size_t leaders = 0, leaderless = 0, damaged = 0, under_replicated = 0;
   uint64_t sstable_bytes = 0;
+  std::map<storage::TabletCondition, size_t> conditions;
   std::map<NodeId, uint64_t> lag;                             // of followers, the largest over the ranges led here
   std::map<RangeId, std::pair<uint64_t, uint64_t>> by_range;  // lag of its farthest follower (0 if not led), bytes
 };
@@ -171,6 +172,7 @@ RangeFacts look_at_ranges(const Node& node) {
     facts.leaderless += !damaged && status.leader.value == 0 ? 1 : 0;
     facts.under_replicated += !damaged && leads && short_of_one ? 1 : 0;
     facts.sstable_bytes += stats.sstable_bytes;
+    ++facts.conditions[stats.health.condition];
     facts.by_range[id] = {farthest, stats.sstable_bytes + stats.memtable_bytes};
   }
   return facts;
@@ -188,6 +190,13 @@ void add_ranges(MetricsText& page, const Node& node) {
         std::pair("damaged", facts.damaged), std::pair("under_replicated", facts.under_replicated)}) {
     page.gauge("cairn_ranges", "Ranges with a replica here by state; under_replicated is known to the leader.",
                number(count), fmt::format("state=\"{}\"", state));
+  }
+  using enum storage::TabletCondition;
+  for (const auto condition : {kOk, kRetrying, kReadOnly, kFailed}) {
+    const auto found = facts.conditions.find(condition);
+    page.gauge("cairn_lsm_tablets", "Replicas here by how their background work fares.",
+               number(found == facts.conditions.end() ? 0 : found->second),
+               fmt::format("condition=\"{}\"", storage::to_string(condition)));
   }
   for (const auto& [id, lag] : facts.lag) {
     page.gauge("cairn_consensus_follower_lag_entries",
@@ -243,6 +252,8 @@ void add_storage(MetricsText& page, const Node& node) {
              "When the newest complete scrub ended; 0: none was since the start.",
              number(node.scrub_status().ended_ms) / 1000);
   page.gauge("cairn_disk_has_room", "0 while writes are refused for want of space.", node.has_room() ? 1 : 0);
+  page.gauge("cairn_disk_reserve_bytes", "Disk space kept back; 0 while it is in use because the disk is full.",
+             number(node.reserve_bytes()));
   page.gauge("cairn_writes_flow", "0 while writes wait because flushes lag.", node.has_memory() ? 1 : 0);
 }
 

@@ -64,6 +64,13 @@ json next_json(const Node& node, const std::vector<storage::SstableInfo>& tables
           {"reason", plan->reason}};
 }
 
+json health_json(const storage::TabletHealth& health) {
+  return {{"condition", storage::to_string(health.condition)},
+          {"reason", health.reason},
+          {"since_ms", health.since_ms},
+          {"failures", health.failures}};
+}
+
 json levels_json(const Node& node, Replica& replica) {
   const std::vector<storage::SstableInfo> tables = replica.tablet().tables();
   const storage::TabletStats stats = replica.tablet().stats();
@@ -82,11 +89,17 @@ json levels_json(const Node& node, Replica& replica) {
   for (const auto& [level, sums] : levels) {
     by_level.push_back({{"level", level}, {"files", sums.first}, {"bytes", sums.second}});
   }
-  return {{"range", replica.range().value},         {"strategy", storage::to_string(stats.strategy)},
-          {"memtable_bytes", stats.memtable_bytes}, {"flushed", stats.flushed.index.value},
-          {"applied", stats.applied.index.value},   {"damage", stats.corruption},
-          {"compacting", stats.compacting},         {"full_compaction_at", stats.full_compaction_at},
-          {"levels", std::move(by_level)},          {"runs", std::move(runs)},
+  return {{"range", replica.range().value},
+          {"strategy", storage::to_string(stats.strategy)},
+          {"memtable_bytes", stats.memtable_bytes},
+          {"flushed", stats.flushed.index.value},
+          {"applied", stats.applied.index.value},
+          {"damage", stats.corruption},
+          {"health", health_json(stats.health)},
+          {"compacting", stats.compacting},
+          {"full_compaction_at", stats.full_compaction_at},
+          {"levels", std::move(by_level)},
+          {"runs", std::move(runs)},
           {"next", next_json(node, tables, stats)}};
 }
 

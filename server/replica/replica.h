@@ -262,6 +262,8 @@ class Replica final : private RowView {
                   const std::vector<storage::RowPage>& pages, Result<storage::FetchResult> result);
   void run_waiting(uint64_t id);
   void hold(Waiting& waiting);
+  bool can_store() const { return host_.has_room() && tablet_.writable(); }
+  std::string_view no_room_error() const;  // while it cannot
   void refuse_for_room(const Waiting& waiting);
   // A write that takes memory, and there is none; or a large one while others are on their way.
   bool must_hold(const CommandCall& call) const;

@@ -106,7 +106,7 @@ void Replica::serve_chunks() {
     const uint64_t id = chunking_.front();
     const auto found = waiting_.find(id);
     const bool cleared = found != waiting_.end() && found->second->data_epoch != data_epoch_;
-    if (found != waiting_.end() && leads() && host_.has_room() && (!cleared || CAIRN_PLANTED("chunks-survive-clear"))) {
+    if (found != waiting_.end() && leads() && can_store() && (!cleared || CAIRN_PLANTED("chunks-survive-clear"))) {
       propose_chunks(*found->second);
       continue;
     }
@@ -114,7 +114,7 @@ void Replica::serve_chunks() {
     chunking_.pop_front();
     if (found == waiting_.end()) continue;
     found->second->chunking = false;
-    if (host_.has_room() || !leads()) {
+    if (can_store() || !leads()) {
       run_waiting(id);
     } else {
       refuse_for_room(*found->second);

@@ -12,6 +12,8 @@ namespace cairn::server {
 namespace {
 constexpr std::string_view kMisconf =
     "MISCONF the disk of the node that leads this range is full: writes are refused until there is space";
+constexpr std::string_view kCannotWrite =
+    "MISCONF rows of this range cannot be written to disk: writes are refused until they can";
 constexpr std::string_view kBusy = "BUSY too many commands wait for the disk";
 
 bool is_due(std::string_view meta_row, uint64_t now_ms) {
@@ -54,8 +56,8 @@ bool Replica::execute(const CommandCall& call, RespWriter& reply) {
     seen_batch_ = 0;
     return settle(call, reply, start, false, next_order_++);
   }
-  if ((call.spec->flags & kDenyOom) != 0 && !host_.has_room()) {
-    reply.error(kMisconf);
+  if ((call.spec->flags & kDenyOom) != 0 && !can_store()) {
+    reply.error(no_room_error());
     return true;
   }
   const bool hold_back = must_hold(call);
@@ -320,8 +322,10 @@ void Replica::hold(Waiting& waiting) {
   held_.push_back(waiting.id);
 }
 
+std::string_view Replica::no_room_error() const { return host_.has_room() ? kCannotWrite : kMisconf; }
+
 void Replica::refuse_for_room(const Waiting& waiting) {
-  host_.deliver(waiting.command.target(), "-" + std::string(kMisconf) + "\r\n");
+  host_.deliver(waiting.command.target(), "-" + std::string(no_room_error()) + "\r\n");
   finish_waiting(waiting.id);
 }
 
@@ -336,7 +340,7 @@ bool Replica::must_hold(const CommandCall& call) const {
 void Replica::resume_held() {
   const std::vector<uint64_t> held = std::exchange(held_, {});
   for (auto at = held.begin(); at != held.end(); ++at) {
-    if (host_.has_room() && !host_.admits_writes()) {
+    if (can_store() && !host_.admits_writes()) {
       held_.insert(held_.end(), at, held.end());
       break;
     }
@@ -344,7 +348,7 @@ void Replica::resume_held() {
     const auto found = waiting_.find(id);
     if (found == waiting_.end()) continue;
     found->second->held = false;
-    if (host_.has_room()) {
+    if (can_store()) {
       run_waiting(id);
     } else if (at_front(*found->second)) {
       refuse_for_room(*found->second);

@@ -24,6 +24,7 @@
 #include "server/runtime/notify.h"
 #include "server/runtime/process_fields.h"
 #include "server/runtime/thread_writer.h"
+#include "server/runtime/uring_reader.h"
 #include "server/runtime/uring_writer.h"
 #include "storage/io/real_file_system.h"
 
@@ -72,7 +73,7 @@ SharedSettings shared_settings(const config::NodeConfig& c) {
 }
 
 storage::StrategyKind compaction_strategy(const config::NodeConfig& c) {
-  return storage::parse_strategy_kind(c.storage_compaction_strategy).value_or(storage::StrategyKind::kStcs);
+  return storage::parse_strategy_kind(c.storage_compaction_strategy).value_or(storage::kDefaultStrategy);
 }
 
 NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
@@ -89,6 +90,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.redirect = redirect_mode(c);
   o.follower_staleness = c.cluster_follower_reads == "bounded" ? c.cluster_follower_staleness : 0;
   o.requirepass = c.requirepass;
+  o.reserve_bytes = c.storage_reserve_bytes;
   o.log_budget_bytes = c.storage_log_budget_bytes;
   o.store.memtable_bytes = c.storage_memtable_bytes;
   o.store.memtable_budget_bytes = c.storage_memtable_budget_bytes;
@@ -209,6 +211,8 @@ class Daemon {
     env.background = &pool_;
     env.fs = fs_.get();
     env.writer = writer_.get();
+    reader_ = UringReader::create(loop_, thread_reader_);
+    env.reader = reader_ ? static_cast<storage::AsyncReader*>(reader_.get()) : &thread_reader_;
     env.data = &data_net_;
     env.links = &link_net_;
     env.log = log_line;
@@ -373,6 +377,8 @@ class Daemon {
   EventLoop loop_, link_loop_, admin_loop_;
   BackgroundPool pool_;
   std::unique_ptr<storage::DurableWriter> writer_;
+  storage::BackgroundReader thread_reader_{pool_, loop_};
+  std::unique_ptr<UringReader> reader_;
   PeerTransport data_net_, link_net_;
   CommandStats stats_;
   Node node_;

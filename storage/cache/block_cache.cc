@@ -15,9 +15,8 @@ void BlockCache::insert(const std::shared_ptr<TableBlocks>& table, uint32_t ordi
   TableBlocks::Slot& slot = table->slots_[ordinal];
   const uint64_t bytes = block->bytes() + sizeof(CachedBlock);
   if (slot.block != nullptr || bytes > bytes_max_) return;
-  // It left the small queue since as many others as the main queue holds: it would have been used there.
-  const bool returns = slot.evicted != 0 && small_evictions_ - slot.evicted < main_.size();
-  const bool to_main = returns && use == BlockUse::kPoint;
+  usual_bytes_ = bytes;
+  const bool to_main = use == BlockUse::kPoint && returns(slot);
   Queue& queue = to_main ? main_ : small_;
   (to_main ? main_bytes_ : small_bytes_) += bytes;
   slot.block = block.get();
@@ -53,7 +52,7 @@ void BlockCache::evict_small() {
     main_.splice(main_.end(), small_, oldest);
     return;
   }
-  slot.evicted = ++small_evictions_;
+  slot.passed = ++passings_;
   ++evictions_;
   drop(small_, oldest);
 }

@@ -32,7 +32,7 @@ class TableBlocks {
   struct Slot {
     const Block* block = nullptr;
     std::list<CachedBlock>::iterator place;  // if there is a block
-    uint32_t evicted = 0;                    // low bits of the number of its eviction from the small queue; 0: never
+    uint32_t passed = 0;                     // low bits of the number of its passing by, see BlockCache; 0: never
     bool used = false;                       // since it was last looked at
   };
   std::vector<Slot> slots_;

@@ -17,6 +17,7 @@ enum class StrategyKind : uint8_t {
 };
 inline constexpr StrategyKind kStrategyKinds[] = {StrategyKind::kStcs, StrategyKind::kLcs, StrategyKind::kTwcs,
                                                   StrategyKind::kIcs};
+inline constexpr StrategyKind kDefaultStrategy = StrategyKind::kIcs;
 std::string_view to_string(StrategyKind kind);                           // "stcs", "lcs", "twcs", "ics"
 std::optional<StrategyKind> parse_strategy_kind(std::string_view name);  // nullopt: no such strategy
 
@@ -67,6 +68,17 @@ struct TimeWindowOptions {
 struct TombstoneOptions {
   double threshold = 0.2;             // tombstones and expired rows / rows, above which a table is worth a compaction
   uint64_t interval_ms = 86'400'000;  // ... once its newest row is this old
+  // Tombstones in blocks that have little else, from which on the same share is reason enough, however new the table
+  // is.
+  uint64_t dense_min = 512;
+};
+
+// Scans pass rows in vain: tombstones, versions that a newer run hides, and, of short ones, the runs beside the first.
+// Once that has cost more than merging what lies there would, it is merged; so scans never cause more work than they
+// did themselves.
+struct ReadOptions {
+  double price = 4;             // rows that were passed, for every row to be written again
+  uint64_t rows_min = 1 << 14;  // passed, below which nothing is done
 };
 
 struct CompactionOptions {
@@ -75,6 +87,7 @@ struct CompactionOptions {
   TimeWindowOptions twcs;
   IncrementalOptions ics;
   TombstoneOptions tombstones;
+  ReadOptions reads;
   Result<void> validate() const;
 };
 

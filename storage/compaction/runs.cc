@@ -120,4 +120,45 @@ bool close_over(const LsmView& view, std::span<const SstableInfo> upper_run, std
   return !busy;
 }
 
+// A run's tables between the ends of what was taken above go along; those beside it cannot have a version of any key
+// that is taken.
+std::optional<DownSet> with_all_below(const LsmView& view, const std::vector<RunView>& runs, size_t first,
+                                      const SstableInfo& table) {
+  DownSet set;
+  Hull hull;
+  hull.add(table);
+  for (size_t i = first; i < runs.size(); ++i) {
+    const RunView& run = runs[i];
+    const size_t before = set.inputs.size();
+    Hull grown = hull;
+    for (const SstableInfo& info : run.tables) {
+      if (!hull.touches(info)) continue;
+      if (is_busy(view, info.id)) return std::nullopt;
+      grown.add(info);
+      set.inputs.push_back(info.id);
+      set.bytes += info.bytes;
+      set.entries += info.entries;
+      set.tombstones += info.tombstones;
+      set.passed += info.passed;
+    }
+    hull = grown;
+    if (set.inputs.size() == before) continue;
+    set.run = run.number;
+    set.level = run.level;
+    ++set.runs;
+  }
+  return set;
+}
+
+CompactionPlan merge_down(const DownSet& set, const std::string& why) {
+  CompactionPlan plan;
+  plan.inputs = set.inputs;
+  plan.output_run = set.run;
+  plan.output_level = set.level;
+  plan.output_table_bytes_max = ~0ull;
+  plan.down = true;
+  plan.reason = why + ", with all below, " + megabytes(set.bytes);
+  return plan;
+}
+
 }  // namespace cairn::storage

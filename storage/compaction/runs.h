@@ -40,4 +40,20 @@ struct TableSet {
 bool close_over(const LsmView& view, std::span<const SstableInfo> upper_run, std::span<const SstableInfo> lower_run,
                 TableSet& set);
 
+// What may have keys of a table in the runs from runs[first] on, in the runs below keys of those, and so on: merged
+// into the oldest of these runs it leaves no tombstone. nullopt: one of them is busy.
+struct DownSet {
+  std::vector<uint64_t> inputs;  // newest first
+  uint64_t run = 0;              // the oldest
+  uint32_t level = 0;
+  uint64_t bytes = 0;
+  uint64_t entries = 0;
+  uint64_t tombstones = 0;
+  uint64_t passed = 0;
+  size_t runs = 0;
+};
+std::optional<DownSet> with_all_below(const LsmView& view, const std::vector<RunView>& runs, size_t first,
+                                      const SstableInfo& table);
+CompactionPlan merge_down(const DownSet& set, const std::string& why);
+
 }  // namespace cairn::storage

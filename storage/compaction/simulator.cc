@@ -193,7 +193,13 @@ bool CompactionSimulator::older_may_hold(uint32_t key, uint64_t oldest_run) cons
 
 std::vector<SstableInfo> CompactionSimulator::cut(Rows rows, uint64_t run, uint32_t level, uint64_t bytes_max) {
   std::vector<SstableInfo> tables;
+  uint64_t block_bytes = 0, block_rows = 0, block_tombstones = 0;
+  const auto end_block = [&] {
+    if (is_dense(block_rows, block_tombstones)) tables.back().dense_tombstones += block_tombstones;
+    block_bytes = block_rows = block_tombstones = 0;
+  };
   for (const Row& row : rows) {
+    if (!tables.empty() && (block_bytes >= options_.block_bytes || tables.back().bytes >= bytes_max)) end_block();
     if (tables.empty() || tables.back().bytes >= bytes_max) {
       SstableInfo& fresh = tables.emplace_back();
       fresh.id = next_id_++;
@@ -210,12 +216,16 @@ std::vector<SstableInfo> CompactionSimulator::cut(Rows rows, uint64_t run, uint3
     info.max_time_ms = std::max(info.max_time_ms, row.time_ms);
     ++info.entries;
     info.tombstones += row.deletes ? 1 : 0;
+    block_bytes += bytes_of(row);
+    ++block_rows;
+    block_tombstones += row.deletes ? 1 : 0;
     if (row.expiry_ms != 0) {
       info.min_expiry_ms = info.expiring == 0 ? row.expiry_ms : std::min(info.min_expiry_ms, row.expiry_ms);
       info.max_expiry_ms = std::max(info.max_expiry_ms, row.expiry_ms);
       ++info.expiring;
     }
   }
+  if (!tables.empty()) end_block();
   for (SstableInfo& info : tables) {
     info.largest = simulated_key(rows_[info.id].back().key);
     info.span_end = info.largest + '\0';

@@ -56,9 +56,10 @@ struct SimulatorOptions {
   uint64_t memtable_rows = 128;  // a flush per so many distinct keys
   uint64_t row_bytes = 128;      // of a row in a table
   uint64_t tombstone_bytes = 16;
-  uint64_t put_bytes = 128;    // of the user, for a row
-  uint64_t delete_bytes = 16;  // and for a delete
-  uint64_t table_bytes = 0;    // of a table beside its rows
+  uint64_t put_bytes = 128;     // of the user, for a row
+  uint64_t delete_bytes = 16;   // and for a delete
+  uint64_t table_bytes = 0;     // of a table beside its rows
+  uint64_t block_bytes = 8192;  // of rows, at which a block ends
 };
 
 // The options of an engine whose memtables are of `memtable_bytes` instead of 64 MiB, windows of

@@ -30,14 +30,19 @@ struct SstableInfo {
   uint64_t max_time_ms = 0;
 
   // Not in the manifest: found when the file is opened.
-  bool trimmed = false;        // rows below `smallest` have left the table
-  uint64_t expiring = 0;       // rows that are dead from a time of their own on
-  uint64_t min_expiry_ms = 0;  // of these
+  uint64_t passed = 0;            // rows that scans have passed in vain there: see ReadOptions
+  uint64_t dense_tombstones = 0;  // point tombstones in blocks of which they are at least three quarters of the rows
+  bool trimmed = false;           // rows below `smallest` have left the table
+  uint64_t expiring = 0;          // rows that are dead from a time of their own on
+  uint64_t min_expiry_ms = 0;     // of these
   uint64_t max_expiry_ms = 0;
   uint64_t dead_from_ms = ~0ull;  // from then on every row is dead or a tombstone; ~0: never
   std::string span_begin;         // first key that a row or a deleted prefix of the table may concern
   std::string span_end;           // first key behind them; empty: there is none
 };
+
+// Of a data block: is it a stretch in which a scan finds next to nothing?
+inline bool is_dense(uint64_t rows, uint64_t tombstones) { return tombstones > 0 && tombstones * 4 >= rows * 3; }
 
 // May two tables say something about the same key?
 bool spans_overlap(const SstableInfo& a, const SstableInfo& b);
@@ -61,8 +66,10 @@ struct CompactionPlan {
   uint64_t output_run = 0;
   uint32_t output_level = 0;
   uint64_t output_table_bytes_max = 0;  // a new table of the same run starts above this size
-  // Every table is committed as soon as it is full, and what it holds leaves the inputs. Requires: whole runs.
+  // Every table is committed as soon as it is full, and what it holds leaves the inputs. Requires: whole runs, or
+  // `down`.
   bool incremental = false;
+  bool down = false;  // the inputs are all that lies below any of them, and the output goes to the oldest of their runs
   std::string_view strategy;  // whose pick it is
   std::string reason;         // for logs, the admin API and golden files
 };

@@ -58,6 +58,10 @@ class FaultyFile final : public File {
     CAIRN_TRY_VOID(shared_->check(FileOp::kTruncate, path_));
     return inner_->truncate(size);
   }
+  Result<void> allocate(uint64_t size) override {
+    CAIRN_TRY_VOID(shared_->check(FileOp::kWrite, path_));
+    return inner_->allocate(size);
+  }
 
  private:
   std::unique_ptr<File> inner_;

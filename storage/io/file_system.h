@@ -28,6 +28,8 @@ class File {
   virtual Result<size_t> read_at(uint64_t offset, std::span<char> out) const = 0;
   // As read_at, but nullopt where the bytes are not in memory and the caller would wait for a device.
   virtual Result<std::optional<size_t>> read_cached(uint64_t offset, std::span<char> out) const = 0;
+  // What read_at() reads from, for reads that the kernel is asked for another way; -1: there is no such thing.
+  virtual int read_descriptor() const { return -1; }
   virtual Result<void> write_at(uint64_t offset, std::string_view data) = 0;
   // Write and make durable in one call. On a kLog file offset and size are multiples of 4096 and the data is
   // 4096-aligned.
@@ -37,6 +39,8 @@ class File {
   virtual Result<void> sync() = 0;  // fdatasync. A failure is final: never call again, never trust the file again.
   virtual Result<uint64_t> size() const = 0;
   virtual Result<void> truncate(uint64_t size) = 0;
+  // Makes the file this large at least, on the device too; what is new reads as zeros. kNoSpace: nothing of it counts.
+  virtual Result<void> allocate(uint64_t size) = 0;
 };
 
 class FileLock {

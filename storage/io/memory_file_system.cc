@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <set>
 
 #include "storage/io/memory_node.h"
@@ -147,6 +148,14 @@ class MemoryFile final : public File {
     state_->dirty[node_->id] = node_;
     return {};
   }
+  Result<void> allocate(uint64_t size) override {
+    const std::lock_guard lock(state_->mutex);
+    CAIRN_TRY_VOID(prepare(size));
+    if (size <= node_->content.size()) return {};
+    node_->content.truncate(size);
+    state_->dirty[node_->id] = node_;
+    return {};
+  }
 
  private:
   bool stale() const { return generation_ != state_->generation; }
@@ -250,6 +259,38 @@ void MemoryFileSystem::crash(Random& random, const CrashOptions& options) {
       ++node->links;
     }
   }
+}
+
+void MemoryFileSystem::copy_from(const MemoryFileSystem& other) {
+  const std::scoped_lock lock(state_->mutex, other.state_->mutex);
+  const State& from = *other.state_;
+  std::map<const Node*, NodePtr> copies;
+  const std::function<NodePtr(const NodePtr&)> copy = [&](const NodePtr& node) -> NodePtr {
+    if (!node) return nullptr;
+    NodePtr& made = copies[node.get()];
+    if (made) return made;
+    const NodePtr result = made = std::make_shared<Node>();
+    result->id = node->id;
+    result->directory = node->directory;
+    result->links = node->links;
+    result->content.copy_from(node->content);
+    for (const auto& [name, child] : node->entries) result->entries[name] = copy(child);
+    for (const auto& [name, child] : node->durable) result->durable[name] = copy(child);
+    return result;
+  };
+  state_->root = copy(from.root);
+  state_->next_id = from.next_id;
+  ++state_->generation;
+  state_->capacity = from.capacity;
+  state_->used = from.used;
+  state_->cold = from.cold.load(std::memory_order_relaxed);
+  state_->ops.clear();
+  for (const auto& op : from.ops) {
+    state_->ops.push_back({copy(op.dir), op.name, copy(op.node), copy(op.from_dir), op.from_name});
+  }
+  state_->dirty.clear();
+  for (const auto& [id, node] : from.dirty) state_->dirty[id] = copy(node);
+  state_->locks.clear();
 }
 
 Result<std::unique_ptr<File>> MemoryFileSystem::open(const std::string& path, OpenMode mode) {

@@ -33,6 +33,9 @@ class MemoryFileSystem final : public FileSystem {
 
   // What a power cut leaves. Same seed and same history: same outcome.
   void crash(Random& random, const CrashOptions& options = {});
+  // Takes the content of `other`, which may go on being used: what is not synced there is not synced here. Own handles
+  // die. With crash() after it: what a power cut would leave of `other` at this moment.
+  void copy_from(const MemoryFileSystem& other);
   // Bytes of all files together; growing beyond it fails with kNoSpace.
   void set_capacity(uint64_t bytes);
   uint64_t used_bytes() const;

@@ -124,6 +124,21 @@ class Content {
     for (auto& version : page.unsynced) (*version)[bit / 8 % kPage] ^= mask;
   }
 
+  void copy_from(const Content& other) {
+    const auto same = [](const std::unique_ptr<PageBytes>& bytes) {
+      return bytes ? std::make_unique<PageBytes>(*bytes) : nullptr;
+    };
+    pages_.clear();
+    for (const auto& [number, page] : other.pages_) {
+      Page& copy = pages_[number];
+      copy.durable = same(page.durable);
+      for (const auto& version : page.unsynced) copy.unsynced.push_back(same(version));
+    }
+    size_ = other.size_;
+    durable_size_ = other.durable_size_;
+    dirty_ = other.dirty_;
+  }
+
  private:
   static constexpr size_t kVersionsMax = 4;
 

@@ -128,6 +128,8 @@ class RealFile final : public File {
     return std::optional<size_t>();
   }
 
+  int read_descriptor() const override { return fd_.get(); }
+
   Result<void> write_at(uint64_t offset, std::string_view data) override {
     const uint64_t bytes = data.size();
     while (!data.empty()) {
@@ -166,6 +168,15 @@ class RealFile final : public File {
       rc = ::ftruncate(fd_.get(), static_cast<off_t>(size));
     } while (rc != 0 && errno == EINTR);
     if (rc != 0) return errno_error(errno, "truncate", path_);
+    return {};
+  }
+
+  Result<void> allocate(uint64_t size) override {
+    int code;
+    do {
+      code = ::posix_fallocate(fd_.get(), 0, static_cast<off_t>(size));
+    } while (code == EINTR);
+    if (code != 0) return errno_error(code, "allocation", path_);
     return {};
   }
 

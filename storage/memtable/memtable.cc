@@ -5,36 +5,20 @@
 #include <utility>
 
 namespace cairn::storage {
-namespace {
-constexpr size_t kSlotsMin = 16;
-constexpr size_t kSlotsOfMany = 16384;  // from here on a table may grow to what is expected of it
-
-// The position follows from the 32 stored bits, so that growing touches no entry.
-size_t home(uint32_t hash) { return hash; }
-}  // namespace
-
 const MemEntry* Memtable::find(std::string_view key, uint64_t hash) const {
-  if (slots_.empty()) return nullptr;
-  const size_t mask = slots_.size() - 1;
-  const auto tag = static_cast<uint32_t>(hash);
-  for (size_t i = home(tag) & mask; slots_[i].ref != 0; i = (i + 1) & mask) {
-    if (slots_[i].hash != tag) continue;
-    const MemEntry* entry = entry_at(slots_[i].ref);
-    if (entry->key() == key) return entry;
-  }
-  return nullptr;
+  if (!slots_.reserved()) return nullptr;
+  const auto same = [&](uint32_t ref) { return entry_at(ref)->key() == key; };
+  const SlotTable::Slot& slot = slots_.find(static_cast<uint32_t>(hash), same);
+  return slot.ref == 0 ? nullptr : entry_at(slot.ref);
 }
 
 void Memtable::write(std::string_view key, uint64_t hash, OpKind kind, std::string_view value, uint64_t sequence,
                      uint64_t time_ms) {
-  if (slots_.empty() || (rows_ + 1) * 4 > slots_.size() * 3) grow_slots();
-  const size_t mask = slots_.size() - 1;
+  if (!slots_.reserved()) slots_.reserve();
   const auto tag = static_cast<uint32_t>(hash);
-  size_t i = home(tag) & mask;
-  for (; slots_[i].ref != 0; i = (i + 1) & mask) {
-    if (slots_[i].hash != tag) continue;
-    MemEntry* entry = entry_at(slots_[i].ref);
-    if (entry->key() != key) continue;
+  SlotTable::Slot& slot = slots_.place(tag, [&](uint32_t ref) { return entry_at(ref)->key() == key; });
+  if (slot.ref != 0) {
+    MemEntry* entry = entry_at(slot.ref);
     if (value.size() > entry->value_capacity) {
       // Growing values (appends, counters) get a little slack.
       entry->value_capacity = static_cast<uint32_t>(value.size() + value.size() / 4);
@@ -60,12 +44,14 @@ void Memtable::write(std::string_view key, uint64_t hash, OpKind kind, std::stri
             static_cast<uint8_t>(kind)};
   if (!key.empty()) std::memcpy(bytes, key.data(), key.size());
   if (!value.empty()) std::memcpy(entry->value, value.data(), value.size());
-  slots_[i] = {tag, ref + 1};
+  slot = {tag, ref + 1};
+  slots_.added(tag);
   ++rows_;
   if (keeps_order_) {
     tree_.insert(entry);
   } else {
-    unordered_.push_back(entry);
+    if (unordered_.empty() || unordered_.back().size() == kUnorderedAtOnce) unordered_.emplace_back();
+    unordered_.back().push_back(entry);
     ordered_.store(false, std::memory_order_relaxed);
   }
 }
@@ -73,19 +59,23 @@ void Memtable::write(std::string_view key, uint64_t hash, OpKind kind, std::stri
 void Memtable::make_order() const {
   const std::lock_guard lock(order_mutex_);
   if (ordered_.load(std::memory_order_relaxed)) return;
-  std::string_view shared = unordered_.front()->key();
-  for (const MemEntry* entry : unordered_) {
-    if (!entry->key().starts_with(shared)) shared = shared.substr(0, common_prefix(shared, entry->key()));
+  std::string_view shared = unordered_.front().front()->key();
+  for (const auto& piece : unordered_) {
+    for (const MemEntry* entry : piece) {
+      if (!entry->key().starts_with(shared)) shared = shared.substr(0, common_prefix(shared, entry->key()));
+    }
   }
   std::vector<std::pair<uint64_t, MemEntry*>> sorted;
-  sorted.reserve(unordered_.size());
-  for (MemEntry* entry : unordered_) sorted.emplace_back(BTree::head_of(entry->key(), shared.size()), entry);
+  sorted.reserve(rows_);
+  for (const auto& piece : unordered_) {
+    for (MemEntry* entry : piece) sorted.emplace_back(BTree::head_of(entry->key(), shared.size()), entry);
+  }
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
     return a.first != b.first ? a.first < b.first : a.second->key() < b.second->key();
   });
   if (sealed_ && tree_.empty()) {
-    for (size_t i = 0; i < sorted.size(); ++i) unordered_[i] = sorted[i].second;
-    sorted_ = std::move(unordered_);
+    sorted_.reserve(sorted.size());
+    for (const auto& [head, entry] : sorted) sorted_.push_back(entry);
   } else {
     // In order: a tree that grows at its end is several times cheaper than one that grows everywhere.
     for (const auto& [head, entry] : sorted) tree_.insert(entry);
@@ -110,23 +100,6 @@ BTree::Position Memtable::last_below(std::string_view key) const {
   if (at == nullptr) at = end;
   if (at == sorted_.data()) return {};
   return {at - 1, sorted_.data(), end, nullptr};
-}
-
-void Memtable::grow_slots() {
-  std::vector<Slot> old = std::move(slots_);
-  size_t size = old.empty() ? kSlotsMin : old.size() * 2;
-  if (size >= kSlotsOfMany && rows_expected_ > rows_) {
-    while (rows_expected_ * 4 > size * 3) size *= 2;
-    if (!keeps_order_) unordered_.reserve(rows_expected_);
-  }
-  slots_.assign(size, Slot{});
-  const size_t mask = slots_.size() - 1;
-  for (const Slot& slot : old) {
-    if (slot.ref == 0) continue;
-    size_t i = home(slot.hash) & mask;
-    while (slots_[i].ref != 0) i = (i + 1) & mask;
-    slots_[i] = slot;
-  }
 }
 
 }  // namespace cairn::storage

@@ -18,6 +18,7 @@
 #include "storage/memtable/arena.h"
 #include "storage/memtable/btree.h"
 #include "storage/memtable/prefix_tombstones.h"
+#include "storage/memtable/slot_table.h"
 #include "storage/row.h"
 
 namespace cairn::storage {
@@ -25,15 +26,9 @@ namespace cairn::storage {
 class Memtable {
  public:
   // keep_order: rows are put in order as they come. For a table that is going to be scanned again and again.
-  // rows_expected: once it has a good many rows, room for that many is made at once. A hint.
   // slabs: memory for the rows of a large table; null: the heap's.
-  explicit Memtable(uint64_t id, bool keep_order = false, uint64_t rows_expected = 0,
-                    std::shared_ptr<SlabPool> slabs = nullptr)
-      : id_(id),
-        rows_expected_(rows_expected),
-        arena_(std::move(slabs)),
-        keeps_order_(keep_order),
-        tree_(tree_arena_) {}
+  explicit Memtable(uint64_t id, bool keep_order = false, std::shared_ptr<SlabPool> slabs = nullptr)
+      : id_(id), arena_(std::move(slabs)), keeps_order_(keep_order), tree_(tree_arena_) {}
   Memtable(const Memtable&) = delete;
   Memtable& operator=(const Memtable&) = delete;
 
@@ -59,9 +54,7 @@ class Memtable {
   bool keeps_order() const { return keeps_order_; }
   bool empty() const { return rows_ == 0 && prefixes_.empty(); }
   // What the rows take; their order is counted whether or not it was made yet.
-  uint64_t bytes() const {
-    return arena_.used() + slots_.size() * sizeof(Slot) + rows_ * kOrderBytesPerRow + prefix_bytes_;
-  }
+  uint64_t bytes() const { return arena_.used() + slots_.bytes() + rows_ * kOrderBytesPerRow + prefix_bytes_; }
   BTree::Position lower_bound(std::string_view key) const {
     if (!ordered_.load(std::memory_order_acquire)) make_order();
     return sorted_.empty() ? tree_.lower_bound(key) : lower_bound_in_array(key);
@@ -71,12 +64,10 @@ class Memtable {
   void seal() { sealed_ = true; }
 
   // Hints for find() and write(): first the one, some rows later the other.
-  void prefetch_slot(uint64_t hash) const {
-    if (!slots_.empty()) __builtin_prefetch(&slots_[static_cast<uint32_t>(hash) & (slots_.size() - 1)]);
-  }
+  void prefetch_slot(uint64_t hash) const { slots_.prefetch(static_cast<uint32_t>(hash)); }
   void prefetch_entry(uint64_t hash) const {
-    if (slots_.empty()) return;
-    const Slot& slot = slots_[static_cast<uint32_t>(hash) & (slots_.size() - 1)];
+    if (!slots_.reserved()) return;
+    const SlotTable::Slot& slot = slots_.usual_slot(static_cast<uint32_t>(hash));
     if (slot.ref == 0) return;
     const char* entry = arena_.at(slot.ref - 1);
     __builtin_prefetch(entry);
@@ -84,32 +75,27 @@ class Memtable {
   }
 
  private:
-  struct Slot {
-    uint32_t hash = 0;
-    uint32_t ref = 0;  // of a MemEntry plus one; 0 = empty
-  };
   void write(std::string_view key, uint64_t hash, OpKind kind, std::string_view value, uint64_t sequence,
              uint64_t time_ms);
-  void grow_slots();
   void make_order() const;
   BTree::Position lower_bound_in_array(std::string_view key) const;
   MemEntry* entry_at(uint32_t ref) const { return reinterpret_cast<MemEntry*>(arena_.at(ref - 1)); }
 
+  static constexpr size_t kUnorderedAtOnce = 8192;   // rows of a piece: so much is moved at once when it grows
   static constexpr uint64_t kOrderBytesPerRow = 20;  // of the tree and of the list below
 
   uint64_t id_;
-  uint64_t rows_expected_;
   Arena arena_;
   // Made on demand, by any reader once the table is sealed: hence apart from the rows' arena, and behind a mutex.
   mutable std::mutex order_mutex_;
   mutable std::atomic<bool> ordered_ = true;
   mutable bool keeps_order_;
-  mutable std::vector<MemEntry*> unordered_;  // rows that are not in the tree yet
-  mutable std::vector<MemEntry*> sorted_;     // all rows, if they were put in order after the table was sealed
+  mutable std::vector<std::vector<MemEntry*>> unordered_;  // rows that are not in the tree yet, in pieces
+  mutable std::vector<MemEntry*> sorted_;  // all rows, if they were put in order after the table was sealed
   bool sealed_ = false;
   mutable Arena tree_arena_;
   mutable BTree tree_;
-  std::vector<Slot> slots_;  // open addressing, power of two, at most 3/4 full
+  SlotTable slots_;  // refs are the arena's plus one
   uint64_t rows_ = 0;
   PrefixTombstones prefixes_;
   uint64_t prefix_bytes_ = 0;

@@ -12,7 +12,6 @@ namespace {
 
 // Header: rows u32 | prefix length u16 | flags u8 | widths u8 | base sequence u64 | base time u64 | kind u8 | 0 u8 |
 // length of all key suffixes u16 | length of all values u32
-constexpr size_t kHeaderBytes = 32;
 constexpr uint8_t kWideOffsets = 1;
 constexpr uint8_t kKindColumn = 2;
 constexpr uint8_t kSearchColumns = 4;  // heads and tags; version 2 has them always
@@ -42,13 +41,16 @@ void put_width(std::string& out, uint64_t value, uint8_t width) {
 Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::string& path) {
   auto block = std::make_shared<Block>(Token{});
   block->raw_ = std::move(raw);
-  if (!block->lay_out()) return corrupt(path, "malformed data block");
+  if (!block->find_columns(block->raw_.data(), block->raw_.size()) || !block->check_columns())
+    return corrupt(path, "malformed data block");
   return std::shared_ptr<const Block>(std::move(block));
 }
 
-// Finds the columns. False: malformed.
-bool Block::lay_out() {
-  Decoder in(raw_);
+bool BlockRows::find_columns(const char* raw, size_t bytes) {
+  *this = {};
+  raw_ = raw;
+  raw_bytes_ = bytes;
+  Decoder in({raw, bytes});
   rows_ = in.u32();
   const uint16_t prefix_length = in.u16();
   const uint8_t flags = in.u8();
@@ -65,7 +67,7 @@ bool Block::lay_out() {
   const auto width_ok = [](uint8_t w) { return w == 0 || w == 1 || w == 2 || w == 4 || w == 8; };
   if (!in.ok() || (flags & ~kFlagsKnown) != 0 || !width_ok(sequence_width_) || !width_ok(time_width_)) return false;
   const size_t rows = rows_;
-  if (rows == 0 || rows > raw_.size()) return false;
+  if (rows == 0 || rows > bytes) return false;
   if ((flags & kSearchColumns) != 0) {
     heads_ = in.raw(heads_of(rows_) * sizeof(uint64_t)).data();
     tags_ = reinterpret_cast<const uint8_t*>(in.raw(padded_tags(rows)).data());
@@ -77,27 +79,33 @@ bool Block::lay_out() {
   if ((flags & kKindColumn) != 0) kinds_ = in.raw(rows).data();
   sequences_ = in.raw(rows * sequence_width_).data();
   times_ = in.raw(rows * time_width_).data();
-  if (!in.ok()) return false;
   keys_ = in.rest().data();
-  if (!check_rows(in.remaining())) return false;
+  return in.ok();
+}
+
+bool BlockRows::check_columns() {
+  if (!check_rows(raw_bytes_ - keys_begin())) return false;
   values_ = keys_ + start_of(key_ends_, even_key_, rows_);
   return true;
 }
 
 // Offsets ascend and end with the block; kinds are known.
-bool Block::check_rows(size_t left) const {
+bool BlockRows::check_rows(size_t left) const {
+  const auto known = [](OpKind kind) { return kind == OpKind::kPut || kind == OpKind::kDelete; };
+  if (key_ends_ == nullptr && value_ends_ == nullptr && kinds_ == nullptr)
+    return known(kind_) && size_t{rows_} * even_key_ + size_t{rows_} * even_value_ == left;
   size_t key_end = 0, value_end = 0;
   for (uint32_t i = 0; i < rows_; ++i) {
     const size_t key = start_of(key_ends_, even_key_, i + 1);
     const size_t value = start_of(value_ends_, even_value_, i + 1);
-    if (key < key_end || value < value_end || (kind(i) != OpKind::kPut && kind(i) != OpKind::kDelete)) return false;
+    if (key < key_end || value < value_end || !known(kind(i))) return false;
     key_end = key;
     value_end = value;
   }
   return key_end + value_end == left;
 }
 
-uint32_t Block::find(std::string_view key, uint64_t hash) const {
+uint32_t BlockRows::find(std::string_view key, uint64_t hash) const {
   if (tags_ == nullptr) {
     const uint32_t row = lower_bound(key);
     const bool same = row < rows_ && key.size() == prefix_.size() + suffix(row).size() && key.ends_with(suffix(row));
@@ -116,7 +124,7 @@ uint32_t Block::find(std::string_view key, uint64_t hash) const {
   return rows_;
 }
 
-uint32_t Block::lower_bound(std::string_view key) const {
+uint32_t BlockRows::lower_bound(std::string_view key) const {
   const int order = key.substr(0, prefix_.size()).compare(prefix_);
   if (order != 0) return order < 0 ? 0 : rows_;
   const std::string_view rest = key.substr(prefix_.size());
@@ -181,7 +189,7 @@ std::string BlockBuilder::finish() {
   const uint8_t sequence_width = width_for(all.max_sequence - all.min_sequence);
   const uint8_t time_width = width_for(all.max_time - all.min_time);
   std::string out;
-  out.reserve(kHeaderBytes + keys_.size() + values_.size() + rows_.size() * 26 + kTagPadding + 8);
+  out.reserve(BlockRows::kHeaderBytes + keys_.size() + values_.size() + rows_.size() * 26 + kTagPadding + 8);
   put_u32(out, rows());
   put_u16(out, static_cast<uint16_t>(all.prefix));
   put_u8(out, all.flags());

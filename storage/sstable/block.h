@@ -15,14 +15,10 @@ namespace cairn::storage {
 
 inline constexpr size_t kCacheLine = 64;
 
-// An unpacked block. Immutable; thread safe. Views into it live as long as the block.
-class Block : public std::enable_shared_from_this<Block> {
+// The rows of an unpacked block, whose bytes somebody else keeps. Accessors change nothing; thread safe.
+class BlockRows {
  public:
-  // Checks every offset once, so that the accessors need not.
-  static Result<std::shared_ptr<const Block>> parse(std::string raw, const std::string& path);
-
   uint32_t rows() const { return rows_; }
-  size_t bytes() const { return raw_.capacity() + sizeof(Block); }
   // The row of a key; rows() = none. `hash` = hash64(key).
   uint32_t find(std::string_view key, uint64_t hash) const;
   uint32_t lower_bound(std::string_view key) const;  // first row with a key >= `key`; rows() = none
@@ -47,7 +43,7 @@ class Block : public std::enable_shared_from_this<Block> {
   }
   // What a search looks at before it comes to the keys.
   [[gnu::always_inline]] void prefetch() const {  // else GCC drops the call: it has no effect that it knows of
-    for (size_t at = 0; at < kSearchBytes; at += kCacheLine) __builtin_prefetch(raw_.data() + at);
+    for (size_t at = 0; at < kSearchBytes; at += kCacheLine) __builtin_prefetch(raw_ + at);
   }
   // The values of `n` rows, as far as a short scan will want them.
   [[gnu::always_inline]] void prefetch_values(uint32_t row, uint32_t n) const {
@@ -59,16 +55,21 @@ class Block : public std::enable_shared_from_this<Block> {
   OpKind kind(uint32_t row) const { return kinds_ != nullptr ? static_cast<OpKind>(kinds_[row]) : kind_; }
   uint64_t sequence(uint32_t row) const { return base_sequence_ + number(sequences_, sequence_width_, row); }
 
+  static constexpr size_t kHeaderBytes = 32;
+
+ protected:
+  // The block begins at `raw` and is `bytes` long. In this order, each step for what is to be read next; false:
+  // malformed. Only the header needs to be there: finds the columns.
+  bool find_columns(const char* raw, size_t bytes);
+  // All before the keys needs to be there: checks every offset once, so that the accessors need not; finds the values.
+  bool check_columns();
+  size_t keys_begin() const { return static_cast<size_t>(keys_ - raw_); }
+  size_t values_begin() const { return static_cast<size_t>(values_ - raw_); }
+  size_t value_end(uint32_t row) const { return values_begin() + start_of(value_ends_, even_value_, row + 1); }
+
  private:
   static constexpr size_t kSearchBytes = 256;  // header, heads, tags and prefix of a block of usual size
   static constexpr size_t kValueBytesAhead = 512;
-  struct Token {};  // makes the constructor the parser's own
-
- public:
-  explicit Block(Token) {}
-
- private:
-  bool lay_out();
   bool check_rows(size_t left) const;
   size_t offset(const char* array, uint32_t i) const {
     return wide_ ? get_fixed<uint32_t>(array + size_t{i} * 4) : get_fixed<uint16_t>(array + size_t{i} * 2);
@@ -106,6 +107,20 @@ class Block : public std::enable_shared_from_this<Block> {
   uint64_t base_sequence_ = 0, base_time_ = 0;
   const char* sequences_ = nullptr;
   const char* times_ = nullptr;
+  const char* raw_ = nullptr;
+  size_t raw_bytes_ = 0;
+};
+
+// A whole unpacked block with its bytes. Immutable; thread safe. Views into it live as long as the block.
+class Block : public BlockRows, public std::enable_shared_from_this<Block> {
+  struct Token {};  // makes the constructor the parser's own
+
+ public:
+  explicit Block(Token) {}
+  static Result<std::shared_ptr<const Block>> parse(std::string raw, const std::string& path);
+  size_t bytes() const { return raw_.capacity() + sizeof(Block); }
+
+ private:
   std::string raw_;
 };
 

@@ -8,8 +8,6 @@
 namespace cairn::storage {
 namespace {
 
-uint64_t block_seed(uint64_t seed, uint64_t offset) { return seed * 0x9E3779B97F4A7C15ull ^ offset; }
-
 // Tags of properties. New ones may appear; unknown ones are skipped.
 enum Property : uint64_t {
   kId = 1,
@@ -32,6 +30,7 @@ enum Property : uint64_t {
   kMinExpiry,
   kMaxExpiry,
   kSketch,
+  kDenseTombstones,
 };
 
 void put_number(std::string& out, Property tag, uint64_t value) {
@@ -118,28 +117,41 @@ std::string seal_block(std::string_view raw, bool compress, uint64_t seed, uint6
   return out;
 }
 
-Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path) {
-  const std::string place = "block at offset " + std::to_string(offset);
-  if (stored.size() < kTrailerBytes) return corrupt(path, place + " is cut off");
+Result<StoredBlock> check_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path) {
+  const auto bad = [&](const char* why) {
+    return corrupt(path, "block at offset " + std::to_string(offset) + std::string(why));
+  };
+  if (stored.size() < kTrailerBytes) return bad(" is cut off");
   const char* trailer = stored.data() + stored.size() - kTrailerBytes;
-  if (get_fixed<uint64_t>(trailer + 8) != hash64(stored.substr(0, stored.size() - 8), block_seed(seed, offset))) {
-    return corrupt(path, place + ": checksum differs");
-  }
-  const auto kind = static_cast<Compression>(trailer[0]);
-  const auto raw_length = get_fixed<uint32_t>(trailer + 4);
-  const std::string_view payload = stored.substr(0, stored.size() - kTrailerBytes);
-  if (kind == Compression::kNone) {
-    if (raw_length != payload.size()) return corrupt(path, place + ": wrong length");
-    return std::string(payload);
+  if (get_fixed<uint64_t>(trailer + 8) != hash64(stored.substr(0, stored.size() - 8), block_seed(seed, offset)))
+    return bad(": checksum differs");
+  StoredBlock block;
+  block.compression = static_cast<Compression>(trailer[0]);
+  block.raw_bytes = get_fixed<uint32_t>(trailer + 4);
+  block.payload = stored.substr(0, stored.size() - kTrailerBytes);
+  if (block.compression == Compression::kNone) {
+    if (block.raw_bytes != block.payload.size()) return bad(": wrong length");
+    return block;
   }
   // LZ4 cannot shrink by more than a factor of 255.
-  if (kind != Compression::kLz4 || raw_length > kRawBlockMax || raw_length / 256 > payload.size()) {
-    return corrupt(path, place + ": unknown compression or length");
-  }
-  std::string raw(raw_length, '\0');
-  const int n =
-      LZ4_decompress_safe(payload.data(), raw.data(), static_cast<int>(payload.size()), static_cast<int>(raw_length));
-  if (n != static_cast<int>(raw_length)) return corrupt(path, place + ": does not unpack");
+  if (block.compression != Compression::kLz4 || block.raw_bytes > kRawBlockMax ||
+      block.raw_bytes / 256 > block.payload.size())
+    return bad(": unknown compression or length");
+  return block;
+}
+
+Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path) {
+  CAIRN_TRY(const StoredBlock block, check_block(stored, seed, offset, path));
+  if (block.compression == Compression::kNone) return std::string(block.payload);
+  std::string raw;
+  int unpacked = 0;
+  raw.resize_and_overwrite(block.raw_bytes, [&](char* out, size_t bytes) {
+    unpacked =
+        LZ4_decompress_safe(block.payload.data(), out, static_cast<int>(block.payload.size()), static_cast<int>(bytes));
+    return bytes;
+  });
+  if (unpacked != static_cast<int>(block.raw_bytes))
+    return corrupt(path, "block at offset " + std::to_string(offset) + ": does not unpack");
   return raw;
 }
 
@@ -166,6 +178,7 @@ std::string encode_properties(const TableProperties& p) {
     put_number(out, kMinExpiry, p.info.min_expiry_ms);
     put_number(out, kMaxExpiry, p.info.max_expiry_ms);
   }
+  if (p.info.dense_tombstones > 0) put_number(out, kDenseTombstones, p.info.dense_tombstones);
   if (!p.sketch.empty()) put_text(out, kSketch, p.sketch);
   return out;
 }
@@ -204,6 +217,7 @@ Result<TableProperties> parse_properties(std::string_view bytes, const std::stri
       case kMinExpiry: p.info.min_expiry_ms = value.varint(); break;
       case kMaxExpiry: p.info.max_expiry_ms = value.varint(); break;
       case kSketch: p.sketch = field; break;
+      case kDenseTombstones: p.info.dense_tombstones = value.varint(); break;
       default: break;
     }
     if (!value.ok()) return corrupt(path, "malformed property " + std::to_string(tag));

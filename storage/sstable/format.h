@@ -42,10 +42,20 @@ struct Footer {
 std::string encode_footer(const Footer& footer);
 Result<Footer> parse_footer(std::string_view bytes, const std::string& path);
 
+// Of the checksum of a block.
+inline uint64_t block_seed(uint64_t seed, uint64_t offset) { return seed * 0x9E3779B97F4A7C15ull ^ offset; }
 // Stored block: payload | compression u8, 0 u8[3], raw length u32, xxh3-64 of all before, seeded by table and
 // offset.
 std::string seal_block(std::string_view raw, bool compress, uint64_t seed, uint64_t offset);
-// Checks and unpacks. `path` is for the message.
+// A stored block whose checksum is right.
+struct StoredBlock {
+  Compression compression = Compression::kNone;
+  uint32_t raw_bytes = 0;
+  std::string_view payload;  // kNone: raw_bytes long
+};
+// `path` is for the message.
+Result<StoredBlock> check_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path);
+// Checks and unpacks.
 Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path);
 
 struct TableProperties {

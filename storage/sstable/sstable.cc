@@ -3,6 +3,20 @@
 #include <algorithm>
 
 namespace cairn::storage {
+namespace {
+
+// A string of `bytes` bytes that `read` fills, not filled with anything before.
+template <class Read>
+auto read_into(std::string& out, size_t bytes, Read read) {
+  decltype(read(std::span<char>())) result{};
+  out.resize_and_overwrite(bytes, [&](char* begin, size_t n) {
+    result = read(std::span<char>(begin, n));
+    return n;
+  });
+  return result;
+}
+
+}  // namespace
 
 Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string& path, uint64_t number,
                                                OpenMode mode) {
@@ -42,21 +56,23 @@ Result<void> Sstable::load(OpenMode mode) {
   return {};
 }
 
+Error Sstable::cut_off(const BlockHandle& handle) const {
+  return corrupt(path_, "block at offset " + std::to_string(handle.offset) + " is cut off");
+}
+
 Result<std::string> Sstable::read_meta(const BlockHandle& handle) const {
   if (handle.offset > file_bytes_ || handle.size > file_bytes_ - handle.offset) {
     return corrupt(path_, "a block lies outside of the file");
   }
   std::string stored(handle.size, '\0');
   CAIRN_TRY(const size_t got, file_->read_at(handle.offset, stored));
-  if (got != handle.size) return corrupt(path_, "block at offset " + std::to_string(handle.offset) + " is cut off");
+  if (got != handle.size) return cut_off(handle);
   return open_block(stored, seed_, handle.offset, path_);
 }
 
 Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::string_view stored) const {
   const BlockHandle& handle = index_.handle(ordinal);
-  if (stored.size() != handle.size) {
-    return corrupt(path_, "block at offset " + std::to_string(handle.offset) + " is cut off");
-  }
+  if (stored.size() != handle.size) return cut_off(handle);
   CAIRN_TRY(std::string raw, open_block(stored, seed_, handle.offset, path_));
   return Block::parse(std::move(raw), path_);
 }
@@ -74,8 +90,9 @@ Result<std::shared_ptr<const Block>> Sstable::unpack_or_reread(uint32_t ordinal,
 
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal) const {
   const BlockHandle& handle = index_.handle(ordinal);
-  std::string stored(handle.size, '\0');
-  CAIRN_TRY(const size_t got, file_->read_at(handle.offset, stored));
+  std::string stored;
+  CAIRN_TRY(const size_t got,
+            read_into(stored, handle.size, [&](std::span<char> out) { return file_->read_at(handle.offset, out); }));
   return unpack_or_reread(ordinal, std::string_view(stored).substr(0, got));
 }
 
@@ -107,13 +124,25 @@ Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool 
 
 Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal) const {
   const BlockHandle& handle = index_.handle(ordinal);
-  std::string stored(handle.size, '\0');
-  CAIRN_TRY(const auto got, file_->read_cached(handle.offset, stored));
+  std::string stored;
+  CAIRN_TRY(const auto got, read_into(stored, handle.size,
+                                      [&](std::span<char> out) { return file_->read_cached(handle.offset, out); }));
   if (!got) return std::shared_ptr<const Block>();
   auto block = unpack(ordinal, std::string_view(stored).substr(0, *got));
   // Whoever reads from the device will tell whether it is so.
   if (!block && block.error().code == ErrorCode::kCorruption) return std::shared_ptr<const Block>();
   return block;
+}
+
+Result<const BlockRows*> Sstable::read_row_cached(uint32_t ordinal, std::string_view key, uint64_t hash,
+                                                  PointReader& reader) const {
+  const BlockHandle& handle = index_.handle(ordinal);
+  CAIRN_TRY(const auto got, file_->read_cached(handle.offset, reader.buffer(handle.size)));
+  if (!got) return nullptr;
+  if (*got != handle.size) return cut_off(handle);
+  auto rows = reader.open(*got, seed_, handle.offset, path_, key, hash);
+  if (!rows && rows.error().code == ErrorCode::kCorruption) return nullptr;
+  return rows;
 }
 
 }  // namespace cairn::storage

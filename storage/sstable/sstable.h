@@ -13,6 +13,7 @@
 #include "storage/sstable/filter.h"
 #include "storage/sstable/format.h"
 #include "storage/sstable/index.h"
+#include "storage/sstable/point_reader.h"
 
 namespace cairn::storage {
 
@@ -44,7 +45,6 @@ class Sstable {
   uint64_t file_bytes() const { return file_bytes_; }
 
   uint32_t blocks() const { return index_.size(); }
-  uint32_t block_bytes(uint32_t ordinal) const { return index_.handle(ordinal).size; }  // as stored
   uint32_t block_for(std::string_view key) const {
     return index_.find(key);
   }  // the only one that may hold it;
@@ -57,12 +57,21 @@ class Sstable {
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const;
   // Null where the caller would have to wait for the device; also for a block that looks damaged from here.
   Result<std::shared_ptr<const Block>> read_block_cached(uint32_t ordinal) const;
+  // The same for one row; see PointReader::open(). Requires: stored_bytes() <= PointReader::kStoredBytesMax.
+  Result<const BlockRows*> read_row_cached(uint32_t ordinal, std::string_view key, uint64_t hash,
+                                           PointReader& reader) const;
+  uint32_t stored_bytes(uint32_t ordinal) const { return handle(ordinal).size; }
+
+  // For who reads a block by itself: where it lies, and what its stored bytes hold.
+  const File& file() const { return *file_; }
+  const BlockHandle& handle(uint32_t ordinal) const { return index_.handle(ordinal); }
+  Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
 
  private:
   Sstable(FileSystem& fs, std::string path, uint64_t number) : fs_(fs), path_(std::move(path)), number_(number) {}
   Result<void> load(OpenMode mode);
+  Error cut_off(const BlockHandle& handle) const;
   Result<std::string> read_meta(const BlockHandle& handle) const;
-  Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
   Result<std::shared_ptr<const Block>> unpack_or_reread(uint32_t ordinal, std::string_view stored) const;
 
   FileSystem& fs_;
@@ -118,6 +127,7 @@ class SstableWriter {
   std::string buffer_;  // not written yet; starts at offset_
   uint64_t offset_ = 0;
   IndexBuilder index_;
+  uint64_t block_rows_ = 0, block_tombstones_ = 0;  // of block_
   uint32_t unindexed_ = 0;  // stored size of the last block, until the first key of the next one is known
   std::vector<uint64_t> hashes_;
   std::vector<PrefixTombstone> prefixes_;

@@ -31,7 +31,7 @@ Result<void> TableScrub::open() {
   }
   copy_ = std::move(*opened);
   uint64_t rows_bytes = 0;
-  for (uint32_t i = 0; i < copy_->blocks(); ++i) rows_bytes += copy_->block_bytes(i);
+  for (uint32_t i = 0; i < copy_->blocks(); ++i) rows_bytes += copy_->stored_bytes(i);
   bytes_read_ = copy_->file_bytes() - std::min(rows_bytes, copy_->file_bytes());
   return {};
 }
@@ -40,8 +40,8 @@ Result<void> TableScrub::read_blocks() {
   for (uint64_t bytes = 0; next_block_ < copy_->blocks() && bytes < kSliceBytes; ++next_block_) {
     CAIRN_TRY(const auto block, copy_->read_block(next_block_, false, ahead_));
     rows_ += block->rows();
-    bytes += copy_->block_bytes(next_block_);
-    bytes_read_ += copy_->block_bytes(next_block_);
+    bytes += copy_->stored_bytes(next_block_);
+    bytes_read_ += copy_->stored_bytes(next_block_);
   }
   if (next_block_ == copy_->blocks() && rows_ != copy_->info().entries) {
     return corrupt(copy_->path(), "rows are missing");

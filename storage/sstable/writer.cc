@@ -34,6 +34,7 @@ Result<void> SstableWriter::add(const Row& row) {
   ++info.entries;
   if (row.kind == OpKind::kDelete) {
     ++properties_.point_tombstones;
+    ++block_tombstones_;
   } else if (const uint64_t expiry = options_.expiry != nullptr ? options_.expiry(row.key, row.value) : 0;
              expiry != 0) {
     info.min_expiry_ms = info.expiring == 0 ? expiry : std::min(info.min_expiry_ms, expiry);
@@ -42,6 +43,7 @@ Result<void> SstableWriter::add(const Row& row) {
   }
   properties_.raw_bytes += row.key.size() + row.value.size();
   if (block_.empty()) add_to_index(row.key);
+  ++block_rows_;
   hashes_.push_back(hash64(row.key));
   block_.add(row, hashes_.back());
   if (block_.raw_bytes() >= options_.block_bytes) return close_block();
@@ -53,6 +55,9 @@ Result<void> SstableWriter::close_block() {
   CAIRN_TRY(const BlockHandle handle, write_block(block_.finish(), options_.compress));
   unindexed_ = handle.size;
   ++properties_.blocks;
+  if (is_dense(std::exchange(block_rows_, 0), block_tombstones_))
+    properties_.info.dense_tombstones += block_tombstones_;
+  block_tombstones_ = 0;
   return {};
 }
 

@@ -18,7 +18,9 @@ std::unique_ptr<TwoWayCursor> run_cursor(const Run& run, BlockSource& source);  
 // winning only with the best of the others.
 class MergeCursor final : public TwoWayCursor {
  public:
-  MergeCursor(std::vector<std::unique_ptr<TwoWayCursor>> children, std::vector<const PrefixTombstones*> prefixes);
+  // `memtables`, `memtable_prefixes`: so many of the first are of memtables.
+  MergeCursor(std::vector<std::unique_ptr<TwoWayCursor>> children, std::vector<const PrefixTombstones*> prefixes,
+              size_t memtables = 0, size_t memtable_prefixes = 0);
   CursorState seek(std::string_view lower) override;
   CursorState seek_back(std::string_view upper) override;
   CursorState next() override;
@@ -27,6 +29,8 @@ class MergeCursor final : public TwoWayCursor {
   // seek() and next() answer kNeedsDisk once this many rows were passed, shadowed and hidden ones included.
   void limit_steps(uint64_t steps) { steps_left_ = steps; }
   uint64_t dropped() const { return dropped_; }  // shadowed and hidden versions passed over
+  // Tombstones shown and versions passed over that would not be there if all runs were one.
+  uint64_t passed_in_vain() const { return in_vain_; }
 
  private:
   static constexpr uint32_t kNone = ~0u;
@@ -41,7 +45,8 @@ class MergeCursor final : public TwoWayCursor {
   void advance();
   void replay();
   bool before(uint32_t a, uint32_t b);
-  bool hidden(const Row& row) const;
+  // By a deleted prefix; `in_runs`: of a run.
+  bool hidden(const Row& row, bool& in_runs) const;
   uint32_t size() const { return static_cast<uint32_t>(children_.size()); }
 
   std::vector<Child> children_;
@@ -50,7 +55,10 @@ class MergeCursor final : public TwoWayCursor {
   uint32_t winner_ = 0;
   uint32_t rival_ = kNone;  // the best of those that lost against the winner, if it won twice
   bool back_ = false;
+  size_t memtables_, memtable_prefixes_;
   uint64_t dropped_ = 0;
+  uint64_t in_vain_ = 0;
+  uint32_t newest_ = 0;  // the child that had the newest version of the last key
   uint64_t steps_left_ = ~0ull;
 };
 

@@ -4,8 +4,8 @@
 namespace cairn::storage {
 
 MergeCursor::MergeCursor(std::vector<std::unique_ptr<TwoWayCursor>> children,
-                         std::vector<const PrefixTombstones*> prefixes)
-    : prefixes_(std::move(prefixes)) {
+                         std::vector<const PrefixTombstones*> prefixes, size_t memtables, size_t memtable_prefixes)
+    : prefixes_(std::move(prefixes)), memtables_(memtables), memtable_prefixes_(memtable_prefixes) {
   children_.reserve(children.size());
   for (auto& cursor : children) children_.push_back({.cursor = std::move(cursor)});
   losers_.resize(children_.size());
@@ -96,15 +96,27 @@ CursorState MergeCursor::settle() {
     --steps_left_;
     const Child& child = children_[winner_];
     if (child.state != CursorState::kRow) return child.state;
-    if (!child.shadowed && !hidden(*child.row)) return CursorState::kRow;
+    bool in_vain = false;
+    if (child.shadowed) {
+      in_vain = newest_ >= memtables_;
+    } else {
+      newest_ = winner_;
+      if (!hidden(*child.row, in_vain)) {
+        if (child.row->kind == OpKind::kDelete && winner_ >= memtables_) ++in_vain_;
+        return CursorState::kRow;
+      }
+    }
     ++dropped_;
+    if (in_vain) ++in_vain_;
     advance();
   }
 }
 
-bool MergeCursor::hidden(const Row& row) const {
-  for (const PrefixTombstones* list : prefixes_) {
-    if (list->covering(row.key) > row.sequence) return true;
+bool MergeCursor::hidden(const Row& row, bool& in_runs) const {
+  for (size_t i = 0; i < prefixes_.size(); ++i) {
+    if (prefixes_[i]->covering(row.key) <= row.sequence) continue;
+    in_runs = i >= memtable_prefixes_;
+    return true;
   }
   return false;
 }
@@ -117,12 +129,13 @@ std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& sourc
     children.push_back(std::make_unique<MemtableCursor>(*table));
     if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
   }
+  const size_t memtables = children.size(), memtable_prefixes = prefixes.size();
   for (const Run& run : view.version->runs) {
     if (run.max_sequence < view.clear_sequence) continue;
     children.push_back(run_cursor(run, source));
     for (const Sstable* table : run.with_prefixes) prefixes.push_back(&table->prefixes());
   }
-  return std::make_unique<MergeCursor>(std::move(children), std::move(prefixes));
+  return std::make_unique<MergeCursor>(std::move(children), std::move(prefixes), memtables, memtable_prefixes);
 }
 
 CursorState seek_page(TwoWayCursor& cursor, const RowPage& page) {

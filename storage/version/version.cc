@@ -1,6 +1,7 @@
 #include "storage/version/version.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/assert.h"
@@ -17,6 +18,7 @@ void complete(SstableInfo& info, const Sstable& table) {
   const SstableInfo& whole = table.info();
   info.trimmed = info.smallest > whole.smallest;
   info.largest = std::max(info.largest, info.smallest);  // all that is left are deleted prefixes
+  info.dense_tombstones = whole.dense_tombstones;
   info.expiring = whole.expiring;
   info.min_expiry_ms = whole.min_expiry_ms;
   info.max_expiry_ms = whole.max_expiry_ms;
@@ -69,12 +71,48 @@ std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Ve
   return tables;
 }
 
+namespace {
+std::shared_ptr<const void> keep_block(const BlockRows* rows) {
+  return static_cast<const Block*>(rows)->shared_from_this();
+}
+std::shared_ptr<const void> keep_copy(std::string_view& value) {
+  auto copy = std::make_shared_for_overwrite<char[]>(value.size());
+  std::memcpy(copy.get(), value.data(), value.size());
+  value = {copy.get(), value.size()};
+  return copy;
+}
+}  // namespace
+
 Result<const Block*> CachedSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
   if (const Block* block = cache_.find(*table.cached(), ordinal, use)) {
     metrics_.cache_hits.add_owned();
     return block;
   }
   metrics_.cache_misses.add_owned();
+  return read(table, ordinal, use);
+}
+
+Result<const BlockRows*> CachedSource::load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
+                                                uint64_t hash) {
+  if (const Block* block = cache_.find(*table.cached(), ordinal, BlockUse::kPoint)) {
+    metrics_.cache_hits.add_owned();
+    return block;
+  }
+  metrics_.cache_misses.add_owned();
+  if (table.stored_bytes(ordinal) > PointReader::kStoredBytesMax || cache_.wants(*table.cached(), ordinal)) {
+    CAIRN_TRY(const Block* block, read(table, ordinal, BlockUse::kPoint));
+    return block;
+  }
+  CAIRN_TRY(const BlockRows* rows, table.read_row_cached(ordinal, key, hash, reader_));
+  if (rows != nullptr) cache_.passed_by(*table.cached(), ordinal);
+  return rows;
+}
+
+std::shared_ptr<const void> CachedSource::keep(const BlockRows* rows, std::string_view& value) {
+  return reader_.holds(rows) ? keep_copy(value) : keep_block(rows);
+}
+
+Result<const Block*> CachedSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
   CAIRN_TRY(held_, table.read_block_cached(ordinal));
   if (held_) cache_.insert(table.cached(), ordinal, held_, use);
   return held_.get();
@@ -94,6 +132,13 @@ Result<const Block*> DiskSource::load(const Sstable& table, uint32_t ordinal, Bl
   if (loaded_.size() < remember_) loaded_.push_back({table.cached(), ordinal, use, held_});
   return held_.get();
 }
+
+Result<const BlockRows*> DiskSource::load_row(const Sstable& table, uint32_t ordinal, std::string_view, uint64_t) {
+  CAIRN_TRY(const Block* block, load(table, ordinal, BlockUse::kPoint));
+  return block;
+}
+
+std::shared_ptr<const void> DiskSource::keep(const BlockRows* rows, std::string_view&) { return keep_block(rows); }
 
 Result<std::shared_ptr<const Block>> DiskSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
   const auto reader = std::ranges::find(readers_, &table, &Reader::table);
@@ -162,19 +207,19 @@ Probe probe_table(const Sstable& table, std::string_view key, uint64_t hash, uin
                   FoundRow& found) {
   const uint32_t ordinal = table.block_for(key);
   if (ordinal == table.blocks()) return Probe::kGoOn;
-  auto loaded = source.load(table, ordinal, BlockUse::kPoint);
+  auto loaded = source.load_row(table, ordinal, key, hash);
   if (!loaded || *loaded == nullptr) {
     found.state = Lookup::State::kNeedsDisk;
     if (!loaded) found.error = std::move(loaded).error();
     return Probe::kEnd;
   }
-  const Block& block = **loaded;
+  const BlockRows& block = **loaded;
   const uint32_t row = block.find(key, hash);
   if (row == block.rows()) return Probe::kGoOn;
   if (block.kind(row) == OpKind::kDelete || (covered != 0 && block.sequence(row) < covered)) return Probe::kEnd;
   found.state = Lookup::State::kFound;
   found.value = block.value(row);
-  found.block = block.shared_from_this();
+  found.pin = source.keep(&block, found.value);
   return Probe::kEnd;
 }
 

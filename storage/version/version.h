@@ -40,6 +40,11 @@ class BlockSource {
   // Null: not in memory, and this source may not wait. Valid until the next load() or whatever else the cache is used
   // for; its shared_from_this() keeps it.
   virtual Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) = 0;
+  // The same for find() of one key; maybe nothing else of the block is there. `hash` = hash64(key).
+  virtual Result<const BlockRows*> load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
+                                            uint64_t hash) = 0;
+  // What keeps `value`, a view into what load_row() gave, valid for longer; moves the view to there.
+  virtual std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) = 0;
   // Hints: load() and a search in the block follow. First the one, then for all that were hinted at the other.
   virtual void prefetch(const Sstable&, uint32_t /*ordinal*/, int /*step*/) {}
 };
@@ -47,12 +52,20 @@ class BlockSource {
 // The loop's: cache, then what the kernel holds.
 class CachedSource final : public BlockSource {
  public:
-  CachedSource(BlockCache& cache, TabletStoreMetrics& metrics) : cache_(cache), metrics_(metrics) {}
+  // `reader` keeps what load_row() gives. All outlive the source.
+  CachedSource(BlockCache& cache, PointReader& reader, TabletStoreMetrics& metrics)
+      : cache_(cache), reader_(reader), metrics_(metrics) {}
   Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
+  Result<const BlockRows*> load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
+                                    uint64_t hash) override;
+  std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) override;
   void prefetch(const Sstable& table, uint32_t ordinal, int step) override;
 
  private:
+  Result<const Block*> read(const Sstable& table, uint32_t ordinal, BlockUse use);
+
   BlockCache& cache_;
+  PointReader& reader_;
   TabletStoreMetrics& metrics_;
   std::shared_ptr<const Block> held_;  // read last; the cache need not have taken it
 };
@@ -69,6 +82,9 @@ class DiskSource final : public BlockSource {
   };
   explicit DiskSource(size_t remember) : remember_(remember) {}
   Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
+  Result<const BlockRows*> load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
+                                    uint64_t hash) override;
+  std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) override;
   std::vector<Loaded> take() { return std::move(loaded_); }
   uint64_t bytes_read() const { return bytes_read_; }
 
@@ -98,8 +114,8 @@ struct ReadView {
 struct FoundRow {
   Lookup::State state = Lookup::State::kAbsent;
   std::string_view value;
-  std::shared_ptr<const Block> block;  // holds the value
-  std::optional<Error> error;          // damage or a failed read
+  std::shared_ptr<const void> pin;  // holds the value
+  std::optional<Error> error;       // damage or a failed read
 };
 // The only table of a run that may hold the key; null: none.
 const Sstable* table_for(const Run& run, std::string_view key);

@@ -7,5 +7,6 @@ inline constexpr int kUsage = 2;  // the arguments make no sense: main() says wh
 
 int run_compaction(int argc, char** argv);
 int run_engine(int argc, char** argv);
+int run_tablets(int argc, char** argv);
 
 }  // namespace cairn::bench

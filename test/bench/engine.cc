@@ -73,6 +73,15 @@ bool parse_option(const std::string& name, const std::string& value, EngineBench
     (name == "--cache-mb" ? options.cache_bytes : options.memtable_bytes) = number << 20;
     return true;
   }
+  if (name == "--reads") {
+    options.uring = value == "uring";
+    return options.uring || value == "threads";
+  }
+  if (name == "--block-kb") {
+    if (!parse_number(value, 1, 1024, number)) return false;
+    options.block_bytes = number << 10;
+    return true;
+  }
   if (name == "--dir") options.dir = value;
   return name == "--dir" && !value.empty();
 }

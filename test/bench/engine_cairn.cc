@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <deque>
 
+#include "server/runtime/uring_reads.h"
 #include "storage/io/real_file_system.h"
 #include "storage/log/shared_log.h"
 #include "storage/tablet.h"
@@ -36,11 +37,14 @@ class CairnTarget final : public EngineTarget {
     o.memtable_budget_bytes = memory_max();  // held here: see put()
     o.block_cache_bytes = options.cache_bytes;
     o.strategy = options.strategy;
+    if (options.block_bytes > 0) o.block_bytes = static_cast<uint32_t>(options.block_bytes);
     TabletStore::Environment env;
     env.fs = fs_.get();
     env.background = &background_;
     env.loop = &loop_;
     env.clock = &clock_;
+    if (options.uring) uring_ = server::UringReads::create(loop_, thread_reader_);
+    env.reader = uring_.get();
     env.wait_log_durable = [this](RangeId, LogIndex, Task written) { loop_.post(std::move(written)); };
     env.on_flushed = [this](RangeId) { flushed(); };
     env.on_corruption = [this](RangeId, const Error& error) { fail(error); };
@@ -254,7 +258,14 @@ class CairnTarget final : public EngineTarget {
   FetchResult fetch(FetchRequest request) {
     std::optional<Result<FetchResult>> answer;
     tablet_->fetch(std::move(request), [&answer](Result<FetchResult> result) { answer = std::move(result); });
-    while (!answer) loop_.wait(kMillisecond);
+    while (!answer) {
+      if (loop_.run_ready()) continue;
+      if (uring_ && uring_->under_way()) {
+        uring_->wait(kMillisecond);
+      } else {
+        loop_.wait(kMillisecond);
+      }
+    }
     return checked(std::move(*answer));
   }
 
@@ -263,6 +274,8 @@ class CairnTarget final : public EngineTarget {
   SteadyClock clock_;
   BenchLoop loop_;
   BenchBackground background_;
+  BackgroundReader thread_reader_{background_, loop_};
+  std::unique_ptr<server::UringReads> uring_;
   InlineDurableWriter writer_;
   std::string failure_;
   LogIndex last_index_;

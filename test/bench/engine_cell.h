@@ -13,9 +13,11 @@ struct EngineBenchOptions {
   std::vector<const EngineKind*> engines;
   CellOptions cell;
   uint64_t rounds = 3;
-  storage::StrategyKind strategy = storage::StrategyKind::kStcs;
+  storage::StrategyKind strategy = storage::kDefaultStrategy;
   uint64_t cache_bytes = 0;  // 0: twice the data, so that all of it fits
   uint64_t memtable_bytes = 64u << 20;
+  bool uring = true;
+  uint64_t block_bytes = 0;  // Cairn's; 0: as the daemon has it
   std::string dir;
 };
 
@@ -33,7 +35,9 @@ class CellRunner {
   bool prepare_loaded(const EngineKind& engine);
   std::string loaded_dir(const EngineKind& engine) const { return options_.dir + "/" + engine.name + ".loaded"; }
   std::string work_dir(const EngineKind& engine) const { return options_.dir + "/" + engine.name + ".work"; }
-  uint64_t data_bytes() const { return options_.cell.keys * (16 + options_.cell.value_bytes); }
+  uint64_t data_bytes() const {
+    return options_.cell.keys * (KeyMaker::average_bytes(options_.cell.style) + options_.cell.value_bytes);
+  }
 
   const EngineBenchOptions& options_;
   std::vector<const EngineKind*> loaded_;

@@ -17,7 +17,7 @@ namespace cairn::bench {
 
 enum class KeyStyle : uint8_t {
   kDecimal,  // 16 digits
-  kBinary,   // 8 bytes big-endian, then 8 zero bytes
+  kBinary,   // 8 bytes big-endian, then none to 8 zero bytes
 };
 
 // Keys sort like their numbers. Not thread safe: a key is valid until the next one is made.
@@ -26,23 +26,32 @@ class KeyMaker {
   explicit KeyMaker(KeyStyle style) : style_(style) {}
   std::string_view key(uint64_t number) {
     if (style_ == KeyStyle::kDecimal) {
-      for (size_t i = sizeof(bytes_); i-- > 0; number /= 10) bytes_[i] = static_cast<char>('0' + number % 10);
-    } else {
-      for (size_t i = 8; i-- > 0; number >>= 8) bytes_[i] = static_cast<char>(number & 0xFF);
-      std::memset(bytes_ + 8, 0, 8);
+      for (size_t i = kBytesMax; i-- > 0; number /= 10) bytes_[i] = static_cast<char>('0' + number % 10);
+      return {bytes_, kBytesMax};
     }
-    return {bytes_, sizeof(bytes_)};
+    const size_t length = kNumberBytes + number * 5 % (kBytesMax - kNumberBytes + 1);  // neighbours differ
+    for (size_t i = kNumberBytes; i-- > 0; number >>= 8) bytes_[i] = static_cast<char>(number & 0xFF);
+    std::memset(bytes_ + kNumberBytes, 0, kBytesMax - kNumberBytes);
+    return {bytes_, length};
   }
   // Beside the key of `number`, and never written.
   std::string_view missing(uint64_t number) {
-    key(number);
-    bytes_[15] = style_ == KeyStyle::kDecimal ? '.' : '\1';
-    return {bytes_, sizeof(bytes_)};
+    const size_t length = key(number).size();
+    if (style_ == KeyStyle::kDecimal) {
+      bytes_[kBytesMax - 1] = '.';
+      return {bytes_, length};
+    }
+    bytes_[length] = '\1';
+    return {bytes_, length + 1};
+  }
+  static uint64_t average_bytes(KeyStyle style) {
+    return style == KeyStyle::kDecimal ? kBytesMax : (kNumberBytes + kBytesMax) / 2;
   }
 
  private:
+  static constexpr size_t kNumberBytes = 8, kBytesMax = 16;
   KeyStyle style_;
-  char bytes_[16] = {};
+  char bytes_[kBytesMax + 1] = {};
 };
 
 // Values whose second half repeats the first one, so about half of their bytes compress away. A value starts with the

@@ -15,13 +15,15 @@ int main(int argc, char** argv) {
   int code = kUsage;
   if (command == "compaction") code = run_compaction(argc - 2, argv + 2);
   if (command == "engine") code = run_engine(argc - 2, argv + 2);
+  if (command == "tablets") code = run_tablets(argc - 2, argv + 2);
   if (code == kUsage) {
     std::fputs(
-        "usage: cairn-bench compaction [--engine] [--k-over-m=64,512] [--workload=NAME] [--strategy=NAME]"
-        " [--memtable-rows=N]\n"
-        "       cairn-bench engine [--workloads LIST] [--engines LIST] [--keys N] [--value-bytes N] [--key-style "
-        "STYLE]\n"
-        "         [--rounds N] [--strategy NAME] [--cache-mb N] [--memtable-mb N] [--dir D]\n",
+        "usage: cairn-bench compaction [--engine] [--k-over-m=64,512] [--workload=NAME] [--strategy=NAME]\n"
+        "         [--memtable-rows=N]\n"
+        "       cairn-bench engine [--workloads LIST] [--engines LIST] [--keys N] [--value-bytes N]\n"
+        "         [--key-style decimal|binary] [--rounds N] [--strategy NAME] [--cache-mb N] [--memtable-mb N]\n"
+        "         [--block-kb N] [--reads uring|threads] [--dir D]\n"
+        "       cairn-bench tablets [--tablets N] [--flushed] [--dir D]\n",
         stderr);
   }
   return code;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/checksum.h"
+#include "base/codec.h"
 #include "storage/io/memory_file_system.h"
 #include "storage/sstable/sstable.h"
 #include "storage/store_impl.h"
@@ -32,6 +33,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)parse_properties(input, "fuzz");
   (void)parse_prefix_tombstones(input, "fuzz");
   (void)open_block(input, 1, 0, "fuzz");
+  // As if its checksum were right, for that keeps all else out.
+  const auto sealed = [&](bool packed) {
+    std::string stored(input.substr(0, PointReader::kStoredBytesMax - kTrailerBytes));
+    const auto raw = static_cast<uint32_t>(packed ? stored.size() * 3 : stored.size());
+    put_u32(stored, packed ? 1 : 0);
+    put_u32(stored, raw);
+    put_u64(stored, hash64(stored, block_seed(1, 0)));
+    return stored;
+  };
+  PointReader reader;
+  for (const bool packed : {false, true}) {
+    const std::string stored = sealed(packed);
+    std::ranges::copy(stored, reader.buffer(stored.size()).begin());
+    const std::string_view key = input.substr(input.size() / 2);
+    if (const auto rows = reader.open(stored.size(), 1, 0, "fuzz", key, hash64(key))) {
+      if (const uint32_t row = (*rows)->find(key, hash64(key)); row < (*rows)->rows()) (void)(*rows)->row(row);
+    }
+  }
   (void)decode_snapshot_manifest(input);
   if (const auto edits = decode_edits(input)) {
     ManifestState state;

@@ -15,7 +15,7 @@ COLUMNS = ("round,workload,engine,key_style,keys,value_bytes,ops_per_s,p50_us,p9
 WRITES = ["fillseq", "fillrandom", "overwrite", "space"]
 SYNCED = ["fillsync", "fillsync16"]
 READS = ["readrandom", "readrandom_tenth", "readrandom_half", "readmissing", "readzipf", "readseq", "readreverse", "seekrandom",
-         "readwhilewriting", "scandeleted"]
+         "readwhilewriting", "scandeleted", "scandeleted_at_once"]
 ENGINES = ["cairn", "rocksdb", "leveldb"]
 
 
@@ -56,7 +56,7 @@ def small_memory(workspace):
     # Several flushes and compactions, and data that the cache does not hold.
     workloads = ["fillrandom", "overwrite", "readrandom_tenth", "scandeleted", "space"]
     check(*bench(workspace, "--keys", "20000", "--value-bytes", "400", "--key-style", "binary", "--memtable-mb", "1", "--cache-mb", "1",
-                 "--rounds", "1", "--strategy", "ics", "--workloads", ",".join(workloads)), workloads, 1)
+                 "--rounds", "1", "--strategy", "stcs", "--workloads", ",".join(workloads)), workloads, 1)
 
 
 def wrong_arguments(workspace):

@@ -114,7 +114,8 @@ def numbers_move(workspace):
 
 # What each command adds to keyspace_hits and keyspace_misses: as Redis 7.0 counts.
 LOOKUPS = [(("SET", "a", "1"), 0, 0), (("GET", "a"), 1, 0), (("GET", "b"), 0, 1), (("MGET", "a", "b"), 1, 1), (("EXISTS", "a", "a", "b"), 2, 1),
-           (("INCR", "a"), 0, 0), (("GETSET", "a", "2"), 1, 0), (("GETDEL", "b"), 0, 1), (("STRLEN", "a"), 1, 0), (("TTL", "b"), 0, 1),
+           (("INCR", "a"), 0, 0), (("GETSET", "a", "2"), 1, 0), (("GETDEL", "b"), 0, 1), (("STRLEN", "a"), 1, 0),
+           (("SET", "a", "1", "GET"), 1, 0), (("SET", "c", "1", "NX", "GET"), 0, 1), (("SET", "c", "1", "XX"), 0, 0), (("TTL", "b"), 0, 1),
            (("HSET", "h", "f", "v"), 0, 0), (("HGET", "h", "f"), 1, 0), (("HGET", "h", "g"), 1, 0), (("HGETALL", "i"), 0, 1), (("DEL", "b"), 0, 0),
            (("SCAN", "0"), 0, 0), (("WATCH", "a"), 0, 0), (("MULTI",), 0, 0), (("GET", "a"), 0, 0), (("APPEND", "a", "x"), 0, 0), (("EXEC",), 1, 0)]
 

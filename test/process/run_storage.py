@@ -37,10 +37,10 @@ def shown(node):
 
 
 def strategy_of_the_keyspace(workspace):
-    cluster = Cluster(workspace.path, settings={"storage.compaction_strategy": "ics"}).start()
+    cluster = Cluster(workspace.path, settings={"storage.compaction_strategy": "lcs"}).start()
     for node in cluster.nodes:
-        expect(shown(node) == ("ics", "configuration"), "node %d begins with %s" % (node.number, shown(node)))
-    for node, strategy in zip(cluster.nodes, ("lcs", "twcs", "stcs")):
+        expect(shown(node) == ("lcs", "configuration"), "node %d begins with %s" % (node.number, shown(node)))
+    for node, strategy in zip(cluster.nodes, ("ics", "twcs", "stcs")):
         answer = patch(node, choose(strategy))
         expect(answer.status == 200 and answer.json()["compaction"] == {"strategy": strategy, "origin": "keyspace"},
                "node %d answers %d %s" % (node.number, answer.status, answer.body))
@@ -61,7 +61,7 @@ def strategy_of_the_keyspace(workspace):
         wait_for(lambda: shown(node) == ("stcs", "keyspace"), "the choice after a restart on node %d" % node.number)
     expect(patch(cluster.nodes[2], choose(None)).status == 200, "the choice is not taken back")
     for node in cluster.nodes:
-        wait_for(lambda: shown(node) == ("ics", "configuration"), "the configuration again on node %d" % node.number)
+        wait_for(lambda: shown(node) == ("lcs", "configuration"), "the configuration again on node %d" % node.number)
 
 
 def refused(workspace):
@@ -76,7 +76,7 @@ def refused(workspace):
         expect(answer.json().get("field") == field, "%s: %s" % (body, answer.body))
     expect(patch(node, choose("lcs"), "other").status == 404, "a keyspace that is not there")
     expect(patch(node, choose("lcs"), "system").status == 409, "the system's keyspace")
-    expect(shown(node) == ("stcs", "configuration"), "something refused has changed something")
+    expect(shown(node) == ("ics", "configuration"), "something refused has changed something")
 
 
 def levels_and_flush(workspace):

@@ -69,6 +69,7 @@ class Life {
     o.store.block_cache_bytes = r.chance(0.3) ? 8 << 10 : 1 << 20;
     o.log_budget_bytes = 256 << 10;
     o.scrub_interval = r.chance(0.5) ? r.between(2, 20) * kSecond : 0;
+    o.reserve_bytes = r.chance(0.5) ? 0 : 64 << 10;
     o.replica.catchup_bytes = r.chance(0.5) ? 8 << 10 : 1 << 20;  // laggards need snapshots
     if (r.chance(0.25)) o.raft.inflight_messages_max = 1;
     if (r.chance(0.25)) o.raft.message_bytes_max = 1;

@@ -58,6 +58,7 @@ class BrokenFile final : public storage::File {
   Result<void> sync() override { return {}; }
   Result<uint64_t> size() const override { return 0; }
   Result<void> truncate(uint64_t) override { return {}; }
+  Result<void> allocate(uint64_t) override { return {}; }
   int ordinary_writes = 0;
 
  private:

@@ -25,7 +25,11 @@ struct Fixture {
   // As a source does it; true: it was there.
   bool use(uint32_t ordinal, BlockUse use = BlockUse::kPoint) {
     if (cache.find(*table, ordinal, use) != nullptr) return true;
-    cache.insert(table, ordinal, block_of(1000), use);
+    if (use == BlockUse::kPoint && !cache.wants(*table, ordinal)) {
+      cache.passed_by(*table, ordinal);
+    } else {
+      cache.insert(table, ordinal, block_of(1000), use);
+    }
     return false;
   }
 };
@@ -34,7 +38,7 @@ struct Fixture {
 
 TEST_CASE("the cache holds what fits and no more") {
   Fixture f(100);
-  for (uint32_t i = 0; i < 1000; ++i) f.use(i);
+  for (uint32_t i = 0; i < 1000; ++i) f.use(i, BlockUse::kScan);
   uint64_t held = 0;
   for (uint32_t i = 0; i < 1000; ++i) held += f.has(i);
   CHECK(f.cache.bytes() <= 100 * Fixture::kBlock);
@@ -42,6 +46,22 @@ TEST_CASE("the cache holds what fits and no more") {
   CHECK(f.cache.evictions() == 1000 - held);
   f.cache.insert(f.table, 5000, block_of(101 * Fixture::kBlock), BlockUse::kPoint);
   CHECK(!f.has(5000));
+}
+
+TEST_CASE("a full cache takes of point reads what comes back, and nothing that is read once") {
+  Fixture f(100);
+  for (uint32_t i = 0; i < 1000; ++i) f.use(i);
+  CHECK(f.cache.evictions() == 0);
+  CHECK(!f.has(900));
+  f.use(950);
+  CHECK(f.has(950));  // it passed by not long ago
+  f.use(200);
+  CHECK(!f.has(200));  // too long ago
+  f.use(200);
+  CHECK(f.has(200));
+  f.cache.forget(*f.table);
+  f.use(300);  // there is room again
+  CHECK(f.has(300));
 }
 
 TEST_CASE("a block that is used again survives a stream of others, and a scan displaces nothing that is used") {

@@ -20,9 +20,10 @@ uint64_t parse_size(const std::string& text) {
 
 uint64_t number(const std::string& word) { return std::stoull(word.substr(word.find('=') + 1)); }
 
-// Of a word like r9:10MiB or r9.3:10MiB,level=2,keys=a-c,time=100-200,tombstones=5/10,dead=300,busy: run 9, table 3 of
-// it. Tables without keys span all of them, as tables of a hash keyspace do. `new`: came after the request that
-// `pick full` is about.
+// Of a word like r9:10MiB or
+// r9.3:10MiB,level=2,keys=a-c,time=100-200,rows=100,tombstones=5,dense=4,passed=9,dead=300,busy: run 9, table 3 of it.
+// Tables without keys span all of them, as tables of a hash keyspace do. `new`: came after the request that `pick full`
+// is about.
 SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy, std::vector<uint64_t>& asked) {
   SstableInfo info;
   std::istringstream parts(word);
@@ -43,7 +44,10 @@ SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy, st
     const size_t dash = value.find('-');
     if (part == "busy") busy.push_back(info.id);
     if (part.starts_with("level=")) info.level = static_cast<uint32_t>(number(part));
+    if (part.starts_with("passed=")) info.passed = number(part);
+    if (part.starts_with("rows=")) info.entries = number(part);
     if (part.starts_with("tombstones=")) info.tombstones = number(part);
+    if (part.starts_with("dense=")) info.tombstones = info.dense_tombstones = number(part);
     if (part.starts_with("dead=")) {
       info.dead_from_ms = info.min_expiry_ms = info.max_expiry_ms = number(part);
       info.expiring = info.entries - info.tombstones;

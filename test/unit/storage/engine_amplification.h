@@ -38,6 +38,7 @@ inline EngineComparison compare_with_engine(StrategyKind kind, Workload workload
   constexpr uint64_t kKeyBytes = 8, kValueBytes = 1000;
   const uint64_t keys = k_over_m * memtable_rows;
   SimulatorOptions options = simulator_options(kind, keys, memtable_rows, kKeyBytes + kValueBytes);
+  options.block_bytes = 16 << 10;
   options.table_bytes = 500;  // footer, properties, index
   options.row_bytes += 11;    // filter, offsets, sequence, time
   options.tombstone_bytes = kKeyBytes + 11;
@@ -46,7 +47,7 @@ inline EngineComparison compare_with_engine(StrategyKind kind, Workload workload
   test::TabletFixture f;
   f.options.memtable_bytes = f.options.memtable_budget_bytes = 1ull << 40;
   f.options.compress = false;
-  f.options.block_bytes = 16 << 10;
+  f.options.block_bytes = static_cast<uint32_t>(options.block_bytes);
   f.options.strategy = kind;
   f.options.compaction = options.compaction;
   f.options.expiry = &expiry_of_value;

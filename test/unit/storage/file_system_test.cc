@@ -39,6 +39,11 @@ void behaves_like_a_file_system(FileSystem& fs, const std::string& base) {
     if (*cached) CHECK(std::string_view(buffer, 5) == "hello");
     REQUIRE((*file)->truncate(5));
     REQUIRE((*file)->write_durable(5, "!"));
+    REQUIRE((*file)->allocate(3));  // it is larger already
+    CHECK((*file)->size() == Result<uint64_t>(6));
+    REQUIRE((*file)->allocate(10'000));
+    CHECK((*file)->size() == Result<uint64_t>(10'000));
+    REQUIRE((*file)->truncate(6));
   }
   CHECK(content(fs, one) == "hello!");
   CHECK(fs.open(one, OpenMode::kCreateNew).error().code == ErrorCode::kAlreadyExists);

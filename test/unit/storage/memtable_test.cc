@@ -139,14 +139,14 @@ TEST_CASE("memory of large memtables is used again, and touched before it is nee
   };
   CHECK_FALSE(slabs->lacks());  // nobody wants any
   {
-    Memtable small(1, false, 0, slabs);
+    Memtable small(1, false, slabs);
     small.put("k", hash64("k"), value, 1, 1);
     CHECK_FALSE(slabs->lacks());
-    Memtable large(2, false, 0, slabs);
+    Memtable large(2, false, slabs);
     fill(large);
     REQUIRE(slabs->lacks());
     while (slabs->lacks()) slabs->touch_one();
-    Memtable next(3, false, large.rows(), slabs);
+    Memtable next(3, false, slabs);
     fill(next);
     CHECK(next.rows() >= large.rows() * 9 / 10);
   }

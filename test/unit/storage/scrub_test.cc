@@ -19,6 +19,7 @@ using State = ScrubStatus::State;
 void fill(TabletFixture& f, uint64_t range = 1, int tables = 3) {
   f.options.compress = false;
   f.options.memtable_bytes = 1 << 20;
+  f.options.strategy = StrategyKind::kStcs;
   f.options.compaction.stcs.min_threshold = 30;
   REQUIRE(f.open());
   uint64_t index = 0;

@@ -74,7 +74,7 @@ TEST_CASE("windows whose rows have all expired go without being read") {
   CHECK(f.fs.list("/data/sst")->size() == tables.size());
 }
 
-TEST_CASE("an expired row keeps hiding the older version below it") {
+TEST_CASE("bug 32: an expired row keeps hiding the older version below it") {
   for (const StrategyKind kind : kStrategyKinds) {
     INFO(to_string(kind));
     TabletFixture f;
@@ -124,7 +124,7 @@ TEST_CASE("an incremental compaction gives space back while it runs, and can end
   CHECK(f.everything(f.tablet()) == rows);
 }
 
-TEST_CASE("a checkpoint of trimmed tables installs as what they show") {
+TEST_CASE("bug 33: a checkpoint of trimmed tables installs as what they show") {
   TabletFixture f;
   half_a_compaction(f);
   std::optional<Result<Checkpoint>> made;
@@ -168,6 +168,141 @@ TEST_CASE("a manifest declares trimmed tables only once it has some, and keeps t
   const SstableInfo info = (*again)->state().tablets.at(create.life).tables.at(77);
   CHECK(info.smallest == "m");
   CHECK(info.trimmed);
+}
+
+TEST_CASE("tombstones that lie together leave with what they hide, soon after their flush") {
+  for (const StrategyKind kind : {StrategyKind::kStcs, StrategyKind::kLcs, StrategyKind::kIcs}) {
+    INFO(to_string(kind));
+    TabletFixture f;
+    f.options.strategy = kind;
+    f.options.memtable_bytes = 1 << 20;
+    f.options.memtable_budget_bytes = 4 << 20;
+    f.options.compaction = {};  // sizes at which nothing else has a reason
+    f.options.compaction.ics.space_goal = 0;
+    REQUIRE(f.open());
+    Tablet* tablet = f.tablet();
+    uint64_t index = 0;
+    std::map<std::string, std::string> model;
+    const auto key = [](uint64_t n) { return "key" + std::to_string(10'000 + n); };
+    for (uint64_t n = 0; n < 2000; ++n) {
+      put(tablet, ++index, key(n), "value" + std::to_string(n));
+      model[key(n)] = "value" + std::to_string(n);
+    }
+    tablet->flush();
+    f.machine.settle();
+    // A few that are spread out may lie there for long.
+    for (uint64_t n = 0; n < 2000; n += 100) {
+      WriteBatch batch;
+      batch.remove(key(n));
+      REQUIRE(tablet->apply(at(++index), batch.bytes()));
+      model.erase(key(n));
+    }
+    tablet->flush();
+    f.machine.settle();
+    CHECK(tablet->tables().size() == 2);
+    CHECK(f.everything(tablet) == model);
+    for (uint64_t n = 0; n < 1000; ++n) {
+      WriteBatch batch;
+      batch.remove(key(n));
+      REQUIRE(tablet->apply(at(++index), batch.bytes()));
+      model.erase(key(n));
+    }
+    tablet->flush();
+    f.machine.settle();
+    const auto tables = tablet->tables();
+    REQUIRE(tables.size() == 1);
+    CHECK(tables[0].tombstones == 0);
+    CHECK(tables[0].entries == model.size());
+    CHECK(f.everything(tablet) == model);
+    // Nothing more comes of it.
+    const uint64_t compacted = tablet->stats().amplification.compacted_out_bytes;
+    put(tablet, ++index, key(0), "again");
+    model[key(0)] = "again";
+    tablet->flush();
+    f.machine.settle();
+    CHECK(tablet->stats().amplification.compacted_out_bytes == compacted);
+    REQUIRE(f.open());
+    CHECK(f.everything(f.tablet()) == model);
+  }
+}
+
+TEST_CASE("what scans pass in vain is merged once that has cost as much, and not again") {
+  for (const bool from_disk : {false, true}) {
+    INFO((from_disk ? "background" : "loop"));
+    TabletFixture f;
+    f.options.strategy = StrategyKind::kStcs;
+    f.options.memtable_bytes = 1 << 20;
+    f.options.memtable_budget_bytes = 4 << 20;
+    f.options.block_cache_bytes = 1 << 20;
+    f.options.compaction = {};  // sizes at which nothing else has a reason
+    REQUIRE(f.open());
+    Tablet* tablet = f.tablet();
+    uint64_t index = 0;
+    std::map<std::string, std::string> model;
+    const auto key = [](uint64_t n) { return "key" + std::to_string(10'000 + n); };
+    for (uint64_t n = 0; n < 1000; ++n) {
+      put(tablet, ++index, key(n), "value");
+      model[key(n)] = "value";
+    }
+    tablet->flush();
+    f.machine.settle();
+    const auto scan_all = [&] {
+      if (from_disk) {
+        CHECK(f.everything(tablet) == model);
+        return;
+      }
+      std::map<std::string, std::string> seen;
+      RowPage page;
+      page.rows_max = 100;
+      size_t before = 0;
+      do {
+        before = seen.size();
+        CHECK(tablet->scan(page, [&](std::string_view k, std::string_view v) {
+          seen.emplace(k, v);
+          page.start_after = k;
+          return true;
+        }));
+      } while (seen.size() > before);
+      CHECK(seen == model);
+    };
+    const auto compacted = [&] { return tablet->stats().amplification.compacted_out_bytes; };
+
+    // New versions that only memory has are no reason: a compaction would not spare anybody a step.
+    for (uint64_t n = 0; n < 1000; ++n) {
+      put(tablet, ++index, key(n), "new");
+      model[key(n)] = "new";
+    }
+    for (int i = 0; i < 40; ++i) scan_all();
+    f.machine.settle();
+    CHECK(compacted() == 0);
+
+    // Every second one deleted, every other one there twice: 3000 rows of which 2500 are in vain.
+    for (uint64_t n = 0; n < 1000; n += 2) {
+      WriteBatch batch;
+      batch.remove(key(n));
+      REQUIRE(tablet->apply(at(++index), batch.bytes()));
+      model.erase(key(n));
+    }
+    tablet->flush();
+    f.machine.settle();
+    REQUIRE(tablet->tables().size() == 2);
+    int scans = 0;
+    for (; compacted() == 0 && scans < 40; ++scans) {
+      scan_all();
+      f.machine.settle();
+    }
+    // 4 rows for each of 2000 to be written again, and 16,384 at least.
+    CHECK(scans > 8);
+    CHECK(scans < 20);
+    REQUIRE(tablet->tables().size() == 1);
+    CHECK(tablet->tables()[0].tombstones == 0);
+    CHECK(tablet->tables()[0].entries == 500);
+
+    const uint64_t once = compacted();
+    for (int i = 0; i < 60; ++i) scan_all();
+    f.machine.settle();
+    CHECK(compacted() == once);
+  }
 }
 
 TEST_CASE("the strategy of every tablet changes while writes go on, and no row is lost") {

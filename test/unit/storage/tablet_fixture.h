@@ -45,6 +45,7 @@ struct TabletFixture {
   std::vector<std::pair<LogIndex, Task>> waiting;
   LogIndex log_durable;
   uint64_t flush_events = 0;
+  std::function<bool()> make_room;  // asked when a flush finds no space
 
   Result<void> open() {
     store.reset();
@@ -59,6 +60,7 @@ struct TabletFixture {
                                  if (log_always_durable || index <= log_durable) return task();
                                  waiting.emplace_back(index, std::move(task));
                                },
+                           .on_no_space = [this] { return make_room && make_room(); },
                            .on_flushed = [this](RangeId) { ++flush_events; },
                            .on_corruption = [this](RangeId r, const Error& e) { corruptions.emplace_back(r, e); },
                            .on_fatal = [this](const Error& e) { fatal = e; }},

@@ -155,6 +155,7 @@ TEST_CASE("a full compaction that is cut off by a crash has changed no row") {
     INFO(stop);
     TabletFixture f(stop);
     f.options.compress = false;
+    f.options.strategy = StrategyKind::kStcs;
     f.options.compaction.stcs.table_bytes_max = 8 << 10;
     f.options.compaction.stcs.min_threshold = 30;
     REQUIRE(f.open());
@@ -181,6 +182,7 @@ TEST_CASE("a full compaction that is cut off by a crash has changed no row") {
 
 TEST_CASE("a full compaction ends with the tablet, with a clear, and with a disk that has no room") {
   TabletFixture f;
+  f.options.strategy = StrategyKind::kStcs;
   f.options.compaction.stcs.min_threshold = 30;
   REQUIRE(f.open());
   std::map<std::string, std::string> model;

@@ -1,0 +1,33 @@
+#include <catch2/catch.hpp>
+
+#include "test/torture/history.h"
+
+namespace cairn::storage {
+
+TEST_CASE("a tablet answers like a map, through flushes, compactions, crashes and replays") {
+  test::HistoryCounts counts;
+  for (uint64_t seed = 1; seed <= 120; ++seed) REQUIRE_NOTHROW(test::run_tablet_history(seed, {}, counts));
+  CHECK(counts.operations > 20'000);
+}
+
+TEST_CASE("a tablet whose power is cut at any call shows a state that it was in, and goes on") {
+  test::HistoryCounts counts;
+  const test::HistoryOptions options{.outcomes = 2, .crash_points_max = 40};
+  for (uint64_t seed = 201; seed <= 220; ++seed) REQUIRE_NOTHROW(test::run_tablet_history(seed, options, counts));
+  CHECK(counts.crash_points >= 500);
+  CHECK(counts.outcomes == 2 * counts.crash_points);
+}
+
+TEST_CASE("whatever was durable survives any crash, and the log stays usable") {
+  test::HistoryCounts counts;
+  for (uint64_t seed = 1; seed <= 200; ++seed) REQUIRE_NOTHROW(test::run_log_history(seed, {}, counts));
+}
+
+TEST_CASE("a log whose power is cut at any call keeps what was acknowledged, and goes on") {
+  test::HistoryCounts counts;
+  const test::HistoryOptions options{.outcomes = 2, .crash_points_max = 40};
+  for (uint64_t seed = 201; seed <= 220; ++seed) REQUIRE_NOTHROW(test::run_log_history(seed, options, counts));
+  CHECK(counts.crash_points >= 500);
+}
+
+}  // namespace cairn::storage

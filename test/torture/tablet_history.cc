@@ -1,0 +1,372 @@
+#include <algorithm>
+#include <ranges>
+
+#include "test/torture/crash_points.h"
+#include "test/unit/storage/tablet_fixture.h"
+
+namespace cairn::storage::test {
+namespace {
+
+using Model = std::map<std::string, std::string>;
+using Rows = std::vector<std::pair<std::string, std::string>>;
+
+std::string some_key(Random& random) {
+  return "c" + std::to_string(random.below(12)) + "/" + std::to_string(random.below(60));
+}
+std::string some_prefix(Random& random) {
+  return random.chance(0.3) ? "" : "c" + std::to_string(random.below(12)) + "/";
+}
+
+uint64_t apply_to_model(Model& model, std::string_view operations) {
+  BatchReader reader(operations);
+  Op op;
+  uint64_t count = 0;
+  for (; reader.next(op); ++count) {
+    switch (op.kind) {
+      case OpKind::kPut: model[std::string(op.key)] = op.value; break;
+      case OpKind::kDelete: model.erase(std::string(op.key)); break;
+      case OpKind::kPrefixDelete:
+        std::erase_if(model, [&](const auto& row) { return row.first.starts_with(op.key); });
+        break;
+      case OpKind::kClear: model.clear(); break;
+    }
+  }
+  return count;
+}
+
+WriteBatch random_batch(Random& random) {
+  WriteBatch batch;
+  for (uint64_t n = random.below(6); n > 0; --n) {
+    const uint64_t dice = random.below(100);
+    if (dice < 70) {
+      batch.put(some_key(random), std::string(random.below(200), static_cast<char>('a' + random.below(26))));
+    } else if (dice < 92) {
+      batch.remove(some_key(random));
+    } else if (dice < 99) {
+      batch.remove_prefix("c" + std::to_string(random.below(12)) + "/");
+    } else if (random.chance(0.3)) {
+      batch.clear_all();
+    }
+  }
+  return batch;
+}
+
+// Of the rows "cX/1..." none is wanted.
+std::string skip_ones(std::string_view key) {
+  const size_t slash = key.find('/');
+  return key.substr(slash).starts_with("/1") ? std::string(key.substr(0, slash)) + "/2" : std::string();
+}
+
+Rows page_of(const Model& model, const RowPage& page) {
+  Rows expected;
+  uint64_t bytes = 0;
+  const auto take = [&](const auto& row) {
+    const auto& [key, value] = row;
+    const bool from_start = page.start_after.empty() || page.in_order(page.start_after, key) ||
+                            (page.start_included && key == page.start_after);
+    if (!key.starts_with(page.prefix) || !from_start || page.full(expected.size(), bytes)) return;
+    if (!page.skipped_to(key).empty()) return;
+    bytes += key.size() + page.cut(value).size();
+    expected.emplace_back(key, page.cut(value));
+  };
+  if (page.reverse) {
+    std::for_each(model.rbegin(), model.rend(), take);
+  } else {
+    std::for_each(model.begin(), model.end(), take);
+  }
+  return expected;
+}
+
+RowPage some_page(Random& random) {
+  RowPage page;
+  page.prefix = some_prefix(random);
+  page.start_after = random.chance(0.5) ? "" : page.prefix + std::to_string(random.below(60));
+  page.start_included = random.chance(0.5);
+  page.rows_max = random.chance(0.3) ? ~0ull : random.between(1, 20);
+  page.bytes_max = random.chance(0.5) ? ~0ull : random.between(1, 1000);
+  page.value_bytes_max = random.chance(0.5) ? ~0ull : random.below(50);
+  page.reverse = random.chance(0.5);
+  if (random.chance(0.7)) page.skip = &skip_ones;
+  return page;
+}
+
+StrategyKind some_strategy(Random& random) { return kStrategyKinds[random.below(std::size(kStrategyKinds))]; }
+
+// Tables and thresholds so small that every rule of every strategy gets its turn.
+CompactionOptions some_compactions(Random& random) {
+  CompactionOptions options = small_compactions();
+  const uint64_t table_bytes = random.between(1 << 10, 8 << 10);
+  for (SizeTieredOptions* tiered : {&options.stcs, static_cast<SizeTieredOptions*>(&options.ics)}) {
+    tiered->min_threshold = static_cast<uint32_t>(random.between(2, 4));
+    tiered->min_run_bytes = random.between(1, 16 << 10);
+    tiered->table_bytes_max = table_bytes;
+  }
+  options.lcs.table_bytes_max = options.twcs.table_bytes_max = table_bytes;
+  options.lcs.base_bytes = random.between(table_bytes, 4 * table_bytes);
+  options.lcs.fan_out = static_cast<uint32_t>(random.between(2, 4));
+  options.twcs.window_ms = random.between(50, 2000);
+  options.tombstones.interval_ms = random.below(2000);
+  return options;
+}
+
+// What the second tablet may hold: one of these; nullopt: it does not exist.
+using Possible = std::vector<std::optional<Model>>;
+
+class TabletHistory {
+ public:
+  TabletHistory(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts)
+      : seed_(seed), counts_(counts), f_(seed), random_(f_.machine.random), points_(seed, options, counts) {
+    f_.options.compaction = some_compactions(random_);
+    f_.fs.set_cold(random_.chance(0.5));  // half of the time the kernel holds nothing
+    f_.log_always_durable = random_.chance(0.3);
+    f_.options.compress = random_.chance(0.5);
+    f_.options.block_bytes = static_cast<uint32_t>(random_.between(64, 2000));
+    f_.options.memtable_bytes = random_.between(2'000, 60'000);
+    points_.watch(f_.fs, f_.faulty, [this](const MemoryFileSystem& disk) { check_crash(disk); });
+  }
+
+  void run() {
+    for (int life = 0; life < 4; ++life) {
+      begin_life();
+      for (uint64_t step = 0, steps = random_.between(20, 300); step < steps; ++step) one_step();
+      end_life();
+    }
+  }
+
+ private:
+  uint64_t last() const { return log_.size() - 1; }
+  Tablet* tablet() { return f_.store->find({1}); }
+
+  void begin_life() {
+    f_.options.strategy = some_strategy(random_);
+    const auto opened = f_.open();
+    require(bool(opened), "opening fails: " + (opened ? "" : to_string(opened.error())));
+    Tablet* tablet = f_.tablet();
+    require(tablet != nullptr, "the tablet cannot be made");
+    created_ = true;
+    check_recovered(f_, f_.log_always_durable ? last() : f_.log_durable.value);
+    check_second(f_);
+    require(bool(f_.store->collect_garbage()), "garbage cannot be collected");
+    const uint64_t flushed = tablet->flushed().index.value;
+    known_flushed_ = flushed;
+    if (!f_.log_always_durable) {  // the log lost what was not durable
+      log_.resize(std::min<size_t>(log_.size(), std::max(flushed, f_.log_durable.value) + 1));
+      states_.resize(log_.size());
+    }
+    for (uint64_t i = 1; i < log_.size(); ++i) require(bool(tablet->apply(at(i), log_[i])), "replay is refused");
+    require(f_.everything(tablet) == states_.back(), "rows differ after replay");
+  }
+
+  void end_life() {
+    known_flushed_ = std::max(known_flushed_, tablet()->flushed().index.value);
+    require(!f_.fatal, "a fatal error without a fault");
+    require(f_.corruptions.empty(), "corruption without a fault");
+    if (random_.chance(0.7)) f_.fs.crash(random_, {.reorder = random_.chance(0.5)});
+    points_.arm(false);  // jobs of a dead process find nothing to write to
+    f_.store.reset();
+    f_.machine.settle();
+    checkpoint_.reset();
+    points_.arm(true);
+  }
+
+  // What the tablet shows right after it was opened; `durable`: index up to which the log is.
+  void check_recovered(TabletFixture& f, uint64_t durable) {
+    Tablet* tablet = f.store->find({1});
+    if (tablet == nullptr) return require(!created_, "the tablet is gone");
+    const uint64_t flushed = tablet->flushed().index.value;
+    require(!tablet->stats().corrupt, "corrupt: " + tablet->stats().corruption);
+    require(flushed >= known_flushed_, "flushed rows are gone");
+    require(flushed <= last(), "an index that nobody wrote");
+    require(flushed <= durable, "a table is ahead of the log");
+    require(f.everything(tablet) == states_[flushed], "rows differ at the flushed index " + std::to_string(flushed));
+    if (flushed > 0) require(tablet->applied() == at(flushed), "another position");
+  }
+
+  void check_second(TabletFixture& f) {
+    Tablet* second = f.store->find({2});
+    std::optional<Model> rows;
+    if (second != nullptr) rows = f.everything(second);
+    require(std::ranges::find(second_, rows) != second_.end(), "the second tablet has other rows");
+    if (&f == &f_) second_ = {rows};
+  }
+
+  // The disk after a power cut: recovered, replayed, written on, compacted and opened again.
+  void check_crash(const MemoryFileSystem& disk) {
+    TabletFixture g(seed_ + counts_.outcomes);
+    g.fs.copy_from(disk);
+    g.options = f_.options;
+    const auto opened = g.open();
+    require(bool(opened), "opening fails: " + (opened ? "" : to_string(opened.error())));
+    const uint64_t durable = f_.log_always_durable ? last() : f_.log_durable.value;
+    check_recovered(g, durable);
+    check_second(g);
+    require(bool(g.store->collect_garbage()), "garbage cannot be collected");
+    Tablet* tablet = g.tablet();
+    require(tablet != nullptr, "the tablet cannot be made");
+    const uint64_t end = std::max(tablet->flushed().index.value, durable);
+    for (uint64_t i = 1; i <= end; ++i) require(bool(tablet->apply(at(i), log_[i])), "replay is refused");
+    require(g.everything(tablet) == states_[end], "rows differ after replay");
+    tablet->flush();
+    g.machine.settle();
+    require(g.everything(tablet) == states_[end], "rows differ after a flush");
+    check_files(g);
+    require(!g.fatal && g.corruptions.empty(), "errors after recovery");
+  }
+
+  // No file is left that no tablet has.
+  void check_files(TabletFixture& g) {
+    uint64_t live = 0;
+    for (const RangeId range : g.store->tablets()) live += g.store->find(range)->stats().sstables;
+    const uint64_t there = g.fs.list("/data/sst")->size();
+    require(there == live, std::to_string(there) + " files for " + std::to_string(live) + " tables");
+  }
+
+  void write() {
+    const WriteBatch batch = random_batch(random_);
+    log_.push_back(batch.bytes());
+    states_.push_back(states_.back());
+    counts_.operations += apply_to_model(states_.back(), batch.bytes());
+    require(bool(tablet()->apply(at(last()), batch.bytes())), "a write is refused");
+  }
+
+  void one_step() {
+    known_flushed_ = std::max(known_flushed_, tablet()->flushed().index.value);
+    const uint64_t dice = random_.below(100);
+    if (dice < 45) {
+      write();
+    } else if (dice < 60) {
+      while (random_.chance(0.9) && f_.machine.step()) {
+      }
+    } else if (dice < 64) {
+      tablet()->flush();
+      if (random_.chance(0.3)) tablet()->set_strategy(some_strategy(random_));
+    } else if (dice < 71) {
+      f_.log_reaches({random_.between(f_.log_durable.value, last())});
+    } else if (dice < 72) {
+      move_second();
+    } else if (dice < 90) {
+      check_point(some_key(random_));
+    } else if (dice < 97) {
+      check_page(some_page(random_));
+      check_scan(some_prefix(random_), random_.chance(0.5) ? ~0ull : random_.between(1, 20));
+    } else {
+      check_fetch_beside_writes();
+    }
+  }
+
+  // Makes a snapshot, installs the one that is made, or drops what was installed.
+  void move_second() {
+    const uint64_t dice = random_.below(10);
+    if (checkpoint_) {
+      install();
+    } else if (dice < 3) {
+      if (f_.store->find({2}) == nullptr) return;
+      second_.push_back(std::nullopt);
+      require(bool(f_.store->drop({2})), "a tablet cannot be dropped");
+      second_ = {std::nullopt};
+    } else {
+      tablet()->checkpoint([this](Result<Checkpoint> made) {
+        if (made) checkpoint_ = std::move(*made);
+      });
+    }
+  }
+
+  void install() {
+    const Model& rows = states_[checkpoint_->position.index.value];
+    second_.emplace_back(rows);
+    if (f_.store->find({2}) == nullptr) second_.emplace_back(Model());  // made, and still empty
+    std::optional<Result<void>> installed;
+    f_.store->install({2}, checkpoint_->dir, checkpoint_->manifest, checkpoint_->position,
+                      [&](Result<void> result) { installed = std::move(result); });
+    while (!installed) require(f_.machine.step(), "an installation does not end");
+    require(bool(*installed), "a snapshot is refused");
+    second_ = {rows};
+    require(f_.everything(f_.store->find({2})) == rows, "the installed tablet has other rows");
+    require(bool(remove_tree(f_.faulty, checkpoint_->dir)), "a snapshot cannot be removed");
+    checkpoint_.reset();
+    ++counts_.operations;
+  }
+
+  void check_point(const std::string& key) {
+    ++counts_.operations;
+    const auto got = f_.read(tablet(), key);
+    const auto it = states_.back().find(key);
+    require(got == (it == states_.back().end() ? std::nullopt : std::optional(it->second)),
+            "row " + key + " differs: " + got.value_or("(absent)"));
+  }
+
+  void check_scan(const std::string& prefix, uint64_t rows_max) {
+    ++counts_.operations;
+    RowPage page;
+    page.prefix = prefix;
+    page.rows_max = rows_max;
+    Rows seen;
+    const bool in_memory = tablet()->scan(prefix, "", [&](std::string_view key, std::string_view value) {
+      if (seen.size() == rows_max) return false;
+      seen.emplace_back(key, value);
+      return true;
+    });
+    if (in_memory) require(seen == page_of(states_.back(), page), "a scan of \"" + prefix + "\" differs");
+  }
+
+  void check_page(const RowPage& page) {
+    ++counts_.operations;
+    const Rows expected = page_of(states_.back(), page);
+    Rows seen;
+    const bool in_memory = tablet()->scan(page, [&](std::string_view key, std::string_view value) {
+      seen.emplace_back(key, value);
+      return true;
+    });
+    if (in_memory) require(seen == expected, "a page differs in memory");
+    FetchRequest request;
+    request.prefixes.push_back(page);
+    auto fetched = f_.fetch(tablet(), std::move(request));
+    require(bool(fetched), "a fetch fails");
+    require(fetched->prefixes[0] == expected, "a page differs from disk");
+  }
+
+  // It answers as of its end.
+  void check_fetch_beside_writes() {
+    ++counts_.operations;
+    FetchRequest request;
+    request.prefixes.resize(2);
+    request.prefixes[1].reverse = true;
+    std::optional<Result<FetchResult>> answer;
+    tablet()->fetch(std::move(request), [&](Result<FetchResult> r) { answer = std::move(r); });
+    while (!answer) {
+      if (random_.chance(0.3) && log_.size() < 3000) {
+        write();
+        if (random_.chance(0.3)) tablet()->flush();
+      }
+      require(f_.machine.step() || log_.size() < 3000, "a fetch does not end");
+    }
+    require(bool(*answer), "a fetch fails");
+    require((*answer)->prefixes[0] == page_of(states_.back(), {}), "a fetch beside writes differs");
+    require(std::ranges::equal((*answer)->prefixes[1] | std::views::reverse, (*answer)->prefixes[0]),
+            "backwards it is not the same");
+  }
+
+  const uint64_t seed_;
+  HistoryCounts& counts_;
+  TabletFixture f_;
+  Random& random_;
+  CrashPoints points_;
+  std::vector<std::string> log_{""};  // by index
+  std::vector<Model> states_{{}};     // after each index
+  uint64_t known_flushed_ = 0;
+  bool created_ = false;
+  Possible second_{std::nullopt};
+  std::optional<Checkpoint> checkpoint_;
+};
+
+}  // namespace
+
+void run_tablet_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts) {
+  try {
+    TabletHistory(seed, options, counts).run();
+  } catch (const HistoryFailed& failed) {
+    throw HistoryFailed("tablet history, seed " + std::to_string(seed) + ": " + failed.what());
+  }
+}
+
+}  // namespace cairn::storage::test
