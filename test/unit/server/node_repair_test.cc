@@ -45,10 +45,18 @@ struct Trio {
     return nodes[0]->node->directory().range_of_slot(sharding::key_slot(key));
   }
   HarnessNode& leader(RangeId range) {
-    for (HarnessNode* n : nodes) {
-      if (replica(*n, range).leads()) return *n;
-    }
-    throw std::runtime_error("no leader");
+    HarnessNode* found = nullptr;
+    REQUIRE(h.run_until([&] {
+      for (HarnessNode* n : nodes) {
+        if (replica(*n, range).leads()) found = n;
+      }
+      return found != nullptr;
+    }));
+    return *found;
+  }
+  bool caught_up(RangeId range) {
+    return std::ranges::all_of(
+        nodes, [&](HarnessNode* n) { return replica(*n, range).applied() == replica(*nodes[0], range).applied(); });
   }
   bool whole(RangeId range) {
     return std::ranges::all_of(nodes, [&](HarnessNode* n) {
@@ -57,6 +65,7 @@ struct Trio {
     });
   }
   void flush(RangeId range) {
+    CHECK(h.run_until([&] { return caught_up(range); }));
     for (HarnessNode* n : nodes) replica(*n, range).tablet().flush();
     CHECK(h.run_until([&] {
       return std::ranges::all_of(nodes, [&](HarnessNode* n) {
@@ -104,14 +113,13 @@ TEST_CASE("a damaged replica hands leadership over and is mended by a snapshot, 
   REQUIRE(damaged.node->start_scrub({range}));  // of a follower nobody reads
   CHECK(t.h.run_until([&] { return std::as_const(*damaged.node).metrics().repairs.get() == 1 && t.whole(range); }));
   // It has all rows, and may lead.
-  REQUIRE(t.h.run_until(
-      [&] { return t.replica(damaged, range).applied() == t.replica(t.leader(range), range).applied(); }));
-  if (!t.replica(damaged, range).leads()) {
-    const NodeId to = damaged.node->identity().node;
-    HarnessNode& leader = t.leader(range);
-    t.replica(leader, range).step(consensus::Transfer{to});
-    CHECK(t.h.run_until([&] { return t.replica(damaged, range).leads(); }));
+  REQUIRE(t.h.run_until([&] { return t.caught_up(range); }));
+  bool led = t.replica(damaged, range).leads();
+  for (int attempt = 0; attempt < 10 && !led; ++attempt) {
+    t.replica(t.leader(range), range).step(consensus::Transfer{damaged.node->identity().node});
+    led = t.h.run_until([&] { return t.replica(damaged, range).leads(); }, kSecond);
   }
+  CHECK(led);
   for (const std::string& key : keys) REQUIRE(t.ask(damaged, {"GET", key}) == bulk(std::string(200, 'v') + key));
 }
 
@@ -126,8 +134,9 @@ TEST_CASE("a damaged replica acknowledges: with another node down the range goes
     if (n != &leader) others.push_back(n);
   }
   t.flip_bits(*others[0], range);
-  t.h.stop(others[1]->options.addresses.peer);
+  const std::string gone = others[1]->options.addresses.peer;
   std::erase(t.nodes, others[1]);
+  t.h.stop(gone);
   REQUIRE(others[0]->node->start_scrub({range}));
   CHECK(t.h.run_until([&] { return t.replica(*others[0], range).core().damaged(); }));
   CHECK(t.ask(leader, {"SET", "k0", "new"}) == "+OK\r\n");
