@@ -157,7 +157,7 @@ TEST_CASE("a read that fails fails the fetch only, damage is the tablet's, and a
   REQUIRE(f.open());
   f.fill(f.tablet(), 300);
   const auto read_all = [&] {
-    while (f.held.run_one() || f.machine.loop.run_one()) {
+    while (f.held.run_one() || f.machine.step()) {
     }
   };
   f.faulty.set_policy({.fail = [](FileOp op, const std::string&) -> std::optional<Error> {
