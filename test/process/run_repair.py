@@ -3,6 +3,7 @@
 snapshot, no process ends, and every read is right throughout, on every node.
 """
 import os
+import random
 import threading
 
 from cluster import Cluster, Failure, Runner, expect, metrics, wait_for
@@ -13,7 +14,7 @@ SETTINGS = {"cluster.ranges": 2, "storage.block_cache_bytes": "1MiB", "storage.s
 
 
 def value(key, version):
-    return b"%d/%d/" % (key, version) + b"v" * 2000
+    return b"%d/%d/" % (key, version) + random.Random(key).randbytes(2000)  # nothing compresses it
 
 
 def filled(workspace):
@@ -112,6 +113,7 @@ def found_by_a_scrub(workspace):
     repaired(node, 1)
     again = scrub(node)
     expect(again["errors"] == 0 and again["findings"] == [], "after the repair: %s" % again)
+    wait_for(lambda: min(readers.reads) > KEYS or readers.wrong, "every key read on every node", 40)
     readers.stop()
     figures = metrics(node.admin)
     expect(figures["cairn_lsm_scrubs_total"] == 3 and figures["cairn_lsm_scrubbed_bytes_total"] >= 2 * clean["bytes"], "figures of scrubs")
