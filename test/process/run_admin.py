@@ -98,6 +98,10 @@ def request_body(document, operation):
     return {name: schema["properties"][name]["example"] for name in schema["required"]}
 
 
+# What an example may answer that names a job which is not there, or a scrub where one runs already, or none.
+OTHERWISE = {"/v1/jobs/{id}": 404, "/v1/storage/scrub": 409}
+
+
 def every_operation(workspace):
     cluster = Cluster(workspace.path).start()
     port = cluster.nodes[1].admin
@@ -120,7 +124,7 @@ def every_operation(workspace):
             text = json.dumps(body) if body is not None else None
             what = "%s %s" % (method.upper(), target)
             answer = ask(port, method.upper(), target, text, headers)
-            expect(answer.status < 400 or (path == "/v1/jobs/{id}" and answer.status == 404), "%s answers %d" % (what, answer.status))
+            expect(answer.status < 400 or answer.status == OTHERWISE.get(path), "%s answers %d" % (what, answer.status))
             check_against(document, operation, answer, what)
             called += 1
             for parameter in operation["parameters"]:
@@ -128,15 +132,15 @@ def every_operation(workspace):
                     continue
                 named = "%s?%s=%s" % (target, parameter["name"], parameter["example"])
                 answer = ask(port, method.upper(), named, text, headers)
-                expect(answer.status == 200, "%s %s answers %d" % (method, named, answer.status))
+                expect(answer.status in (200, 202) or answer.status == OTHERWISE.get(path), "%s %s answers %d" % (method, named, answer.status))
                 check_against(document, operation, answer, named)
                 called += 1
-            for media_type in operation["responses"]["200"].get("content", {}):
+            for media_type in operation["responses"].get("200", {}).get("content", {}):
                 answer = ask(port, method.upper(), target, text, {**headers, "Accept": media_type})
-                expect(media(answer.type) == media(media_type) or answer.status == 404, "%s as %s is %s" % (what, media_type, answer.type))
+                expect(media(answer.type) == media(media_type) or answer.status == OTHERWISE.get(path), "%s as %s is %s" % (what, media_type, answer.type))
             if method == "get":
                 head = ask(port, "HEAD", target)
-                expect(head.status in (200, 404) and head.body == b"" and int(head.headers["content-length"]) > 0, "HEAD %s" % target)
+                expect(head.status in (200, OTHERWISE.get(path)) and head.body == b"" and int(head.headers["content-length"]) > 0, "HEAD %s" % target)
             options = ask(port, "OPTIONS", target)
             expect(options.status == 204 and method.upper() in options.headers["allow"], "OPTIONS %s" % target)
             # What is wrong with a request is answered as described, too.
@@ -144,7 +148,7 @@ def every_operation(workspace):
                                                  (target, {**headers, "Origin": "http://evil.example"}, 403),
                                                  (target, {**headers, "Host": "evil.example"}, 421)):
                 answer = ask(port, method.upper(), wrong, text, headers_wrong)
-                if wanted == 406 and not operation["responses"]["200"].get("content"):
+                if wanted == 406 and not operation["responses"].get("200", {}).get("content"):
                     continue
                 expect(answer.status == wanted, "%s %s answers %d, not %d" % (method, wrong, answer.status, wanted))
                 check_against(document, operation, answer, "%s %s with %s" % (method, wrong, headers_wrong))
