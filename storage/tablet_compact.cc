@@ -66,7 +66,8 @@ TabletEdit edit_of(uint64_t life, const Version& version, const CompactionPlan& 
       if (!contains(plan.inputs, info.id)) continue;
       const bool stays = rest && (info.span_end.empty() || info.span_end > *rest);
       if (stays) {
-        if (info.span_begin < *rest) edit.trimmed.emplace_back(info.id, *rest);
+        // A table whose rows all stay is left alone: deleted prefixes in front of them do no harm.
+        if (info.smallest < *rest) edit.trimmed.emplace_back(info.id, *rest);
         continue;
       }
       edit.removed.push_back(info.id);
@@ -143,6 +144,7 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
       oldest = std::min(oldest, run.number);
       bytes_in += info.bytes;
       for (const auto& t : run.tables[i]->prefixes().list()) {
+        if (t.prefix < plan.from) continue;  // an output before has it
         if (!info.trimmed || t.prefix >= info.smallest) prefixes.add(t.prefix, t.sequence, t.time_ms);
       }
     }
@@ -173,6 +175,7 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, Compacti
   }
   store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
   amplification_.compacted_out_bytes += job->bytes_written();
+  if (job->rest()) plan.from = *job->rest();
   auto written = job->take();
   for (KeptBlock& kept : job->take_kept()) kept_blocks_.emplace_back(written[kept.table]->cached(), std::move(kept));
   Tables output = with_infos(std::move(written), plan.output_run, plan.output_level);
