@@ -71,7 +71,7 @@ struct CompactionPlan {
   // Every table is committed as soon as it is full, and what it holds leaves the inputs. Requires: whole runs, or
   // `down`.
   bool incremental = false;
-  std::string from;  // what was done of it goes up to this key; the executor's
+  std::string from;   // what was done of it goes up to this key; the executor's
   bool down = false;  // the inputs are all that lies below any of them, and the output goes to the oldest of their runs
   std::string_view strategy;  // whose pick it is
   std::string reason;         // for logs, the admin API and golden files
