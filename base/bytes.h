@@ -8,6 +8,14 @@
 
 namespace cairn {
 
+// A string of so many bytes, which nothing was written to yet. Hands its own count back: GCC 12 tells the operation of
+// resize_and_overwrite() the capacity instead, so that a string of 16 bytes would have 30.
+inline std::string unfilled_string(size_t bytes) {
+  std::string out;
+  out.resize_and_overwrite(bytes, [bytes](char*, size_t) { return bytes; });
+  return out;
+}
+
 // Thread safety: copies may be used on any thread; the bytes never change.
 class SharedBytes {
  public:

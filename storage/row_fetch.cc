@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/bytes.h"
 #include "base/checksum.h"
 #include "storage/io/async_reader.h"
 
@@ -50,7 +51,7 @@ void RowFetch::look() {
 void RowFetch::read(const Place& place, Held& held) {
   const auto tablet = tablet_.lock();
   const BlockHandle& handle = place.first->handle(place.second);
-  held.stored.resize_and_overwrite(handle.size, [](char*, size_t bytes) { return bytes; });
+  held.stored = unfilled_string(handle.size);
   tablet->store().reader().read(
       place.first->file(), handle.offset, held.stored,
       [self = shared_from_this(), place](Result<size_t> got) { self->was_read(place, std::move(got)); });
@@ -107,16 +108,6 @@ Result<const Block*> RowFetch::Source::load(const Sstable& table, uint32_t ordin
   if (held != fetch_.held_.end() && held->second.block) return held->second.block.get();
   fetch_.missing_.emplace_back(&table, ordinal);
   return nullptr;
-}
-
-Result<const BlockRows*> RowFetch::Source::load_row(const Sstable& table, uint32_t ordinal, std::string_view,
-                                                    uint64_t) {
-  CAIRN_TRY(const Block* block, load(table, ordinal, BlockUse::kPoint));
-  return block;
-}
-
-std::shared_ptr<const void> RowFetch::Source::keep(const BlockRows* rows, std::string_view&) {
-  return static_cast<const Block*>(rows)->shared_from_this();
 }
 
 }  // namespace cairn::storage

@@ -26,9 +26,6 @@ class RowFetch : public std::enable_shared_from_this<RowFetch> {
    public:
     Source(BlockCache& cache, RowFetch& fetch) : cache_(cache), fetch_(fetch) {}
     Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
-    Result<const BlockRows*> load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
-                                      uint64_t hash) override;
-    std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) override;
 
    private:
     BlockCache& cache_;

@@ -146,9 +146,8 @@ Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view byt
 }
 
 void TabletImpl::checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) {
-  if (corruption_ || dropped_) {
-    const Error error = corruption_ ? *corruption_ : Error{ErrorCode::kUnavailable, "the tablet was dropped"};
-    store_.env().loop->post([done = std::move(done), error]() mutable { done(error); });
+  if (const auto error = unfit()) {
+    store_.env().loop->post([done = std::move(done), error]() mutable { done(*error); });
     return;
   }
   checkpoints_.push_back({applied_.index, std::move(done)});

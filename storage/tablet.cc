@@ -13,7 +13,6 @@ namespace {
 constexpr size_t kPrefetchAhead = 6;        // rows
 constexpr uint64_t kScanStepsMax = 20'000;  // of a page on the loop: some milliseconds
 // Of what scans pass in vain.
-constexpr uint64_t kPassedMin = 64;        // rows: less is not worth a note
 constexpr uint64_t kPassedLook = 1 << 14;  // rows, between two looks at whether it is enough
 constexpr uint64_t kScansPerSample = 16;   // that stand for the runs of all of them
 constexpr uint64_t kRowsPerRun = 2;        // that a search in a run takes as long as

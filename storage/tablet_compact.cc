@@ -270,7 +270,10 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
       info = *moved;
     }
     const auto trim = std::ranges::find(edit.trimmed, info.id, &std::pair<uint64_t, std::string>::first);
-    if (trim != edit.trimmed.end()) info.smallest = trim->second;
+    if (trim != edit.trimmed.end()) {
+      CAIRN_ASSERT_MSG(trim->second >= info.smallest, "a table is only ever trimmed further");
+      info.smallest = trim->second;
+    }
     tables.emplace_back(std::move(info), std::move(table));
   }
   for (auto& entry : output) tables.push_back(std::move(entry));

@@ -16,7 +16,6 @@ namespace {
 constexpr uint64_t kSliceBytes = 256u << 10;
 constexpr uint64_t kSliceRows = 2048;
 constexpr size_t kBlocksToCache = 64;  // of one fetch
-constexpr uint64_t kPassedMin = 64;    // rows: less is not worth a note
 }  // namespace
 
 class FetchJob {
@@ -217,8 +216,6 @@ void TabletImpl::fetched(const std::shared_ptr<FetchJob>& job) {
   count_reads(std::exchange(job->reads, 0), std::exchange(job->probed, {}));
   if (job->life == life_) {
     for (const auto& [key, rows] : std::exchange(job->passed, {})) passed_in_vain(key, rows);
-  }
-  if (job->life == life_) {
     for (auto& loaded : job->source->take()) {
       if (loaded.use == BlockUse::kPoint) {
         store_.cache().offer(loaded.table, loaded.ordinal, std::move(loaded.block));

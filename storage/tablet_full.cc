@@ -8,9 +8,8 @@
 namespace cairn::storage {
 
 void TabletImpl::compact(std::move_only_function<void(Result<void>)> done) {
-  if (corruption_ || dropped_) {
-    const Error error = corruption_ ? *corruption_ : Error{ErrorCode::kUnavailable, "the tablet was dropped"};
-    store_.env().loop->post([done = std::move(done), error]() mutable { done(error); });
+  if (const auto error = unfit()) {
+    store_.env().loop->post([done = std::move(done), error]() mutable { done(*error); });
     return;
   }
   // One that has not begun takes what has come since along.

@@ -14,6 +14,8 @@
 
 namespace cairn::storage {
 
+inline constexpr uint64_t kPassedMin = 64;  // rows that a scan passed in vain: less is not worth a note
+
 class FetchJob;
 
 // Thread safety: the loop. Jobs hold what they read by shared ownership and come back through a weak

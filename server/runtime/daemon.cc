@@ -212,7 +212,7 @@ class Daemon {
     env.fs = fs_.get();
     env.writer = writer_.get();
     reader_ = UringReader::create(loop_, thread_reader_);
-    env.reader = reader_ ? static_cast<storage::AsyncReader*>(reader_.get()) : &thread_reader_;
+    env.reader = reader_.get();
     env.data = &data_net_;
     env.links = &link_net_;
     env.log = log_line;

@@ -1,13 +1,10 @@
 // Compaction on request: what was there when it was asked for becomes as few sorted runs as the strategy allows.
 #include <algorithm>
-#include <array>
 
 #include "storage/compaction/runs.h"
 
 namespace cairn::storage {
 namespace {
-
-constexpr uint32_t kLastLevel = 6;  // of leveled compaction, which finds from its size where the levels above begin
 
 bool asked_for(const RunView& run, std::span<const uint64_t> asked) {
   return !run.busy && std::ranges::all_of(run.tables, [&](const SstableInfo& table) {
@@ -26,8 +23,6 @@ bool has_waste(const RunView& run, uint64_t now_ms) {
 
 std::optional<CompactionPlan> pick_full(const LsmView& view, std::span<const uint64_t> asked, StrategyKind kind,
                                         const CompactionOptions& options) {
-  const std::array limits{options.stcs.table_bytes_max, options.lcs.table_bytes_max, options.twcs.table_bytes_max,
-                          options.ics.table_bytes_max};
   // A window goes as a whole, so windows are not mixed.
   const auto part_of = [&](const RunView& run) {
     return kind == StrategyKind::kTwcs ? run.max_time_ms / options.twcs.window_ms : 0;
@@ -45,7 +40,7 @@ std::optional<CompactionPlan> pick_full(const LsmView& view, std::span<const uin
     const size_t count = end - begin;
     const bool misplaced = kind == StrategyKind::kLcs && runs[begin].level == 0;
     if (count > 1 || misplaced || has_waste(runs[begin], view.now_ms)) {
-      CompactionPlan plan = merge_runs(runs, begin, count, limits[static_cast<size_t>(kind)],
+      CompactionPlan plan = merge_runs(runs, begin, count, options.table_bytes_max(kind),
                                        std::to_string(count) + (count == 1 ? " run" : " runs") + " on request");
       plan.incremental = true;
       plan.strategy = kFullCompaction;

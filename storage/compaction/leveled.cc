@@ -8,8 +8,6 @@
 namespace cairn::storage {
 namespace {
 
-constexpr uint32_t kLastLevel = 6;
-
 // Any version by levels. Labels of tables count only where they grow with age: other strategies leave anything behind.
 struct Levels {
   std::vector<RunView> runs;      // newest first

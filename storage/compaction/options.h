@@ -95,6 +95,7 @@ struct CompactionOptions {
   ReadOptions reads;
   SpaceOptions space;
   Result<void> validate() const;
+  uint64_t table_bytes_max(StrategyKind kind) const;
 };
 
 }  // namespace cairn::storage

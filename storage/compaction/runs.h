@@ -8,6 +8,9 @@
 
 namespace cairn::storage {
 
+// Of leveled compaction: the oldest run is there, and its size tells where the levels above begin.
+inline constexpr uint32_t kLastLevel = 6;
+
 struct RunView {
   uint64_t number = 0;
   uint32_t level = 0;  // the lowest of its tables

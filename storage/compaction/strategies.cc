@@ -26,11 +26,8 @@ class WithCommonRules final : public CompactionStrategy {
         tombstones_(options.tombstones),
         reads_(options.reads),
         space_(options.space),
-        core_(make_core(kind, options)) {
-    const std::array limits{options.stcs.table_bytes_max, options.lcs.table_bytes_max, options.twcs.table_bytes_max,
-                            options.ics.table_bytes_max};
-    table_bytes_max_ = limits[static_cast<size_t>(kind)];
-  }
+        table_bytes_max_(options.table_bytes_max(kind)),
+        core_(make_core(kind, options)) {}
   std::string_view name() const override { return core_->name(); }
   uint64_t window_ms() const override { return core_->window_ms(); }
 
@@ -95,6 +92,16 @@ Result<void> CompactionOptions::validate() const {
   if (!(reads.price >= 1)) return Error{ErrorCode::kInvalidArgument, "reads: price must be at least 1"};
   if (!(space.rewrite_share > 0)) return Error{ErrorCode::kInvalidArgument, "space: rewrite_share must be above 0"};
   return {};
+}
+
+uint64_t CompactionOptions::table_bytes_max(StrategyKind kind) const {
+  switch (kind) {
+    case StrategyKind::kStcs: return stcs.table_bytes_max;
+    case StrategyKind::kLcs: return lcs.table_bytes_max;
+    case StrategyKind::kTwcs: return twcs.table_bytes_max;
+    case StrategyKind::kIcs: return ics.table_bytes_max;
+  }
+  return 0;
 }
 
 std::unique_ptr<CompactionStrategy> make_strategy(StrategyKind kind, const CompactionOptions& options) {

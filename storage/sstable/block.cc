@@ -41,15 +41,13 @@ void put_width(std::string& out, uint64_t value, uint8_t width) {
 Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::string& path) {
   auto block = std::make_shared<Block>(Token{});
   block->raw_ = std::move(raw);
-  if (!block->find_columns(block->raw_.data(), block->raw_.size()) || !block->check_columns())
-    return corrupt(path, "malformed data block");
+  if (!block->lay_out(block->raw_.data(), block->raw_.size())) return corrupt(path, "malformed data block");
   return std::shared_ptr<const Block>(std::move(block));
 }
 
-bool BlockRows::find_columns(const char* raw, size_t bytes) {
+bool BlockRows::lay_out(const char* raw, size_t bytes) {
   *this = {};
   raw_ = raw;
-  raw_bytes_ = bytes;
   Decoder in({raw, bytes});
   rows_ = in.u32();
   const uint16_t prefix_length = in.u16();
@@ -79,12 +77,9 @@ bool BlockRows::find_columns(const char* raw, size_t bytes) {
   if ((flags & kKindColumn) != 0) kinds_ = in.raw(rows).data();
   sequences_ = in.raw(rows * sequence_width_).data();
   times_ = in.raw(rows * time_width_).data();
-  keys_ = in.rest().data();
-  return in.ok();
-}
-
-bool BlockRows::check_columns() {
-  if (!check_rows(raw_bytes_ - keys_begin())) return false;
+  const std::string_view rest = in.rest();
+  keys_ = rest.data();
+  if (!in.ok() || !check_rows(rest.size())) return false;
   values_ = keys_ + start_of(key_ends_, even_key_, rows_);
   return true;
 }

@@ -63,14 +63,9 @@ class BlockRows {
   static constexpr size_t kHeaderBytes = 32;
 
  protected:
-  // The block begins at `raw` and is `bytes` long. In this order, each step for what is to be read next; false:
-  // malformed. Only the header needs to be there: finds the columns.
-  bool find_columns(const char* raw, size_t bytes);
-  // All before the keys needs to be there: checks every offset once, so that the accessors need not; finds the values.
-  bool check_columns();
-  size_t keys_begin() const { return static_cast<size_t>(keys_ - raw_); }
-  size_t values_begin() const { return static_cast<size_t>(values_ - raw_); }
-  size_t value_end(uint32_t row) const { return values_begin() + start_of(value_ends_, even_value_, row + 1); }
+  // The block begins at `raw` and is `bytes` long. Checks every offset once, so that the accessors need not. False:
+  // malformed.
+  bool lay_out(const char* raw, size_t bytes);
 
  private:
   static constexpr size_t kSearchBytes = 256;  // header, heads, tags and prefix of a block of usual size
@@ -114,7 +109,6 @@ class BlockRows {
   const char* sequences_ = nullptr;
   const char* times_ = nullptr;
   const char* raw_ = nullptr;
-  size_t raw_bytes_ = 0;
 };
 
 // A whole unpacked block with its bytes. Immutable; thread safe. Views into it live as long as the block.

@@ -2,6 +2,9 @@
 
 #include <lz4.h>
 
+#include <cstring>
+
+#include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/codec.h"
 
@@ -140,18 +143,22 @@ Result<StoredBlock> check_block(std::string_view stored, uint64_t seed, uint64_t
   return block;
 }
 
+bool unpack_block(const StoredBlock& block, char* out) {
+  if (block.compression == Compression::kNone) {
+    std::memcpy(out, block.payload.data(), block.payload.size());
+    return true;
+  }
+  const int unpacked = LZ4_decompress_safe(block.payload.data(), out, static_cast<int>(block.payload.size()),
+                                           static_cast<int>(block.raw_bytes));
+  return unpacked == static_cast<int>(block.raw_bytes);
+}
+
 Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path) {
   CAIRN_TRY(const StoredBlock block, check_block(stored, seed, offset, path));
-  if (block.compression == Compression::kNone) return std::string(block.payload);
-  std::string raw;
-  int unpacked = 0;
-  raw.resize_and_overwrite(block.raw_bytes, [&](char* out, size_t bytes) {
-    unpacked =
-        LZ4_decompress_safe(block.payload.data(), out, static_cast<int>(block.payload.size()), static_cast<int>(bytes));
-    return bytes;
-  });
-  if (unpacked != static_cast<int>(block.raw_bytes))
+  std::string raw = unfilled_string(block.raw_bytes);
+  if (!unpack_block(block, raw.data())) {
     return corrupt(path, "block at offset " + std::to_string(offset) + ": does not unpack");
+  }
   return raw;
 }
 

@@ -55,6 +55,8 @@ struct StoredBlock {
 };
 // `path` is for the message.
 Result<StoredBlock> check_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path);
+// The unpacked block to `out`, which has room for raw_bytes. False: malformed.
+bool unpack_block(const StoredBlock& block, char* out);
 // Checks and unpacks.
 Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path);
 

@@ -2,22 +2,9 @@
 
 #include <algorithm>
 
+#include "base/bytes.h"
+
 namespace cairn::storage {
-namespace {
-
-// A string of `bytes` bytes that `read` fills, not filled with anything before.
-template <class Read>
-auto read_into(std::string& out, size_t bytes, Read read) {
-  decltype(read(std::span<char>())) result{};
-  out.resize_and_overwrite(bytes, [&](char* begin, size_t n) {
-    result = read(std::span<char>(begin, n));
-    return n;
-  });
-  return result;
-}
-
-}  // namespace
-
 Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string& path, uint64_t number,
                                                OpenMode mode) {
   auto table = std::shared_ptr<Sstable>(new Sstable(fs, path, number));
@@ -90,9 +77,8 @@ Result<std::shared_ptr<const Block>> Sstable::unpack_or_reread(uint32_t ordinal,
 
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal) const {
   const BlockHandle& handle = index_.handle(ordinal);
-  std::string stored;
-  CAIRN_TRY(const size_t got,
-            read_into(stored, handle.size, [&](std::span<char> out) { return file_->read_at(handle.offset, out); }));
+  std::string stored = unfilled_string(handle.size);
+  CAIRN_TRY(const size_t got, file_->read_at(handle.offset, stored));
   return unpack_or_reread(ordinal, std::string_view(stored).substr(0, got));
 }
 
@@ -132,9 +118,8 @@ uint64_t Sstable::bytes_before(std::string_view key) const {
 
 Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal) const {
   const BlockHandle& handle = index_.handle(ordinal);
-  std::string stored;
-  CAIRN_TRY(const auto got, read_into(stored, handle.size,
-                                      [&](std::span<char> out) { return file_->read_cached(handle.offset, out); }));
+  std::string stored = unfilled_string(handle.size);
+  CAIRN_TRY(const auto got, file_->read_cached(handle.offset, stored));
   if (!got) return std::shared_ptr<const Block>();
   auto block = unpack(ordinal, std::string_view(stored).substr(0, *got));
   // Whoever reads from the device will tell whether it is so.
@@ -142,13 +127,12 @@ Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal
   return block;
 }
 
-Result<const BlockRows*> Sstable::read_row_cached(uint32_t ordinal, std::string_view key, uint64_t hash,
-                                                  PointReader& reader) const {
+Result<const BlockRows*> Sstable::read_rows_cached(uint32_t ordinal, PointReader& reader) const {
   const BlockHandle& handle = index_.handle(ordinal);
   CAIRN_TRY(const auto got, file_->read_cached(handle.offset, reader.buffer(handle.size)));
   if (!got) return nullptr;
   if (*got != handle.size) return cut_off(handle);
-  auto rows = reader.open(*got, seed_, handle.offset, path_, key, hash);
+  auto rows = reader.open(*got, seed_, handle.offset, path_);
   if (!rows && rows.error().code == ErrorCode::kCorruption) return nullptr;
   return rows;
 }

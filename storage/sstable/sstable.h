@@ -59,9 +59,8 @@ class Sstable {
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const;
   // Null where the caller would have to wait for the device; also for a block that looks damaged from here.
   Result<std::shared_ptr<const Block>> read_block_cached(uint32_t ordinal) const;
-  // The same for one row; see PointReader::open(). Requires: stored_bytes() <= PointReader::kStoredBytesMax.
-  Result<const BlockRows*> read_row_cached(uint32_t ordinal, std::string_view key, uint64_t hash,
-                                           PointReader& reader) const;
+  // The same into a buffer that stays; see PointReader. Requires: stored_bytes() <= PointReader::kStoredBytesMax.
+  Result<const BlockRows*> read_rows_cached(uint32_t ordinal, PointReader& reader) const;
   uint32_t stored_bytes(uint32_t ordinal) const { return handle(ordinal).size; }
 
   // For who reads a block by itself: where it lies, and what its stored bytes hold.

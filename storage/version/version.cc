@@ -73,9 +73,6 @@ std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Ve
 }
 
 namespace {
-std::shared_ptr<const void> keep_block(const BlockRows* rows) {
-  return static_cast<const Block*>(rows)->shared_from_this();
-}
 std::shared_ptr<const void> keep_copy(std::string_view& value) {
   auto copy = std::make_shared_for_overwrite<char[]>(value.size());
   std::memcpy(copy.get(), value.data(), value.size());
@@ -83,6 +80,15 @@ std::shared_ptr<const void> keep_copy(std::string_view& value) {
   return copy;
 }
 }  // namespace
+
+Result<const BlockRows*> BlockSource::load_rows(const Sstable& table, uint32_t ordinal) {
+  CAIRN_TRY(const Block* block, load(table, ordinal, BlockUse::kPoint));
+  return block;
+}
+
+std::shared_ptr<const void> BlockSource::keep(const BlockRows* rows, std::string_view&) {
+  return static_cast<const Block*>(rows)->shared_from_this();
+}
 
 Result<const Block*> CachedSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
   if (const Block* block = cache_.find(*table.cached(), ordinal, use)) {
@@ -93,8 +99,7 @@ Result<const Block*> CachedSource::load(const Sstable& table, uint32_t ordinal, 
   return read(table, ordinal, use);
 }
 
-Result<const BlockRows*> CachedSource::load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
-                                                uint64_t hash) {
+Result<const BlockRows*> CachedSource::load_rows(const Sstable& table, uint32_t ordinal) {
   if (const Block* block = cache_.find(*table.cached(), ordinal, BlockUse::kPoint)) {
     metrics_.cache_hits.add_owned();
     return block;
@@ -104,13 +109,13 @@ Result<const BlockRows*> CachedSource::load_row(const Sstable& table, uint32_t o
     CAIRN_TRY(const Block* block, read(table, ordinal, BlockUse::kPoint));
     return block;
   }
-  CAIRN_TRY(const BlockRows* rows, table.read_row_cached(ordinal, key, hash, reader_));
+  CAIRN_TRY(const BlockRows* rows, table.read_rows_cached(ordinal, reader_));
   if (rows != nullptr) cache_.passed_by(*table.cached(), ordinal);
   return rows;
 }
 
 std::shared_ptr<const void> CachedSource::keep(const BlockRows* rows, std::string_view& value) {
-  return reader_.holds(rows) ? keep_copy(value) : keep_block(rows);
+  return reader_.holds(rows) ? keep_copy(value) : BlockSource::keep(rows, value);
 }
 
 Result<const Block*> CachedSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
@@ -134,13 +139,6 @@ Result<const Block*> DiskSource::load(const Sstable& table, uint32_t ordinal, Bl
   if (loaded_.size() < remember_) loaded_.push_back({table.cached(), ordinal, use, held_});
   return held_.get();
 }
-
-Result<const BlockRows*> DiskSource::load_row(const Sstable& table, uint32_t ordinal, std::string_view, uint64_t) {
-  CAIRN_TRY(const Block* block, load(table, ordinal, BlockUse::kPoint));
-  return block;
-}
-
-std::shared_ptr<const void> DiskSource::keep(const BlockRows* rows, std::string_view&) { return keep_block(rows); }
 
 Result<std::shared_ptr<const Block>> DiskSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
   const auto reader = std::ranges::find(readers_, &table, &Reader::table);
@@ -209,7 +207,7 @@ Probe probe_table(const Sstable& table, std::string_view key, uint64_t hash, uin
                   FoundRow& found) {
   const uint32_t ordinal = table.block_for(key);
   if (ordinal == table.blocks()) return Probe::kGoOn;
-  auto loaded = source.load_row(table, ordinal, key, hash);
+  auto loaded = source.load_rows(table, ordinal);
   if (!loaded || *loaded == nullptr) {
     found.state = Lookup::State::kNeedsDisk;
     if (!loaded) found.error = std::move(loaded).error();

@@ -40,11 +40,10 @@ class BlockSource {
   // Null: not in memory, and this source may not wait. Valid until the next load() or whatever else the cache is used
   // for; its shared_from_this() keeps it.
   virtual Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) = 0;
-  // The same for find() of one key; maybe nothing else of the block is there. `hash` = hash64(key).
-  virtual Result<const BlockRows*> load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
-                                            uint64_t hash) = 0;
-  // What keeps `value`, a view into what load_row() gave, valid for longer; moves the view to there.
-  virtual std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) = 0;
+  // The same for one row, which need not come in a block of its own.
+  virtual Result<const BlockRows*> load_rows(const Sstable& table, uint32_t ordinal);
+  // What keeps `value`, a view into what load_rows() gave, valid for longer; moves the view to there.
+  virtual std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value);
   // Hints: load() and a search in the block follow. First step 0, then for all that were hinted at step 1; step 2, if
   // its first rows are going to be read.
   virtual void prefetch(const Sstable&, uint32_t /*ordinal*/, int /*step*/) {}
@@ -53,12 +52,11 @@ class BlockSource {
 // The loop's: cache, then what the kernel holds.
 class CachedSource final : public BlockSource {
  public:
-  // `reader` keeps what load_row() gives. All outlive the source.
+  // `reader` keeps what load_rows() gives. All outlive the source.
   CachedSource(BlockCache& cache, PointReader& reader, TabletStoreMetrics& metrics)
       : cache_(cache), reader_(reader), metrics_(metrics) {}
   Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
-  Result<const BlockRows*> load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
-                                    uint64_t hash) override;
+  Result<const BlockRows*> load_rows(const Sstable& table, uint32_t ordinal) override;
   std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) override;
   void prefetch(const Sstable& table, uint32_t ordinal, int step) override;
 
@@ -83,9 +81,6 @@ class DiskSource final : public BlockSource {
   };
   explicit DiskSource(size_t remember) : remember_(remember) {}
   Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
-  Result<const BlockRows*> load_row(const Sstable& table, uint32_t ordinal, std::string_view key,
-                                    uint64_t hash) override;
-  std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) override;
   std::vector<Loaded> take() { return std::move(loaded_); }
   uint64_t bytes_read() const { return bytes_read_; }
 

@@ -47,7 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string stored = sealed(packed);
     std::ranges::copy(stored, reader.buffer(stored.size()).begin());
     const std::string_view key = input.substr(input.size() / 2);
-    if (const auto rows = reader.open(stored.size(), 1, 0, "fuzz", key, hash64(key))) {
+    if (const auto rows = reader.open(stored.size(), 1, 0, "fuzz")) {
       if (const uint32_t row = (*rows)->find(key, hash64(key)); row < (*rows)->rows()) (void)(*rows)->row(row);
     }
   }

@@ -16,6 +16,10 @@ TEST_CASE("crc32c matches the vectors of RFC 3720 B.4") {
   CHECK(crc32c("6789", crc32c("12345")) == 0xE3069283u);
 }
 
+TEST_CASE("a string that is to be filled has just the size that was asked for") {
+  for (size_t bytes = 0; bytes < 200; ++bytes) REQUIRE(unfilled_string(bytes).size() == bytes);
+}
+
 TEST_CASE("a decoder fails once and for all on short or malformed input") {
   std::string out;
   put_varint(out, 300);

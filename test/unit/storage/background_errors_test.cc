@@ -10,13 +10,10 @@ namespace {
 using test::put;
 using test::TabletFixture;
 
-FaultPolicy failing(bool& broken, FileOp on, ErrorCode code = ErrorCode::kIoError) {
-  FaultPolicy policy;
-  policy.fail = [&broken, on, code](FileOp op, const std::string& path) -> std::optional<Error> {
-    if (broken && op == on && path.ends_with(".sst")) return Error{code, "planned"};
-    return std::nullopt;
-  };
-  return policy;
+// Of SSTables, while it is broken.
+FaultPolicy failing(bool& broken, FileOp on) {
+  return test::failing(
+      [&broken, on](FileOp op, const std::string& path) { return broken && op == on && path.ends_with(".sst"); });
 }
 
 // Runs everything, and time up to `at` after `since`.

@@ -11,7 +11,9 @@ namespace cairn::storage {
 namespace {
 
 using test::at;
+using test::failing;
 using test::put;
+using test::remove;
 using test::TabletFixture;
 using Rows = std::map<std::string, std::string>;
 
@@ -24,23 +26,9 @@ void fill(Tablet* tablet, uint64_t& index, uint64_t first, uint64_t last, size_t
     put(tablet, index, key_of(n), std::to_string(index) + std::string(bytes, 'x'));
   }
 }
-void remove(Tablet* tablet, uint64_t& index, const std::string& key) {
-  WriteBatch batch;
-  batch.remove(key);
-  REQUIRE(tablet->apply(at(++index), batch.bytes()));
-}
 void flush(TabletFixture& f, Tablet* tablet) {
   tablet->flush();
   f.machine.settle();
-}
-
-FaultPolicy failing(std::function<bool(FileOp, const std::string&)> when, ErrorCode code = ErrorCode::kIoError) {
-  FaultPolicy policy;
-  policy.fail = [when = std::move(when), code](FileOp op, const std::string& path) -> std::optional<Error> {
-    if (when(op, path)) return Error{code, "injected: " + path};
-    return std::nullopt;
-  };
-  return policy;
 }
 
 void check_disjoint(const Tablet* tablet) {
@@ -153,7 +141,7 @@ TEST_CASE("bugs 6, 26: an installed snapshot is all a tablet has, whatever memta
     REQUIRE(f.open());
     uint64_t index = 0;
     fill(f.tablet(1), index, 1, 50);
-    remove(f.tablet(1), index, key_of(7));
+    remove(f.tablet(1), ++index, key_of(7));
     std::optional<Checkpoint> made;
     f.tablet(1)->checkpoint([&](Result<Checkpoint> c) { made = std::move(*c); });
     f.machine.settle();
@@ -240,7 +228,7 @@ TEST_CASE("bugs 11, 12, 13: a checkpoint beside writes and flushes holds just wh
       states.push_back(states.back());
       const std::string key = key_of(f.machine.random.below(20));
       if (f.machine.random.chance(0.3)) {
-        remove(tablet, index, key);
+        remove(tablet, ++index, key);
         states.back().erase(key);
       } else {
         ++index;
@@ -406,7 +394,7 @@ TEST_CASE("bugs 28, 35: what a compaction leaves behind is gone, whether it succ
       for (int round = 0; round < 12; ++round) {
         for (uint64_t n = 1; n <= 30; ++n) {
           if ((n + static_cast<uint64_t>(round)) % 3 == 0) {
-            remove(tablet, index, key_of(n));
+            remove(tablet, ++index, key_of(n));
             model.erase(key_of(n));
           } else {
             put(tablet, ++index, key_of(n), std::string(150, 'x'));

@@ -77,6 +77,17 @@ TEST_CASE("heads are in the order of keys, and finding in them is exact") {
   }
 }
 
+TEST_CASE("a stored block of any length opens to what was sealed") {
+  for (const bool compress : {false, true}) {
+    for (size_t bytes = 1; bytes < 200; ++bytes) {
+      const std::string raw(bytes, 'a');
+      const auto opened = open_block(seal_block(raw, compress, 1, 2), 1, 2, "test");
+      REQUIRE(opened);
+      REQUIRE(*opened == raw);
+    }
+  }
+}
+
 TEST_CASE("a separator lies between its blocks and is no longer than a key") {
   check_separator("a", "b");
   check_separator("a", "c");

@@ -224,9 +224,7 @@ TEST_CASE("tombstones that lie together leave with what they hide, soon after th
     f.machine.settle();
     // A few that are spread out may lie there for long.
     for (uint64_t n = 0; n < 2000; n += 100) {
-      WriteBatch batch;
-      batch.remove(key(n));
-      REQUIRE(tablet->apply(at(++index), batch.bytes()));
+      test::remove(tablet, ++index, key(n));
       model.erase(key(n));
     }
     tablet->flush();
@@ -234,9 +232,7 @@ TEST_CASE("tombstones that lie together leave with what they hide, soon after th
     CHECK(tablet->tables().size() == 2);
     CHECK(f.everything(tablet) == model);
     for (uint64_t n = 0; n < 1000; ++n) {
-      WriteBatch batch;
-      batch.remove(key(n));
-      REQUIRE(tablet->apply(at(++index), batch.bytes()));
+      test::remove(tablet, ++index, key(n));
       model.erase(key(n));
     }
     tablet->flush();
@@ -310,9 +306,7 @@ TEST_CASE("what scans pass in vain is merged once that has cost as much, and not
 
     // Every second one deleted, every other one there twice: 3000 rows of which 2500 are in vain.
     for (uint64_t n = 0; n < 1000; n += 2) {
-      WriteBatch batch;
-      batch.remove(key(n));
-      REQUIRE(tablet->apply(at(++index), batch.bytes()));
+      test::remove(tablet, ++index, key(n));
       model.erase(key(n));
     }
     tablet->flush();

@@ -1,12 +1,14 @@
 // A tablet store on a machine that a test drives, with a log that is durable when the test says so.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/assert.h"
 #include "fakes.h"
 #include "storage/io/faulty_file_system.h"
 #include "storage/io/memory_file_system.h"
@@ -124,6 +126,23 @@ inline void put(Tablet* tablet, uint64_t index, std::string_view key, std::strin
   WriteBatch batch;
   batch.put(key, value);
   (void)tablet->apply(at(index), batch.bytes());
+}
+
+inline void remove(Tablet* tablet, uint64_t index, std::string_view key) {
+  WriteBatch batch;
+  batch.remove(key);
+  CAIRN_ASSERT(bool(tablet->apply(at(index), batch.bytes())));
+}
+
+// Calls for which `when` holds fail.
+inline FaultPolicy failing(std::function<bool(FileOp op, const std::string& path)> when,
+                           ErrorCode code = ErrorCode::kIoError) {
+  FaultPolicy policy;
+  policy.fail = [when = std::move(when), code](FileOp op, const std::string& path) -> std::optional<Error> {
+    if (when(op, path)) return Error{code, "planned: " + path};
+    return std::nullopt;
+  };
+  return policy;
 }
 
 }  // namespace cairn::storage::test

@@ -1,24 +1,15 @@
-#include "storage/sstable/unpacker.h"
-
-#include <lz4.h>
+#include "storage/sstable/point_reader.h"
 
 #include <catch2/catch.hpp>
 #include <string>
 
 #include "base/checksum.h"
 #include "base/random.h"
-#include "storage/sstable/point_reader.h"
+
+#include "storage/sstable/format.h"
 
 namespace cairn::storage {
 namespace {
-
-std::string packed(const std::string& raw) {
-  std::string out(static_cast<size_t>(LZ4_compressBound(static_cast<int>(raw.size()))), '\0');
-  const int n =
-      LZ4_compress_default(raw.data(), out.data(), static_cast<int>(raw.size()), static_cast<int>(out.size()));
-  out.resize(static_cast<size_t>(n));
-  return out;
-}
 
 // Literals and repetitions of all lengths and distances.
 std::string text(Random& random, size_t bytes) {
@@ -36,55 +27,7 @@ std::string text(Random& random, size_t bytes) {
   return out;
 }
 
-// Unpacks in buffers with nothing but the slack behind them, so that sanitizers see what goes beyond.
-struct Unpacked {
-  Unpacked(std::string_view from, size_t bytes) : in(from), out(bytes + Unpacker::kSlack, '\0') {
-    size = in.size();
-    in.resize(size + Unpacker::kSlack);
-  }
-  Unpacker unpacker(size_t bytes) { return {std::string_view(in).substr(0, size), out.data(), bytes}; }
-  std::string in, out;
-  size_t size;
-};
-
 }  // namespace
-
-TEST_CASE("a block unpacks in steps to what LZ4 packed") {
-  SeededRandom random(1);
-  for (int i = 0; i < 300; ++i) {
-    const std::string raw = text(random, 1 + random.below(20'000));
-    const std::string stored = packed(raw);
-    Unpacked buffers(stored, raw.size());
-    Unpacker unpacker = buffers.unpacker(raw.size());
-    for (size_t at = 0; at < raw.size();) {
-      at = std::min(raw.size(), at + 1 + random.below(3000));
-      REQUIRE(unpacker.up_to(at));
-      REQUIRE(std::string_view(buffers.out).substr(0, at) == std::string_view(raw).substr(0, at));
-    }
-    CHECK(!unpacker.up_to(raw.size() + 1));
-  }
-}
-
-TEST_CASE("what is cut off, too long or damaged unpacks to an error or to something, and touches nothing else") {
-  SeededRandom random(2);
-  uint64_t refused = 0;
-  for (int i = 0; i < 2000; ++i) {
-    const std::string raw = text(random, 1 + random.below(2000));
-    std::string stored = packed(raw);
-    size_t bytes = raw.size();
-    const uint64_t damage = random.below(3);
-    if (damage == 0) stored.resize(random.below(stored.size()));
-    if (damage == 1) bytes -= std::min<size_t>(bytes, 1 + random.below(100));
-    if (damage == 2) {
-      for (int n = 0; n < 3; ++n) stored[random.below(stored.size())] = static_cast<char>(random.next());
-    }
-    Unpacked buffers(stored, bytes);
-    const bool good = bytes > 0 && buffers.unpacker(bytes).up_to(bytes);
-    refused += !good;
-    if (damage == 0) REQUIRE(!good);
-  }
-  CHECK(refused > 700);
-}
 
 TEST_CASE("a point reader finds in a stored block what the whole block holds") {
   SeededRandom random(3);
@@ -109,7 +52,7 @@ TEST_CASE("a point reader finds in a stored block what the whole block holds") {
         for (const std::string& key : keys) {
           const uint64_t hash = hash64(key);
           std::ranges::copy(stored, reader.buffer(stored.size()).begin());
-          const auto found = reader.open(stored.size(), 7, 4096, "test", key, hash);
+          const auto found = reader.open(stored.size(), 7, 4096, "test");
           REQUIRE(found);
           CHECK(reader.holds(*found));
           const uint32_t row = (*found)->find(key, hash);
@@ -122,7 +65,7 @@ TEST_CASE("a point reader finds in a stored block what the whole block holds") {
         std::string bad = stored;
         bad[bad.size() / 2] ^= 1;
         std::ranges::copy(bad, reader.buffer(bad.size()).begin());
-        const auto refused = reader.open(bad.size(), 7, 4096, "test", keys[0], hash64(keys[0]));
+        const auto refused = reader.open(bad.size(), 7, 4096, "test");
         CHECK((!refused && refused.error().code == ErrorCode::kCorruption));
       }
     }
