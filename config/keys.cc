@@ -108,6 +108,8 @@ constexpr KeySpec kKeys[] = {
     {"storage.compaction_strategy", KeyKind::kChoice, "stcs | lcs | twcs | ics",
      "how sorted runs are merged: size-tiered, leveled, by time windows, incremental",
      TEXT(storage_compaction_strategy), 0, 0, kReload},
+    {"storage.compression", KeyKind::kChoice, "none | lz4 | zstd",
+     "of SSTables; zstd: the oldest run of each range, and LZ4 above it", TEXT(storage_compression), 0, 0, kReload},
     {"storage.log_budget_bytes", KeyKind::kBytes, "[32MiB, 1TiB]",
      "log size above which tablets that keep old segments are flushed", NUMBER(storage_log_budget_bytes), 32u << 20,
      1ull << 40},
