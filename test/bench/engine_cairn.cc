@@ -98,20 +98,28 @@ class CairnTarget final : public EngineTarget {
   }
 
   void put_from_client(std::string_view key, std::string_view value) override {
-    std::atomic<bool> done = false;
+    // Not std::atomic::wait(): it yields the processor again and again before it sleeps.
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
     loop_.post([&] {
       batch_.reset();
       batch_.put(key, value);
-      append_shared([&done] {
-        done.store(true);
-        done.notify_one();
+      append_shared([&] {
+        const std::lock_guard lock(mutex);
+        done = true;
+        changed.notify_one();
       });
     });
-    done.wait(false);
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&done] { return done; });
   }
   void serve_until(const std::atomic<bool>& done) override {
     while (!done.load()) {
-      if (loop_.wait(kMillisecond)) shared_log_->flush();  // the end of a turn
+      if (!loop_.wait(kMillisecond)) continue;
+      while (loop_.run_ready()) {
+      }
+      shared_log_->flush();  // the end of a turn
       check_failure();
     }
   }
