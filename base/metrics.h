@@ -61,6 +61,28 @@ struct HistogramView {
   }
 };
 
+// How often each small number came: 0 to kLargest, and everything above together. Thread safety: one thread writes, any
+// reads.
+class CountHistogram {
+ public:
+  static constexpr size_t kLargest = 16;
+  static constexpr size_t kBuckets = kLargest + 2;
+  static size_t bucket_of(uint64_t n) { return std::min<uint64_t>(n, kLargest + 1); }
+  void record_owned(uint64_t n) {
+    buckets_[bucket_of(n)].add_owned();
+    sum_.add_owned(n);
+  }
+  uint64_t count(size_t bucket) const { return buckets_[bucket].get(); }
+  uint64_t sum() const { return sum_.get(); }
+  // `times` numbers of one bucket; their sum is told apart.
+  void add_owned(size_t bucket, uint64_t times) { buckets_[bucket].add_owned(times); }
+  void add_sum_owned(uint64_t n) { sum_.add_owned(n); }
+
+ private:
+  std::array<Counter, kBuckets> buckets_;
+  Counter sum_;
+};
+
 // Powers of two from 1 us to about 67 s; the last bucket takes everything above.
 class DurationHistogram {
  public:

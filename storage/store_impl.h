@@ -12,6 +12,7 @@
 #include "storage/compaction/output_job.h"
 #include "storage/io/async_reader.h"
 #include "storage/memtable/slab_pool.h"
+#include "storage/recent_rates.h"
 #include "storage/scrub.h"
 #include "storage/tablet.h"
 #include "storage/version/manifest.h"
@@ -27,6 +28,7 @@ struct StoreShared {
   std::string sst_dir, snap_dir;
   std::unique_ptr<Manifest> manifest;
   std::atomic<uint64_t> last_number{0};  // of SSTable files; the shard is in the top 16 bits
+  std::shared_ptr<std::atomic<uint64_t>> temp_bytes = std::make_shared<std::atomic<uint64_t>>(0);  // see TempBytes
   uint64_t new_number() { return last_number.fetch_add(1, std::memory_order_relaxed) + 1; }
 };
 
@@ -93,6 +95,7 @@ class StoreImpl final : public TabletStore {
   void set_strategy(StrategyKind kind) override;
   StrategyKind strategy() const override { return options_.strategy; }
   Amplification amplification() const override;
+  StoreGauges gauges() override;
   const TabletStoreMetrics& metrics() const override { return metrics_; }
   bool scrub(const std::vector<RangeId>& ranges) override { return scrubber_.start(ranges); }
   bool cancel_scrub() override { return scrubber_.cancel(); }
@@ -119,6 +122,7 @@ class StoreImpl final : public TabletStore {
   // What goes with its last owner goes in the background: unlinking a large file or freeing a memtable takes the loop
   // milliseconds. Call after everything else has let go of it.
   void release_in_background(std::vector<std::shared_ptr<const void>> owned);
+  void sample_rates();  // when counters of RecentRates have grown
   bool failed() const { return failed_; }
   std::weak_ptr<StoreImpl*> alive() const { return self_; }  // expired once the store is gone
 
@@ -146,6 +150,7 @@ class StoreImpl final : public TabletStore {
   uint64_t sealed_bytes_ = 0;
   Instant flush_begun_ = 0;  // or when the one before ended
   FlushRate flush_rate_;
+  RecentRates rates_;
   bool sealing_posted_ = false;
   int out_of_space_ = 0;
   bool failed_ = false;

@@ -78,6 +78,7 @@ Result<void> TabletImpl::apply(const AppliedPosition& position, std::string_view
                                              std::to_string(position.index.value) + ": malformed operations"};
   }
   amplification_.user_bytes += user_bytes;
+  store_.mutable_metrics().user_bytes.add_owned(user_bytes);
   // A window's rows never share a memtable with those of the next.
   if (const uint64_t window = strategy().window_ms();
       window != 0 && position.time_ms / window != applied_.time_ms / window && !mutable_->empty()) {
@@ -161,7 +162,15 @@ Lookup TabletImpl::look_up(std::string_view row_key, uint64_t hash, BlockSource&
 void TabletImpl::count_reads(uint64_t reads, const RunsProbed& probed) {
   amplification_.reads += reads;
   amplification_.runs_probed += probed.runs;
-  store_.mutable_metrics().filter_negatives.add_owned(probed.filter_negatives);
+  TabletStoreMetrics& metrics = store_.mutable_metrics();
+  metrics.filter_negatives.add_owned(probed.filter_negatives);
+  metrics.filter_false_positives.add_owned(probed.false_positives);
+  metrics.filter_true_positives.add_owned(probed.runs - probed.false_positives);
+  if (reads == 1) return metrics.runs_touched.record_owned(probed.runs);
+  for (size_t i = 0; i < probed.touched.size(); ++i) {
+    if (probed.touched[i] != 0) metrics.runs_touched.add_owned(i, probed.touched[i]);
+  }
+  metrics.runs_touched.add_sum_owned(probed.runs);
 }
 
 ReadView TabletImpl::view() const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -19,6 +20,7 @@
 #include "base/types.h"
 #include "storage/background_errors.h"
 #include "storage/compaction/strategy.h"
+#include "storage/compaction/tree_shape.h"
 #include "storage/io/async_reader.h"
 #include "storage/io/file_system.h"
 #include "storage/row.h"
@@ -143,6 +145,15 @@ struct TabletStats {
   TabletHealth health;
 };
 
+// What a store is like at the moment.
+struct StoreGauges {
+  TreeShape tree;           // of all tablets together
+  uint64_t temp_bytes = 0;  // of tables that compactions have written and not installed yet
+  // Over RecentRates::kWindow.
+  double recent_write_amplification = 0;
+  double compaction_bytes_per_second = 0;
+};
+
 struct TabletStoreOptions {
   uint64_t memtable_bytes = 64u << 20;          // a tablet seals its memtable above this
   uint64_t memtable_budget_bytes = 256u << 20;  // of all tablets of the shard: above it the largest is sealed
@@ -159,9 +170,24 @@ struct TabletStoreOptions {
 // Of memtable_budget_bytes; see TabletStore::has_memory().
 inline constexpr uint64_t kMemtableLimit = 2;
 
+// Why memtables could not be written out.
+enum class FlushStall : uint8_t { kNoSpace, kError };
+
 struct TabletStoreMetrics {
+  Counter user_bytes;  // see Amplification
   Counter flushes, compactions, bytes_flushed, bytes_compacted_in, bytes_compacted_out;
+  struct Moved {
+    Counter read, written;  // bytes
+  };
+  // What compactions have moved, by strategy and cause.
+  std::array<std::array<Moved, std::size(kCompactionCauses)>, std::size(kStrategyKinds)> moved;
+  Counter compaction_ns;          // in which one was under way
+  DurationHistogram flush_time;   // of one memtable, from the first byte until it is in the manifest
+  std::array<Counter, 2> stalls;  // by FlushStall
   Counter cache_hits, cache_misses, disk_fetches, filter_negatives;
+  Counter page_hits, page_misses;  // of the misses: blocks that the kernel had in memory, or had not
+  Counter filter_true_positives, filter_false_positives;  // runs that a filter let a lookup search
+  CountHistogram runs_touched;                            // of a lookup that went beyond the memtables
   Counter corrupt_blocks;
   Counter scrubs;  // that were complete
   Counter scrubbed_bytes, scrub_errors;
@@ -228,6 +254,8 @@ class TabletStore {
   virtual void set_strategy(StrategyKind kind) = 0;
   virtual StrategyKind strategy() const = 0;
   virtual Amplification amplification() const = 0;  // of all tablets together; counts never go down
+  // For a look now and then: looks at every table that has changed since the last time.
+  virtual StoreGauges gauges() = 0;
   virtual const TabletStoreMetrics& metrics() const = 0;
 
   // Reads every SSTable of these tablets from the device, at low priority and at a bounded rate, and checks it. Damage
@@ -280,6 +308,7 @@ class Tablet {
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
 
   virtual TabletStats stats() const = 0;
+  virtual TreeShape shape() = 0;  // for a look now and then
   // False while its memtables cannot be written out, for whatever reason; the owner takes no new writes then. What is
   // committed already may be applied.
   virtual bool writable() const = 0;

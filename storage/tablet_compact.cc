@@ -96,6 +96,13 @@ Tables with_infos(std::vector<std::shared_ptr<Sstable>> tables, uint64_t run, ui
 }
 
 void TabletImpl::set_strategy(StrategyKind kind) {
+  if (kind != strategy_) {
+    reshaped_.clear();
+    for (const Run& run : version_->runs) {
+      for (const SstableInfo& info : run.infos) reshaped_.push_back(info.id);
+    }
+    shape_.reset();
+  }
   strategy_ = kind;
   maybe_compact();
 }
@@ -106,11 +113,25 @@ void TabletImpl::maybe_compact() {
   const std::vector<SstableInfo> infos = tables();
   const auto free = store_.shared()->fs->free_bytes(store_.shared()->sst_dir);
   auto plan = strategy().pick({infos, {}, applied_.time_ms, free ? *free : ~0ull});
-  if (plan) start_compaction(std::move(*plan));
+  if (plan) return start_compaction(std::move(*plan));
+  reshaped_ = {};
+}
+
+TreeShape TabletImpl::shape() {
+  constexpr uint64_t kFreshMs = 10'000;  // rows expire meanwhile
+  if (shape_ && applied_.time_ms < shape_time_ms_ + kFreshMs) return *shape_;
+  const std::vector<SstableInfo> infos = tables();
+  shape_ = measure_tree({infos, {}, applied_.time_ms}, strategy());
+  shape_time_ms_ = applied_.time_ms;
+  uint64_t left = 0;
+  for (const SstableInfo& info : infos) left += contains(reshaped_, info.id) ? info.bytes : 0;
+  shape_->reshape_bytes = std::min(left, shape_->pending_bytes);
+  return *shape_;
 }
 
 void TabletImpl::start_compaction(CompactionPlan plan) {
   compacting_ = true;
+  compaction_began_ = store_.env().clock->now();
   if (plan.kind != CompactionPlan::Kind::kMerge) return commit_compaction(std::move(plan), {}, std::nullopt);
   uint64_t bytes_in = 0;
   OutputPlan output = output_plan(plan, bytes_in);
@@ -164,6 +185,7 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
   output.now_ms = applied_.time_ms;
   output.prefixes = prefixes.list();
   output.keep_bytes = std::min(store_.cache().room(), kKeptMax);
+  output.temp = TempBytes(shared->temp_bytes);
   return output;
 }
 
@@ -175,6 +197,8 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, Compacti
   }
   store_.mutable_metrics().bytes_compacted_out.add(job->bytes_written());
   amplification_.compacted_out_bytes += job->bytes_written();
+  moved_by(plan).written.add_owned(job->bytes_written());
+  uninstalled_ = job->take_temp();
   if (job->rest()) plan.from = *job->rest();
   auto written = job->take();
   for (KeptBlock& kept : job->take_kept()) kept_blocks_.emplace_back(written[kept.table]->cached(), std::move(kept));
@@ -182,9 +206,21 @@ void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, Compacti
   commit_compaction(std::move(plan), std::move(output), job->rest());
 }
 
+void TabletImpl::compaction_ended() {
+  compacting_ = false;
+  uninstalled_ = {};
+  store_.mutable_metrics().compaction_ns.add_owned(store_.env().clock->now() - compaction_began_);
+  store_.sample_rates();
+}
+
+TabletStoreMetrics::Moved& TabletImpl::moved_by(const CompactionPlan& plan) {
+  const StrategyKind kind = parse_strategy_kind(plan.strategy).value_or(strategy_);  // on request: it has no name
+  return store_.mutable_metrics().moved[static_cast<size_t>(kind)][static_cast<size_t>(plan.cause)];
+}
+
 // Whatever was picked is picked again later.
 void TabletImpl::compaction_failed(const CompactionPlan& plan, const Error& error) {
-  compacting_ = false;
+  compaction_ended();
   if (plan.strategy == kFullCompaction) end_full(error);
   if (corruption_) return;
   const Duration delay = compaction_errors_.failed(error, store_.env().clock->wall_ms());
@@ -232,7 +268,7 @@ void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, 
     if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
     return compaction_failed(plan, result.error());
   }
-  compacting_ = false;
+  compaction_ended();
   compaction_errors_.succeeded();
   if (!*result) return maybe_compact();  // a clear was faster
   if (!install_compaction(plan, edit, std::move(output))) return maybe_compact();
@@ -278,6 +314,7 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
   }
   for (auto& entry : output) tables.push_back(std::move(entry));
   store_.mutable_metrics().bytes_compacted_in.add(bytes_in);
+  moved_by(plan).read.add_owned(bytes_in);
   amplification_.compacted_in_bytes += bytes_in;
   set_version(make_version(std::move(tables)), std::move(dead));
   return true;
@@ -296,6 +333,7 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector
     }
   }
   live_bytes_.reset();
+  shape_.reset();
   if (!passed_.empty()) {
     std::vector<uint64_t> ids;
     for (const Run& run : version_->runs) {

@@ -49,6 +49,7 @@ void TabletImpl::flush() {
 void TabletImpl::next_flush() {
   if (flushing_ || stalled_ || sealed_.empty() || dropped_ || corruption_ || store_.failed()) return;
   flushing_ = true;
+  flush_began_ = store_.env().clock->now();
   build(1);
 }
 
@@ -150,6 +151,8 @@ void TabletImpl::flush_committed(Result<bool> result) {
   sealed_.erase(sealed_.begin());
   set_version(make_version(std::move(tables)), std::move(dead));
   flushing_ = false;
+  store_.mutable_metrics().flush_time.record_owned(store_.env().clock->now() - flush_began_);
+  store_.sample_rates();
   account();
   serve_checkpoints();
   maybe_compact();
@@ -164,6 +167,8 @@ void TabletImpl::stall(const Error& error) {
   if (no_space && store_.env().on_no_space && store_.env().on_no_space()) return next_flush();
   stalled_ = true;
   out_of_space_ = no_space;
+  const FlushStall cause = no_space ? FlushStall::kNoSpace : FlushStall::kError;
+  store_.mutable_metrics().stalls[static_cast<size_t>(cause)].add_owned();
   if (no_space) store_.out_of_space(+1);
   const Duration delay = flush_errors_.failed(error, store_.env().clock->wall_ms());
   retry_timer_ = store_.env().loop->run_after(delay, [weak = weak_from_this()] {
@@ -211,7 +216,9 @@ void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, 
   mutable_clear_ = clear_sequence_ = 0;
   applied_ = flushed_ = position;
   flushing_ = compacting_ = false;
+  uninstalled_ = {};
   kept_blocks_.clear();
+  reshaped_.clear();
   corruption_.reset();
   account();
 }

@@ -40,6 +40,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void compact(std::move_only_function<void(Result<void>)> done) override;
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
   TabletStats stats() const override;
+  TreeShape shape() override;
   bool writable() const override { return !stalled_ && !corruption_; }
   std::vector<SstableInfo> tables() const override;
   void set_strategy(StrategyKind kind) override;
@@ -104,6 +105,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void stall(const Error& error);
   void end_stall();
   void compaction_failed(const CompactionPlan& plan, const Error& error);
+  void compaction_ended();
+  TabletStoreMetrics::Moved& moved_by(const CompactionPlan& plan);
   TabletHealth health() const;
   void start_compaction(CompactionPlan plan);
   OutputPlan output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const;
@@ -148,13 +151,18 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   TimerId compaction_timer_ = 0;  // until it fires no compaction begins
   StrategyKind strategy_;
   bool compacting_ = false;
+  Instant compaction_began_ = 0, flush_began_ = 0;  // of the one under way
+  TempBytes uninstalled_;                           // of the output that is being committed
   // Of the output that is being committed: they go into the cache with it.
   std::vector<std::pair<std::shared_ptr<TableBlocks>, KeptBlock>> kept_blocks_;
   std::vector<Full> full_;                      // one after the other; few
   Amplification amplification_;                 // without what stats() counts
   mutable std::optional<uint64_t> live_bytes_;  // estimate for the present version, once it was asked for
-  std::map<uint64_t, uint64_t> passed_;         // rows that scans passed in vain, by table; see ReadOptions
-  uint64_t passed_unseen_ = 0;                  // since the strategy was last asked
+  std::optional<TreeShape> shape_;              // likewise
+  uint64_t shape_time_ms_ = 0;                  // when it was that
+  std::vector<uint64_t> reshaped_;  // tables that the strategy before has left, until the present one wants nothing
+  std::map<uint64_t, uint64_t> passed_;  // rows that scans passed in vain, by table; see ReadOptions
+  uint64_t passed_unseen_ = 0;           // since the strategy was last asked
   uint64_t scans_ = 0;
   std::vector<PendingCheckpoint> checkpoints_;
   std::optional<Error> corruption_;

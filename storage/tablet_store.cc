@@ -62,6 +62,7 @@ Result<void> StoreImpl::start(const std::string& manifest_dir, const std::string
   CAIRN_TRY(shared_->manifest, Manifest::open(fs, manifest_dir));
   const ManifestState state = shared_->manifest->state();
   shard_ = shard_of(manifest_dir);
+  sample_rates();
   uint64_t last = std::max(shard_ << kShardShift, state.last_table);
   CAIRN_TRY(const auto names, fs.list(sst_dir));
   for (const auto& name : names) {
@@ -253,6 +254,25 @@ Amplification StoreImpl::amplification() const {
   Amplification all = dropped_;
   for (const auto& [range, tablet] : tablets_) all.add(tablet->stats().amplification);
   return all;
+}
+
+void StoreImpl::sample_rates() {
+  const TabletStoreMetrics& m = metrics_;
+  const uint64_t out = m.bytes_compacted_out.get();
+  rates_.sample(env_.clock->now(), {.user_bytes = m.user_bytes.get(),
+                                    .written_bytes = m.bytes_flushed.get() + out,
+                                    .compaction_bytes = m.bytes_compacted_in.get() + out,
+                                    .compaction_ns = m.compaction_ns.get()});
+}
+
+StoreGauges StoreImpl::gauges() {
+  sample_rates();
+  StoreGauges gauges;
+  for (const auto& [range, tablet] : tablets_) gauges.tree.add(tablet->shape());
+  gauges.temp_bytes = shared_->temp_bytes->load(std::memory_order_relaxed);
+  gauges.recent_write_amplification = rates_.write_amplification();
+  gauges.compaction_bytes_per_second = rates_.compaction_bytes_per_second();
+  return gauges;
 }
 
 void StoreImpl::release_in_background(std::vector<std::shared_ptr<const void>> owned) {

@@ -210,7 +210,11 @@ double Node::follower_write_delay(const Replica& replica) const {
 
 // The own flushes pace all ranges together, those of followers every range by itself.
 bool Node::admits_writes(Replica& replica) {
-  if (!has_memory()) return false;
+  if (!has_memory()) {
+    if (!std::exchange(memory_stalled_, true)) metrics_.memory_stalls.add_owned();
+    return false;
+  }
+  memory_stalled_ = false;
   const double own = own_write_delay(), followers = follower_write_delay(replica);
   if (own <= 0 && followers <= 0) return true;  // the usual case, without a look at the clock
   const Duration own_wait = pacer_.wait(own, now());
@@ -219,7 +223,7 @@ bool Node::admits_writes(Replica& replica) {
   if (wait == 0) return true;
   if (pacing_) return false;
   pacing_ = true;
-  metrics_.paced_us[follower_wait > own_wait ? 1 : 0].add_owned(wait / kMicrosecond);
+  metrics_.pace_waits[follower_wait > own_wait ? 1 : 0].record_owned(wait);
   env_.loop->run_after(wait, [this, alive = alive_] {
     if (!*alive || stopped_) return;
     pacing_ = false;

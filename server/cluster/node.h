@@ -42,8 +42,9 @@ struct NodeMetrics {
   Counter commands_local;  // of them answered by a replica here
   Counter elections_won;
   Counter handovers;
-  Counter paced_us[2];  // that writes were made to wait: so that the own flushes keep up, those of followers
-  Counter repairs;      // damaged replicas that a snapshot has mended
+  DurationHistogram pace_waits[2];  // of writes: so that the own flushes keep up, those of followers
+  Counter memory_stalls;            // times that writes had to stop because memtables took all their memory
+  Counter repairs;                  // damaged replicas that a snapshot has mended
 };
 
 struct PeerView {
@@ -126,6 +127,7 @@ class Node final : public CommandSink,
   const LargeCommands& large_commands() const { return large_commands_; }
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
   storage::Amplification amplification() const { return store_->amplification(); }
+  storage::StoreGauges storage_gauges() { return store_->gauges(); }
   bool draining() const { return draining_; }
   bool has_room() const override;
   uint64_t reserve_bytes() const { return reserve_->bytes(); }  // of disk, kept back for when it is full
@@ -371,8 +373,9 @@ class Node final : public CommandSink,
 
   NodeMetrics metrics_;
   storage::WritePacer pacer_{kMillisecond};
-  bool pacing_ = false;    // a timer will resume_writes()
-  RangeId resumed_first_;  // the last time; others first the next time
+  bool memory_stalled_ = false;  // writes wait for memory
+  bool pacing_ = false;          // a timer will resume_writes()
+  RangeId resumed_first_;        // the last time; others first the next time
   std::shared_ptr<bool> alive_;
 };
 

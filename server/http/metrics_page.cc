@@ -5,13 +5,12 @@
 
 #include "base/version.h"
 #include "server/http/admin_api.h"
+#include "server/http/metrics_storage.h"
 
 namespace cairn::server {
 namespace {
 
 constexpr size_t kRangesByName = 64;  // with more replicas than these on the node, no metric names a range
-
-double number(uint64_t value) { return static_cast<double>(value); }
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -128,11 +127,6 @@ void add_consensus(MetricsText& page, const Node& node) {
   page.counter("cairn_row_fetches_total", "Evaluations that had to wait for rows from disk.", replica.row_fetches);
   page.counter("cairn_chunk_bytes_total", "Bytes of long strings proposed in chunks.", replica.chunk_bytes);
   page.counter("cairn_writes_held_total", "Writes that had to wait because flushes lagged.", replica.writes_held);
-  for (const auto& [cause, waited] :
-       {std::pair("own", &node.metrics().paced_us[0]), std::pair("followers", &node.metrics().paced_us[1])}) {
-    page.counter("cairn_lsm_write_throttle_seconds_total", "Time in which writes waited to keep the pace of flushes.",
-                 static_cast<double>(waited->get()) * 1e-6, fmt::format("cause=\"{}\"", cause));
-  }
   page.counter("cairn_handovers_total", "Leaderships handed to the advertised owner.", node.metrics().handovers);
   const auto& snapshots = node.snapshot_metrics();
   page.counter("cairn_replica_repairs_total", "Damaged replicas that a snapshot from their leader has mended.",
@@ -220,48 +214,6 @@ void add_ranges(MetricsText& page, const Node& node) {
   }
 }
 
-void add_amplification(MetricsText& page, const storage::Amplification& a) {
-  page.counter("cairn_lsm_user_bytes_total", "Keys and values of the operations applied by this node's replicas.",
-               number(a.user_bytes));
-  page.counter("cairn_lsm_reads_total", "Lookups of rows that went beyond the memtables.", number(a.reads));
-  page.counter("cairn_lsm_runs_probed_total", "Sorted runs searched by these.", number(a.runs_probed));
-  page.gauge("cairn_lsm_sstable_bytes", "Bytes of SSTables.", number(a.total_bytes));
-  page.gauge("cairn_lsm_live_bytes", "Estimate of what they would take without obsolete rows.", number(a.live_bytes));
-  page.gauge("cairn_lsm_write_amplification", "Bytes written by flushes and compactions per byte of the users'.",
-             a.write());
-  page.gauge("cairn_lsm_read_amplification", "Sorted runs searched per lookup.", a.read());
-  page.gauge("cairn_lsm_space_amplification", "Bytes of SSTables per live byte.", a.space());
-}
-
-void add_storage(MetricsText& page, const Node& node) {
-  const auto& store = node.store_metrics();
-  page.gauge("cairn_memory_bytes", "Memory by subsystem.", number(node.memtable_bytes()), "subsystem=\"memtables\"");
-  page.counter("cairn_lsm_flushes_total", "Memtables flushed.", store.flushes);
-  page.counter("cairn_lsm_compactions_total", "Compactions done.", store.compactions);
-  page.counter("cairn_lsm_flushed_bytes_total", "Bytes written by flushes.", store.bytes_flushed);
-  page.counter("cairn_lsm_compaction_bytes_total", "Bytes of compactions.", store.bytes_compacted_in,
-               "direction=\"read\"");
-  page.counter("cairn_lsm_compaction_bytes_total", "", store.bytes_compacted_out, "direction=\"written\"");
-  page.gauge("cairn_lsm_compaction_strategy_info", "By which the keyspace is compacted.", 1,
-             fmt::format("keyspace=\"default\",strategy=\"{}\"", storage::to_string(node.compaction_strategy())));
-  add_amplification(page, node.amplification());
-  page.counter("cairn_block_cache_hits_total", "Blocks found in the cache.", store.cache_hits);
-  page.counter("cairn_block_cache_misses_total", "Blocks not found in the cache.", store.cache_misses);
-  page.counter("cairn_lsm_disk_fetches_total", "Row fetches that went to the background.", store.disk_fetches);
-  page.counter("cairn_lsm_corrupt_blocks_total", "Blocks whose checksum was wrong.", store.corrupt_blocks);
-  page.counter("cairn_lsm_scrubs_total", "Complete passes over SSTables.", store.scrubs);
-  page.counter("cairn_lsm_scrubbed_bytes_total", "Bytes of SSTables that scrubs have read.", store.scrubbed_bytes);
-  page.counter("cairn_lsm_scrub_errors_total", "SSTables that scrubs found damaged or could not judge.",
-               store.scrub_errors);
-  page.gauge("cairn_lsm_scrub_end_timestamp_seconds",
-             "When the newest complete scrub ended; 0: none was since the start.",
-             number(node.scrub_status().ended_ms) / 1000);
-  page.gauge("cairn_disk_has_room", "0 while writes are refused for want of space.", node.has_room() ? 1 : 0);
-  page.gauge("cairn_disk_reserve_bytes", "Disk space kept back; 0 while it is in use because the disk is full.",
-             number(node.reserve_bytes()));
-  page.gauge("cairn_writes_flow", "0 while writes wait because flushes lag.", node.has_memory() ? 1 : 0);
-}
-
 void add_peers(MetricsText& page, const AdminSources& s) {
   for (const auto& [name, net] : {std::pair("data", s.data_net), std::pair("link", s.link_net)}) {
     const std::string labels = fmt::format("transport=\"{}\"", name);
@@ -336,7 +288,7 @@ std::string metrics_page(const AdminSources& s, const HostFacts& host, MetricsFo
   add_log(page, *s.node);
   add_consensus(page, *s.node);
   add_ranges(page, *s.node);
-  add_storage(page, *s.node);
+  add_storage_metrics(page, *s.node);
   add_peers(page, s);
   add_loops(page, s);
   add_admin(page, s);

@@ -39,6 +39,18 @@ void MetricsText::histogram(std::string_view name, std::string_view help, const 
   sample(text, fmt::format("{}_count", name), labels, static_cast<double>(total));
 }
 
+void MetricsText::histogram(std::string_view name, std::string_view help, const CountHistogram& h) {
+  std::string& text = family(name, help, "histogram");
+  uint64_t total = 0;
+  for (size_t i = 0; i < CountHistogram::kBuckets; ++i) {
+    total += h.count(i);
+    const std::string bound = i > CountHistogram::kLargest ? "+Inf" : fmt::format("{}.0", i);
+    sample(text, fmt::format("{}_bucket", name), fmt::format("le=\"{}\"", bound), number(total));
+  }
+  sample(text, fmt::format("{}_sum", name), "", number(h.sum()));
+  sample(text, fmt::format("{}_count", name), "", number(total));
+}
+
 std::string MetricsText::take() const {
   std::string page;
   for (const std::string& text : families_) page += text;

@@ -16,6 +16,8 @@ inline constexpr std::string_view kOpenMetricsType = "application/openmetrics-te
 
 // The formats want all samples of a family together, behind its one HELP and TYPE; callers may come in any order.
 // `labels`: name="value", separated by commas, without braces.
+inline double number(uint64_t value) { return static_cast<double>(value); }
+
 class MetricsText {
  public:
   explicit MetricsText(MetricsFormat format) : open_(format == MetricsFormat::kOpenMetrics) {}
@@ -25,6 +27,7 @@ class MetricsText {
   }
   void gauge(std::string_view name, std::string_view help, double value, std::string_view labels = "");
   void histogram(std::string_view name, std::string_view help, const HistogramView& h, std::string_view labels = "");
+  void histogram(std::string_view name, std::string_view help, const CountHistogram& h);
   std::string take() const;
 
  private:

@@ -61,6 +61,7 @@ json next_json(const Node& node, const std::vector<storage::SstableInfo>& tables
           {"files", plan->inputs.size()},
           {"bytes", bytes},
           {"output_level", plan->output_level},
+          {"cause", storage::to_string(plan->cause)},
           {"reason", plan->reason}};
 }
 
@@ -74,6 +75,7 @@ json health_json(const storage::TabletHealth& health) {
 json levels_json(const Node& node, Replica& replica) {
   const std::vector<storage::SstableInfo> tables = replica.tablet().tables();
   const storage::TabletStats stats = replica.tablet().stats();
+  const storage::TreeShape shape = replica.tablet().shape();
   json runs = json::array();
   std::map<uint32_t, std::pair<uint64_t, uint64_t>> levels;  // files, bytes
   for (auto begin = tables.begin(); begin != tables.end();) {
@@ -98,6 +100,12 @@ json levels_json(const Node& node, Replica& replica) {
           {"health", health_json(stats.health)},
           {"compacting", stats.compacting},
           {"full_compaction_at", stats.full_compaction_at},
+          {"tier0_files", shape.tier0_tables},
+          {"overlap_depth", shape.overlap_depth},
+          {"pending_bytes", shape.pending_bytes},
+          {"reshape_pending_bytes", shape.reshape_bytes},
+          {"droppable_tombstones", shape.droppable_tombstones},
+          {"expired_blocked", shape.expired_blocked},
           {"levels", std::move(by_level)},
           {"runs", std::move(runs)},
           {"next", next_json(node, tables, stats)}};
@@ -143,7 +151,11 @@ void amplification(const AdminSources& s, const std::vector<Replica*>& replicas,
                       {"strategy", storage::to_string(stats.strategy)},
                       {"amplification", amplification_json(stats.amplification)}});
   }
+  const storage::StoreGauges gauges = s.node->storage_gauges();
   done(json_reply({{"strategy", storage::to_string(s.node->compaction_strategy())},
+                   {"recent_write", gauges.recent_write_amplification},
+                   {"temp_bytes", gauges.temp_bytes},
+                   {"compaction_bytes_per_second", gauges.compaction_bytes_per_second},
                    {"together", amplification_json(all)},
                    {"ranges", std::move(ranges)}}));
 }

@@ -40,8 +40,9 @@ std::optional<CompactionPlan> pick_full(const LsmView& view, std::span<const uin
     const size_t count = end - begin;
     const bool misplaced = kind == StrategyKind::kLcs && runs[begin].level == 0;
     if (count > 1 || misplaced || has_waste(runs[begin], view.now_ms)) {
-      CompactionPlan plan = merge_runs(runs, begin, count, options.table_bytes_max(kind),
-                                       std::to_string(count) + (count == 1 ? " run" : " runs") + " on request");
+      const std::string why = std::to_string(count) + (count == 1 ? " run" : " runs") + " on request";
+      CompactionPlan plan =
+          merge_runs(runs, {begin, count, CompactionCause::kRequest, why}, options.table_bytes_max(kind));
       plan.incremental = true;
       plan.strategy = kFullCompaction;
       if (kind == StrategyKind::kLcs) plan.output_level = kLastLevel;

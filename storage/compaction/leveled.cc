@@ -69,6 +69,26 @@ class Leveled final : public CompactionStrategy {
     if (levels.level0 >= options_.level0_runs) return from_level0(view, levels);
     return std::nullopt;
   }
+  // What is above a level's share goes down, and meets as much of the next level as there is to its own; what came from
+  // above goes on with it.
+  uint64_t pending_bytes(const LsmView& view) const override {
+    const Levels levels = levels_of(view, options_);
+    double pending = 0, coming = 0;
+    if (levels.level0 >= options_.level0_runs) {
+      for (size_t i = 0; i < levels.level0; ++i) coming += static_cast<double>(levels.runs[i].bytes);
+      const bool into_run = levels.count() > 0 && levels.numbers.front() == levels.base;
+      pending = coming + (into_run ? static_cast<double>(levels.at(0).bytes) : 0);
+    }
+    for (size_t i = 0; i + 1 < levels.count(); ++i) {
+      const double bytes = static_cast<double>(levels.at(i).bytes) + coming;
+      coming = std::max(0.0, bytes - levels.targets[i]);
+      const double met = static_cast<double>(levels.at(i + 1).bytes) / std::max(bytes, 1.0);
+      // Into an empty level tables move unread.
+      if (levels.numbers[i + 1] == levels.numbers[i] + 1) pending += coming * (1 + met);
+    }
+    return static_cast<uint64_t>(pending);
+  }
+  size_t tier0_runs(const LsmView& view) const override { return levels_of(view, options_).level0; }
 
  private:
   // A large run of another strategy becomes a level as it is.

@@ -47,12 +47,16 @@ OutputJob::~OutputJob() {
 
 bool OutputJob::step() {
   auto result = work();
-  if (result) return phase_ != Phase::kDone;
+  if (result) {
+    plan_.temp.set(bytes_written_ + (writer_ ? writer_->bytes() : 0));
+    return phase_ != Phase::kDone;
+  }
   error_ = std::move(result).error();
   phase_ = Phase::kDone;
   writer_.reset();
   tables_.clear();
   kept_.clear();
+  plan_.temp.set(0);
   for (const uint64_t number : numbers_) (void)plan_.fs->remove(sstable_path(plan_.dir, number));
   return false;
 }

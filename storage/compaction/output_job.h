@@ -2,10 +2,12 @@
 // slices.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "storage/row.h"
@@ -27,6 +29,29 @@ class OlderRuns {
   size_t first_ = 0;
 };
 
+// What is written and not installed yet, as a part of a sum. Thread safety: one thread at a time; the sum: any.
+class TempBytes {
+ public:
+  TempBytes() = default;
+  explicit TempBytes(std::shared_ptr<std::atomic<uint64_t>> sum) : sum_(std::move(sum)) {}
+  TempBytes(TempBytes&& other) noexcept : sum_(std::move(other.sum_)), bytes_(std::exchange(other.bytes_, 0)) {}
+  TempBytes& operator=(TempBytes&& other) noexcept {
+    set(0);
+    sum_ = std::move(other.sum_);
+    bytes_ = std::exchange(other.bytes_, 0);
+    return *this;
+  }
+  ~TempBytes() { set(0); }
+  void set(uint64_t bytes) {
+    if (sum_ != nullptr) sum_->fetch_add(bytes - bytes_, std::memory_order_relaxed);  // modulo 2^64
+    bytes_ = bytes;
+  }
+
+ private:
+  std::shared_ptr<std::atomic<uint64_t>> sum_;  // null: nobody asks
+  uint64_t bytes_ = 0;
+};
+
 struct OutputPlan {
   FileSystem* fs = nullptr;
   std::string dir;
@@ -41,6 +66,7 @@ struct OutputPlan {
   uint64_t now_ms = 0;                    // rows that expired up to it become deletions; 0: none do
   std::vector<PrefixTombstone> prefixes;  // sorted
   uint64_t keep_bytes = 0;                // of the blocks that take_kept() may have
+  TempBytes temp;                         // follows what is written
 };
 
 // A block of what a job has written.
@@ -67,6 +93,7 @@ class OutputJob {
   // As many as may be kept of those that the check has read: nobody need read them again.
   std::vector<KeptBlock> take_kept() { return std::move(kept_); }
   uint64_t bytes_written() const { return bytes_written_; }
+  TempBytes take_temp() { return std::move(plan_.temp); }  // goes with what take() gives
   // With `one_table`: the first key that was not worked on. None: all were.
   const std::optional<std::string>& rest() const { return rest_; }
 

@@ -7,7 +7,7 @@ namespace {
 
 // Rewrites one table in its place. Deletions whose keys no older table may have go away.
 std::optional<CompactionPlan> rewrite(const LsmView& view, const RunView& run, const SstableInfo& table,
-                                      const std::string& why) {
+                                      CompactionCause cause, const std::string& why) {
   TableSet set;
   set.upper = {&table};
   set.upper_bytes = table.bytes;
@@ -17,6 +17,7 @@ std::optional<CompactionPlan> rewrite(const LsmView& view, const RunView& run, c
   plan.output_run = run.number;
   plan.output_level = run.level;
   plan.output_table_bytes_max = ~0ull;
+  plan.cause = cause;
   plan.reason = why + ", " + megabytes(set.upper_bytes);
   return plan;
 }
@@ -51,6 +52,7 @@ std::optional<CompactionPlan> drop_dead(const LsmView& view) {
   }
   if (plan.inputs.empty()) return std::nullopt;
   plan.kind = CompactionPlan::Kind::kDrop;
+  plan.cause = CompactionCause::kExpired;
   plan.reason = std::to_string(plan.inputs.size()) + " tables of dead rows only, " + megabytes(bytes);
   return plan;
 }
@@ -59,7 +61,8 @@ std::optional<CompactionPlan> shrink_dead(const LsmView& view, const std::vector
   for (const RunView& run : runs) {
     for (const SstableInfo& table : run.tables) {
       if (table.expiring == 0 || table.dead_from_ms > view.now_ms || is_busy(view, table.id)) continue;
-      if (auto plan = rewrite(view, run, table, "a table of expired rows above older ones")) return plan;
+      if (auto plan = rewrite(view, run, table, CompactionCause::kExpired, "a table of expired rows above older ones"))
+        return plan;
     }
   }
   return std::nullopt;
@@ -76,12 +79,13 @@ std::optional<CompactionPlan> dense_tombstones(const LsmView& view, const std::v
       const auto below = with_all_below(view, runs, i, table);
       if (!below) continue;
       if (below->inputs.size() == 1) {
-        if (auto plan = rewrite(view, runs[i], table, why)) return plan;
+        if (auto plan = rewrite(view, runs[i], table, CompactionCause::kTombstones, why)) return plan;
         continue;
       }
       // What goes pays for what has to be written again.
       const auto gone = static_cast<double>(below->tombstones);
-      if (gone >= options.threshold * static_cast<double>(below->entries)) return merge_down(*below, why);
+      if (gone >= options.threshold * static_cast<double>(below->entries))
+        return merge_down(*below, CompactionCause::kTombstones, why);
     }
   }
   return std::nullopt;
@@ -111,7 +115,7 @@ std::optional<CompactionPlan> space_pressure(const LsmView& view, const std::vec
     best_gain = gain;
   }
   if (best == runs.size()) return std::nullopt;
-  CompactionPlan plan = merge_runs(runs, best, runs.size() - best, 0, "free space is low");
+  CompactionPlan plan = merge_runs(runs, {best, runs.size() - best, CompactionCause::kSpace, "free space is low"}, 0);
   plan.output_level = runs.back().level;
   plan.output_run = runs.back().number;
   plan.down = plan.incremental = true;
@@ -126,7 +130,9 @@ std::optional<CompactionPlan> dead_view(const LsmView& view, const std::vector<R
       const double dead =
           static_cast<double>(table.dead_bytes) / static_cast<double>(std::max<uint64_t>(table.bytes, 1));
       if (dead < options.rewrite_share) continue;
-      if (auto plan = rewrite(view, run, table, "a table of which " + percent(dead) + " have left")) return plan;
+      if (auto plan =
+              rewrite(view, run, table, CompactionCause::kDeadView, "a table of which " + percent(dead) + " have left"))
+        return plan;
     }
   }
   return std::nullopt;
@@ -147,7 +153,8 @@ std::optional<CompactionPlan> passed_in_vain(const LsmView& view, const std::vec
     if (!set || set->passed < options.rows_min) continue;
     if (static_cast<double>(set->passed) < options.price * static_cast<double>(set->entries)) continue;
     if (set->runs < 2 && set->tombstones == 0) continue;  // nothing would be better
-    return merge_down(*set, "scans have passed " + std::to_string(set->passed) + " rows in vain");
+    return merge_down(*set, CompactionCause::kReads,
+                      "scans have passed " + std::to_string(set->passed) + " rows in vain");
   }
   return std::nullopt;
 }
@@ -161,7 +168,7 @@ std::optional<CompactionPlan> old_tombstones(const LsmView& view, const std::vec
       if (is_busy(view, table.id)) continue;
       const std::string why = "a table with " + percent(ratio) + " dead rows";
       if (!overlaps_older(runs, i, table)) {
-        if (auto plan = rewrite(view, runs[i], table, why)) return plan;
+        if (auto plan = rewrite(view, runs[i], table, CompactionCause::kTombstones, why)) return plan;
         continue;
       }
       TableSet set;
@@ -174,6 +181,7 @@ std::optional<CompactionPlan> old_tombstones(const LsmView& view, const std::vec
       plan.output_run = runs[i + 1].number;
       plan.output_level = runs[i + 1].level;
       plan.output_table_bytes_max = ~0ull;
+      plan.cause = CompactionCause::kTombstones;
       plan.reason = why + ", onto the run below";
       return plan;
     }

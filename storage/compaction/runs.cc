@@ -91,18 +91,37 @@ double droppable_ratio(const SstableInfo& table, uint64_t now_ms) {
   return std::min(1.0, droppable / static_cast<double>(table.entries));
 }
 
-CompactionPlan merge_runs(const std::vector<RunView>& runs, size_t begin, size_t count, uint64_t table_bytes_max,
-                          const std::string& why) {
+CompactionPlan merge_runs(const std::vector<RunView>& runs, const RunMerge& merge, uint64_t table_bytes_max) {
   CompactionPlan plan;
   uint64_t bytes = 0;
-  for (size_t i = begin; i < begin + count; ++i) {
+  for (size_t i = merge.begin; i < merge.begin + merge.count; ++i) {
     bytes += runs[i].bytes;
     add_ids(runs[i], plan.inputs);
   }
-  plan.output_run = runs[begin].number;
+  plan.output_run = runs[merge.begin].number;
   plan.output_table_bytes_max = table_bytes_max;
-  plan.reason = why + ", " + megabytes(bytes);
+  plan.cause = merge.cause;
+  plan.reason = merge.why + ", " + megabytes(bytes);
   return plan;
+}
+
+uint64_t pending_merges(std::vector<RunView> runs, const NextMerge& next) {
+  uint64_t bytes = 0;
+  while (const auto merge = next(runs)) {
+    const auto first = runs.begin() + static_cast<ptrdiff_t>(merge->begin);
+    const auto last = first + static_cast<ptrdiff_t>(merge->count);
+    for (auto run = std::next(first); run != last; ++run) {
+      first->bytes += run->bytes;
+      first->entries += run->entries;
+      first->min_time_ms = std::min(first->min_time_ms, run->min_time_ms);
+      first->max_time_ms = std::max(first->max_time_ms, run->max_time_ms);
+      // Neighbours lie side by side in the view.
+      first->tables = {first->tables.data(), first->tables.size() + run->tables.size()};
+    }
+    bytes += first->bytes;
+    runs.erase(std::next(first), last);
+  }
+  return bytes;
 }
 
 bool close_over(const LsmView& view, std::span<const SstableInfo> upper_run, std::span<const SstableInfo> lower_run,
@@ -150,8 +169,9 @@ std::optional<DownSet> with_all_below(const LsmView& view, const std::vector<Run
   return set;
 }
 
-CompactionPlan merge_down(const DownSet& set, const std::string& why) {
+CompactionPlan merge_down(const DownSet& set, CompactionCause cause, const std::string& why) {
   CompactionPlan plan;
+  plan.cause = cause;
   plan.inputs = set.inputs;
   plan.output_run = set.run;
   plan.output_level = set.level;

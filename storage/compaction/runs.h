@@ -1,6 +1,7 @@
 // A view of a tablet by runs, and what strategies ask about it. Internal to storage/compaction/.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,17 @@ std::string megabytes(uint64_t bytes);
 double droppable_ratio(const SstableInfo& table, uint64_t now_ms);
 
 // A merge of adjacent runs [begin, begin + count) into one of level 0.
-CompactionPlan merge_runs(const std::vector<RunView>& runs, size_t begin, size_t count, uint64_t table_bytes_max,
-                          const std::string& why);
+struct RunMerge {
+  size_t begin = 0, count = 0;
+  CompactionCause cause = CompactionCause::kSize;
+  std::string why;
+};
+CompactionPlan merge_runs(const std::vector<RunView>& runs, const RunMerge& merge, uint64_t table_bytes_max);
+
+// What a strategy of such merges would read until it has no next one, if what is merged keeps its size. Requires:
+// every merge has two runs at least.
+using NextMerge = std::function<std::optional<RunMerge>(const std::vector<RunView>&)>;
+uint64_t pending_merges(std::vector<RunView> runs, const NextMerge& next);
 
 // Tables of two neighbouring runs that may be merged without anything between them, or left out on either side:
 // adds to `upper` and `lower` what overlaps. False: one of them is busy.
@@ -57,6 +67,6 @@ struct DownSet {
 };
 std::optional<DownSet> with_all_below(const LsmView& view, const std::vector<RunView>& runs, size_t first,
                                       const SstableInfo& table);
-CompactionPlan merge_down(const DownSet& set, const std::string& why);
+CompactionPlan merge_down(const DownSet& set, CompactionCause cause, const std::string& why);
 
 }  // namespace cairn::storage

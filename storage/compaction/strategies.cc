@@ -8,6 +8,8 @@ namespace cairn::storage {
 namespace {
 
 constexpr std::array<std::string_view, 4> kNames{"stcs", "lcs", "twcs", "ics"};
+constexpr std::array<std::string_view, std::size(kCompactionCauses)> kCauseNames{
+    "size", "window", "space", "expired", "tombstones", "dead_view", "reads", "request"};
 
 std::unique_ptr<CompactionStrategy> make_core(StrategyKind kind, const CompactionOptions& options) {
   switch (kind) {
@@ -36,6 +38,19 @@ class WithCommonRules final : public CompactionStrategy {
     if (plan) plan->strategy = name();
     return plan;
   }
+  // The strategy's own, or what the next pick of another rule reads. 0 if nothing is picked.
+  uint64_t pending_bytes(const LsmView& view) const override {
+    const auto plan = any_rule(view);
+    if (!plan) return 0;
+    uint64_t next = 0;
+    for (const SstableInfo& table : view.tables) {
+      const bool read =
+          plan->kind == CompactionPlan::Kind::kMerge && std::ranges::find(plan->inputs, table.id) != plan->inputs.end();
+      next += read ? table.bytes : 0;
+    }
+    return std::max(next, core_->pending_bytes(view));
+  }
+  size_t tier0_runs(const LsmView& view) const override { return core_->tier0_runs(view); }
 
  private:
   static constexpr uint64_t kFragmentMin = 1u << 20;
@@ -73,6 +88,8 @@ class WithCommonRules final : public CompactionStrategy {
 }  // namespace
 
 std::string_view to_string(StrategyKind kind) { return kNames[static_cast<size_t>(kind)]; }
+
+std::string_view to_string(CompactionCause cause) { return kCauseNames[static_cast<size_t>(cause)]; }
 
 std::optional<StrategyKind> parse_strategy_kind(std::string_view name) {
   for (const StrategyKind kind : kStrategyKinds) {

@@ -55,6 +55,22 @@ struct LsmView {
   uint64_t free_bytes = ~0ull;          // on the disk; ~0: not known
 };
 
+// What a compaction is for: metrics tell them apart.
+enum class CompactionCause : uint8_t {
+  kSize,        // runs of similar size, too many of them, or a level above its share
+  kWindow,      // runs of one time window
+  kSpace,       // obsolete rows above the goal, or a disk that gets full
+  kExpired,     // tables of expired rows
+  kTombstones,  // tables with many deletions
+  kDeadView,    // tables of which much has left
+  kReads,       // rows that scans pass in vain
+  kRequest,     // asked for
+};
+inline constexpr CompactionCause kCompactionCauses[] = {
+    CompactionCause::kSize,       CompactionCause::kWindow,   CompactionCause::kSpace, CompactionCause::kExpired,
+    CompactionCause::kTombstones, CompactionCause::kDeadView, CompactionCause::kReads, CompactionCause::kRequest};
+std::string_view to_string(CompactionCause cause);  // "size", "window", ...
+
 struct CompactionPlan {
   enum class Kind : uint8_t {
     kMerge,  // write the inputs anew
@@ -74,7 +90,8 @@ struct CompactionPlan {
   std::string from;   // what was done of it goes up to this key; the executor's
   bool down = false;  // the inputs are all that lies below any of them, and the output goes to the oldest of their runs
   std::string_view strategy;  // whose pick it is
-  std::string reason;         // for logs, the admin API and golden files
+  CompactionCause cause = CompactionCause::kSize;
+  std::string reason;  // for logs, the admin API and golden files
 };
 
 // Thread safety: stateless.
@@ -84,6 +101,11 @@ class CompactionStrategy {
   virtual std::string_view name() const = 0;
   // Never names a busy table.
   virtual std::optional<CompactionPlan> pick(const LsmView& view) const = 0;
+  // About what its picks would read, one after the other from here on, until nothing is picked any more.
+  virtual uint64_t pending_bytes(const LsmView& view) const = 0;
+  // So many of the newest runs are what flushes have left and nothing was merged with yet: level 0, the newest bucket
+  // of similar sizes, or the newest window.
+  virtual size_t tier0_runs(const LsmView& view) const = 0;
   // The windows that memtables and flushes are to be split by; 0: they are not.
   virtual uint64_t window_ms() const { return 0; }
 };

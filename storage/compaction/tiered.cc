@@ -14,15 +14,32 @@ class SizeTiered final : public CompactionStrategy {
 
   std::optional<CompactionPlan> pick(const LsmView& view) const override {
     const std::vector<RunView> runs = runs_of(view);
-    auto plan = similar_runs(runs);
-    if (!plan) plan = too_many(runs);
-    if (!plan) plan = toward_goal(runs);
-    if (plan) plan->incremental = options_.incremental;
+    const auto merge = next_merge(runs);
+    if (!merge) return std::nullopt;
+    CompactionPlan plan = merge_runs(runs, *merge, options_.table_bytes_max);
+    plan.incremental = options_.incremental;
     return plan;
+  }
+  uint64_t pending_bytes(const LsmView& view) const override {
+    return pending_merges(runs_of(view), [this](const std::vector<RunView>& runs) { return next_merge(runs); });
+  }
+  size_t tier0_runs(const LsmView& view) const override {
+    const std::vector<RunView> runs = runs_of(view);
+    uint64_t bytes = 0;
+    size_t end = 0;
+    while (end < runs.size() && (end == 0 || similar(runs[end].bytes, bytes / end))) bytes += runs[end++].bytes;
+    return end;
   }
 
  private:
-  std::optional<CompactionPlan> similar_runs(const std::vector<RunView>& runs) const {
+  std::optional<RunMerge> next_merge(const std::vector<RunView>& runs) const {
+    auto merge = similar_runs(runs);
+    if (!merge) merge = too_many(runs);
+    if (!merge) merge = toward_goal(runs);
+    return merge;
+  }
+
+  std::optional<RunMerge> similar_runs(const std::vector<RunView>& runs) const {
     size_t best_begin = 0, best_count = 0;
     uint64_t best_bytes = 0;
     for (size_t begin = 0; begin < runs.size(); ++begin) {
@@ -41,8 +58,8 @@ class SizeTiered final : public CompactionStrategy {
       }
     }
     if (best_count < options_.min_threshold) return std::nullopt;
-    return merge_runs(runs, best_begin, best_count, options_.table_bytes_max,
-                      std::to_string(best_count) + " adjacent runs of similar size");
+    return RunMerge{best_begin, best_count, CompactionCause::kSize,
+                    std::to_string(best_count) + " adjacent runs of similar size"};
   }
   bool similar(uint64_t bytes, uint64_t average) const {
     if (bytes < options_.min_run_bytes && average < options_.min_run_bytes) return true;
@@ -52,7 +69,7 @@ class SizeTiered final : public CompactionStrategy {
   }
 
   // Sizes that alternate never form a bucket; reads would get slower without end.
-  std::optional<CompactionPlan> too_many(const std::vector<RunView>& runs) const {
+  std::optional<RunMerge> too_many(const std::vector<RunView>& runs) const {
     if (runs.size() <= options_.max_threshold) return std::nullopt;
     std::optional<size_t> best;
     uint64_t best_bytes = ~0ull;
@@ -69,13 +86,13 @@ class SizeTiered final : public CompactionStrategy {
       }
     }
     if (!best) return std::nullopt;
-    return merge_runs(runs, *best, options_.min_threshold, options_.table_bytes_max,
-                      std::to_string(runs.size()) + " runs are too many");
+    return RunMerge{*best, options_.min_threshold, CompactionCause::kSize,
+                    std::to_string(runs.size()) + " runs are too many"};
   }
 
   // What lies beside the largest run is at worst all obsolete in it. Merged are the oldest of those, so that the rest
   // is a quarter of what the goal allows: small runs would only be carried along.
-  std::optional<CompactionPlan> toward_goal(const std::vector<RunView>& runs) const {
+  std::optional<RunMerge> toward_goal(const std::vector<RunView>& runs) const {
     if (options_.space_goal <= 0 || runs.size() < 2) return std::nullopt;
     const auto largest = std::ranges::max_element(runs, {}, &RunView::bytes);
     const auto allowed = (options_.space_goal - 1) * static_cast<double>(largest->bytes);
@@ -90,8 +107,8 @@ class SizeTiered final : public CompactionStrategy {
     for (size_t i = begin; i < runs.size(); ++i) {
       if (runs[i].busy) return std::nullopt;
     }
-    return merge_runs(runs, begin, runs.size() - begin, options_.table_bytes_max,
-                      "runs beside the largest exceed the space goal");
+    return RunMerge{begin, runs.size() - begin, CompactionCause::kSpace,
+                    "runs beside the largest exceed the space goal"};
   }
 
   SizeTieredOptions options_;

@@ -16,26 +16,41 @@ class TimeWindow final : public CompactionStrategy {
 
   std::optional<CompactionPlan> pick(const LsmView& view) const override {
     const std::vector<RunView> runs = runs_of(view);
+    const auto merge = next_merge(runs, view.now_ms);
+    if (!merge) return std::nullopt;
+    CompactionPlan plan = merge_runs(runs, *merge, options_.table_bytes_max);
+    plan.reason += ", window " + std::to_string(window_of(runs[merge->begin]));
+    return plan;
+  }
+  uint64_t pending_bytes(const LsmView& view) const override {
+    return pending_merges(runs_of(view),
+                          [&](const std::vector<RunView>& runs) { return next_merge(runs, view.now_ms); });
+  }
+  size_t tier0_runs(const LsmView& view) const override {
+    const std::vector<RunView> runs = runs_of(view);
+    size_t end = 0;
+    while (end < runs.size() && window_of(runs[end]) == window_of(runs.front())) ++end;
+    return end;
+  }
+
+ private:
+  std::optional<RunMerge> next_merge(const std::vector<RunView>& runs, uint64_t now_ms) const {
     for (size_t begin = 0; begin < runs.size();) {
       const uint64_t window = window_of(runs[begin]);
       size_t end = begin + 1;
       while (end < runs.size() && window_of(runs[end]) == window) ++end;
       const uint64_t closes = (window + 1) * options_.window_ms + options_.grace_ms;
-      auto plan = view.now_ms < closes ? open(runs, begin, end) : closed(runs, begin, end);
-      if (plan) {
-        plan->reason += ", window " + std::to_string(window);
-        return plan;
-      }
+      auto merge = now_ms < closes ? open(runs, begin, end) : closed(runs, begin, end);
+      if (merge) return merge;
       begin = end;
     }
     return std::nullopt;
   }
 
- private:
   uint64_t window_of(const RunView& run) const { return run.max_time_ms / options_.window_ms; }
 
   // Everything is merged once when the window closes; before that only so that reads stay bearable.
-  std::optional<CompactionPlan> open(const std::vector<RunView>& runs, size_t begin, size_t end) const {
+  std::optional<RunMerge> open(const std::vector<RunView>& runs, size_t begin, size_t end) const {
     if (end - begin <= options_.open_runs_max) return std::nullopt;
     const size_t count = std::min<size_t>(end - begin, options_.max_threshold);
     std::optional<size_t> best;
@@ -48,11 +63,10 @@ class TimeWindow final : public CompactionStrategy {
       best_bytes = *bytes;
     }
     if (!best) return std::nullopt;
-    return merge_runs(runs, *best, take, options_.table_bytes_max,
-                      std::to_string(end - begin) + " runs of the open window");
+    return RunMerge{*best, take, CompactionCause::kWindow, std::to_string(end - begin) + " runs of the open window"};
   }
 
-  std::optional<CompactionPlan> closed(const std::vector<RunView>& runs, size_t begin, size_t end) const {
+  std::optional<RunMerge> closed(const std::vector<RunView>& runs, size_t begin, size_t end) const {
     const size_t count = end - begin;
     if (count < 2) return std::nullopt;
     size_t main = begin;
@@ -65,14 +79,13 @@ class TimeWindow final : public CompactionStrategy {
     if (static_cast<double>(late) > options_.late_share * static_cast<double>(runs[main].bytes)) {
       const size_t take = std::min<size_t>(count, options_.max_threshold);
       if (!idle_bytes(runs, end - take, end)) return std::nullopt;
-      return merge_runs(runs, end - take, take, options_.table_bytes_max,
-                        std::to_string(take) + " runs of a closed window");
+      return RunMerge{end - take, take, CompactionCause::kWindow, std::to_string(take) + " runs of a closed window"};
     }
     // Little came late: it is merged among itself, on its side of the main run.
     for (const auto& [from, to] : {std::pair(begin, main), std::pair(main + 1, end)}) {
       const size_t take = std::min<size_t>(to - from, options_.max_threshold);
       if (take < options_.min_threshold || !idle_bytes(runs, from, from + take)) continue;
-      return merge_runs(runs, from, take, options_.table_bytes_max, std::to_string(take) + " late runs");
+      return RunMerge{from, take, CompactionCause::kWindow, std::to_string(take) + " late runs"};
     }
     return std::nullopt;
   }

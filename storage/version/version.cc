@@ -110,6 +110,7 @@ Result<const BlockRows*> CachedSource::load_rows(const Sstable& table, uint32_t 
     return block;
   }
   CAIRN_TRY(const BlockRows* rows, table.read_rows_cached(ordinal, reader_));
+  (rows != nullptr ? metrics_.page_hits : metrics_.page_misses).add_owned();
   if (rows != nullptr) cache_.passed_by(*table.cached(), ordinal);
   return rows;
 }
@@ -120,6 +121,7 @@ std::shared_ptr<const void> CachedSource::keep(const BlockRows* rows, std::strin
 
 Result<const Block*> CachedSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
   CAIRN_TRY(held_, table.read_block_cached(ordinal));
+  (held_ ? metrics_.page_hits : metrics_.page_misses).add_owned();
   if (held_) cache_.insert(table.cached(), ordinal, held_, use);
   return held_.get();
 }
@@ -201,26 +203,26 @@ size_t collect(const Version& version, size_t& at, uint64_t clear_sequence, std:
   return n;
 }
 
-enum class Probe : uint8_t { kGoOn, kEnd };
+enum class Probe : uint8_t { kNoKey, kAnswered, kFailed };
 
 Probe probe_table(const Sstable& table, std::string_view key, uint64_t hash, uint64_t covered, BlockSource& source,
                   FoundRow& found) {
   const uint32_t ordinal = table.block_for(key);
-  if (ordinal == table.blocks()) return Probe::kGoOn;
+  if (ordinal == table.blocks()) return Probe::kNoKey;
   auto loaded = source.load_rows(table, ordinal);
   if (!loaded || *loaded == nullptr) {
     found.state = Lookup::State::kNeedsDisk;
     if (!loaded) found.error = std::move(loaded).error();
-    return Probe::kEnd;
+    return Probe::kFailed;
   }
   const BlockRows& block = **loaded;
   const uint32_t row = block.find(key, hash);
-  if (row == block.rows()) return Probe::kGoOn;
-  if (block.kind(row) == OpKind::kDelete || (covered != 0 && block.sequence(row) < covered)) return Probe::kEnd;
+  if (row == block.rows()) return Probe::kNoKey;
+  if (block.kind(row) == OpKind::kDelete || (covered != 0 && block.sequence(row) < covered)) return Probe::kAnswered;
   found.state = Lookup::State::kFound;
   found.value = block.value(row);
   found.pin = source.keep(&block, found.value);
-  return Probe::kEnd;
+  return Probe::kAnswered;
 }
 
 }  // namespace
@@ -228,6 +230,8 @@ Probe probe_table(const Sstable& table, std::string_view key, uint64_t hash, uin
 FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::string_view key, uint64_t hash,
                       uint64_t covered, BlockSource& source, RunsProbed& probed) {
   FoundRow found;
+  const uint64_t before = probed.runs;
+  const auto touched = [&] { ++probed.touched[CountHistogram::bucket_of(probed.runs - before)]; };
   Candidate candidates[kCandidatesAtOnce];
   for (size_t at = 0; at < version.runs.size() && covered == 0;) {
     const size_t n = collect(version, at, clear_sequence, key, hash, candidates);
@@ -240,9 +244,13 @@ FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::stri
         continue;
       }
       ++probed.runs;
-      if (probe_table(*table, key, hash, covered, source, found) == Probe::kEnd) return found;
+      const Probe probe = probe_table(*table, key, hash, covered, source, found);
+      if (probe == Probe::kFailed) return found;
+      if (probe == Probe::kAnswered) return touched(), found;
+      ++probed.false_positives;
     }
   }
+  touched();
   return found;
 }
 

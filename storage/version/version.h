@@ -1,6 +1,7 @@
 // The SSTables of a tablet at one moment, and reading them.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -117,8 +118,10 @@ struct FoundRow {
 const Sstable* table_for(const Run& run, std::string_view key);
 // What a lookup did.
 struct RunsProbed {
-  uint64_t runs = 0;              // whose blocks were searched
-  uint64_t filter_negatives = 0;  // that a filter ruled out
+  uint64_t runs = 0;                                         // whose blocks were searched
+  uint64_t filter_negatives = 0;                             // that a filter ruled out
+  uint64_t false_positives = 0;                              // that were searched in vain
+  std::array<uint32_t, CountHistogram::kBuckets> touched{};  // lookups by the runs that each searched
 };
 // Looks through the runs only: first fetches what their filters will be asked for, all at once, then asks them in turn.
 // `covered` = sequence of the newest deleted prefix above the key found in memtables, or 0.

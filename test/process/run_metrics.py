@@ -61,7 +61,7 @@ def open_metrics(workspace):
                 kind = words[3]
                 expect(kind != "counter" or not family.endswith("_total"), line)
             continue
-        match = re.fullmatch(r'([a-z_]+)(\{(?:[a-z_]+="[^"\\\n]*",?)*\})? (\S+)', line)
+        match = re.fullmatch(r'([a-z_][a-z0-9_]*)(\{(?:[a-z_]+="[^"\\\n]*",?)*\})? (\S+)', line)
         expect(match, line)
         name, labels, value = match.groups()
         suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}[kind]

@@ -112,6 +112,14 @@ def levels_and_flush(workspace):
     for key in ("user_bytes", "flushed_bytes", "total_bytes"):
         expect(figures["together"][key] == sum(r["amplification"][key] for r in figures["ranges"]) > 0, "%s does not add up" % key)
     expect(figures["together"]["write"] > 0, "no write amplification after a flush")
+    expect(figures["recent_write"] > 0 and figures["temp_bytes"] == 0, "recent figures: %s" % {k: figures[k] for k in ("recent_write", "temp_bytes")})
+    shapes = get("levels")
+    expect(all(1 <= r["overlap_depth"] <= len(r["runs"]) and r["tier0_files"] >= 1 for r in shapes if r["runs"]), "depth: %s" % shapes)
+    expect(all(r["pending_bytes"] == 0 and r["reshape_pending_bytes"] == 0 for r in shapes if not r["next"]), "pending: %s" % shapes)
+    seen = metrics(node.admin)
+    expect(seen["cairn_lsm_flush_seconds_count"] == seen["cairn_lsm_flushes_total"] > 0, "flushes")
+    expect(seen["cairn_lsm_overlap_depth_max"] == max(r["overlap_depth"] for r in shapes), "the deepest range")
+    expect(seen["cairn_lsm_tier0_files"] == sum(r["tier0_files"] for r in shapes), "tables of tier 0")
     for path in ("levels", "amplification"):
         answer = ask(node.admin, "GET", "/v1/storage/%s?range=4711" % path)
         expect(answer.status == 404 and answer.json()["field"] == "range", "%s of no range: %d" % (path, answer.status))
@@ -134,7 +142,17 @@ def full_compaction(workspace):
         for r in ask(node.admin, "GET", "/v1/storage/levels?keyspace=default").json():
             expect(len(r["runs"]) <= 1 and all(x["tombstones"] == 0 for x in r["runs"]), "after a full compaction: %s" % r)
             expect(not r["compacting"] and r["full_compaction_at"] == 0, "it is over: %s" % r)
+        seen = metrics(node.admin)
+        moved = {n: sum(v for k, v in seen.items() if k.startswith("cairn_lsm_compaction_%s_bytes_total" % n)) for n in ("read", "write")}
+        by_reason = seen['cairn_lsm_compaction_write_bytes_total{strategy="ics",reason="request"}']
+        expect(0 < by_reason <= moved["write"], "written on request: %s" % moved)
+        expect(moved["read"] == seen['cairn_lsm_compaction_bytes_total{direction="read"}'], "read, by reason: %s" % moved)
+        expect(moved["write"] == seen['cairn_lsm_compaction_bytes_total{direction="written"}'], "written, by reason: %s" % moved)
+        expect(seen["cairn_lsm_compaction_throughput_bytes"] > 0, "throughput of compactions")
         rows = [client("GET", "key:%d" % i) for i in range(200)]
+        seen = metrics(node.admin)
+        expect(seen["cairn_lsm_read_runs_touched_count"] == seen["cairn_lsm_reads_total"] > 0, "lookups by runs touched")
+        expect(seen["cairn_lsm_filter_true_positive_total"] > 0, "filters that were right")
         expect(rows == [None if i % 4 == 0 else b"3" + b"v" * 300 for i in range(200)], "reads differ after it")
     one = ask(node.admin, "POST", "/v1/storage/compact?range=1")
     expect(one.status == 200 and one.json()["ranges"] == 1, "of one range: %s" % one.body)

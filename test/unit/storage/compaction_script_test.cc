@@ -6,7 +6,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "storage/compaction/strategy.h"
+#include "storage/compaction/tree_shape.h"
 
 namespace cairn::storage {
 namespace {
@@ -70,6 +70,7 @@ SstableInfo parse_table(const std::string& word, std::vector<uint64_t>& busy, st
   return info;
 }
 
+// measure STRATEGY: what measure_tree() says of the same.
 // pick [full] STRATEGY [now=MS] [min=N] [max=N] [goal=X] [free=SIZE]; sizes of a real engine, windows of 1000 ms, no
 // grace.
 std::string answer(const std::string& command, const std::string& input) {
@@ -80,6 +81,7 @@ std::string answer(const std::string& command, const std::string& input) {
   std::istringstream words(command);
   std::string word, name;
   words >> word >> name;
+  const bool measured = word == "measure";
   const bool full = name == "full";
   if (full) words >> name;
   const auto kind = parse_strategy_kind(name);
@@ -101,6 +103,13 @@ std::string answer(const std::string& command, const std::string& input) {
   while (runs >> word) tables.push_back(parse_table(word, busy, asked));
   std::ranges::sort(asked);
   const LsmView view{tables, busy, now_ms, free_bytes};
+  if (measured) {
+    const TreeShape shape = measure_tree(view, *make_strategy(*kind, options));
+    return "pending " + std::to_string(shape.pending_bytes >> 20) + " MiB, tier 0 " +
+           std::to_string(shape.tier0_tables) + " tables, depth " + std::to_string(shape.overlap_depth) +
+           ", droppable " + std::to_string(shape.droppable_tombstones) + ", blocked " +
+           std::to_string(shape.expired_blocked) + "\n";
+  }
   const auto plan = full ? pick_full(view, asked, *kind, options) : make_strategy(*kind, options)->pick(view);
   if (!plan) return "nothing\n";
   constexpr const char* kVerbs[] = {"compact", "move", "drop"};
@@ -110,7 +119,7 @@ std::string answer(const std::string& command, const std::string& input) {
     out += " to run " + std::to_string(plan->output_run);
     if (plan->output_level != 0) out += " level " + std::to_string(plan->output_level);
   }
-  return out + ": " + plan->reason + "\n";
+  return out + ": " + plan->reason + " (" + std::string(to_string(plan->cause)) + ")\n";
 }
 
 void run_script(const std::string& path) {
@@ -120,7 +129,7 @@ void run_script(const std::string& path) {
   size_t cases = 0;
   while (std::getline(file, line)) {
     rewritten += line + "\n";
-    if (line.starts_with("pick")) {
+    if (line.starts_with("pick") || line.starts_with("measure")) {
       command = line;
       input.clear();
     } else if (line == "----") {
