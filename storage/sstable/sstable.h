@@ -65,7 +65,7 @@ class Sstable {
 
   // For who reads a block by itself: where it lies, and what its stored bytes hold.
   const File& file() const { return *file_; }
-  const BlockHandle& handle(uint32_t ordinal) const { return index_.handle(ordinal); }
+  BlockHandle handle(uint32_t ordinal) const { return index_.handle(ordinal); }
   Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
 
  private:
