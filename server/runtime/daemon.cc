@@ -97,6 +97,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.store.block_cache_bytes = c.storage_block_cache_bytes;
   o.store.strategy = compaction_strategy(c);
   o.store.scrub_bytes_per_second = c.storage_scrub_bytes_per_second;
+  o.store.delete_bytes_per_second = c.storage_delete_bytes_per_second;
   o.scrub_interval = c.storage_scrub_interval;
   return o;
 }
@@ -336,6 +337,7 @@ class Daemon {
     node_.set_wait_for_leader(c.cluster_wait_for_leader);
     node_.set_compaction_strategy(compaction_strategy(c));
     node_.set_scrub_rate(c.storage_scrub_bytes_per_second);
+    node_.set_delete_rate(c.storage_delete_bytes_per_second);
     node_.set_scrub_interval(c.storage_scrub_interval);
     node_.hub().set_settings(shared_settings(c));
     clients_.set_options(client_options(c));

@@ -14,7 +14,16 @@ Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string
 
 Sstable::~Sstable() {
   file_.reset();
-  if (retired_.load(std::memory_order_relaxed)) (void)fs_.remove(path_);  // garbage collection finds it otherwise
+  if (!retired_.load(std::memory_order_relaxed)) return;
+  if (deleter_) {
+    deleter_->add(path_);
+  } else {
+    (void)fs_.remove(path_);  // garbage collection finds it otherwise
+  }
+}
+
+void Sstable::retire(std::shared_ptr<PacedDeleter> deleter) {
+  if (!retired_.exchange(true, std::memory_order_relaxed)) deleter_ = std::move(deleter);
 }
 
 Result<void> Sstable::load(OpenMode mode) {
