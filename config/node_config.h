@@ -53,6 +53,7 @@ struct NodeConfig {
   std::string storage_compression = "lz4";
   uint64_t storage_log_budget_bytes = 512ull << 20;
   uint64_t storage_scrub_bytes_per_second = 32ull << 20;
+  uint64_t storage_delete_bytes_per_second = 512ull << 20;
   Duration storage_scrub_interval = 168 * 3600 * kSecond;
   uint64_t storage_reserve_bytes = 256ull << 20;
   Duration latency_threshold = 0;

@@ -50,7 +50,7 @@ void RowFetch::look() {
 
 void RowFetch::read(const Place& place, Held& held) {
   const auto tablet = tablet_.lock();
-  const BlockHandle& handle = place.first->handle(place.second);
+  const BlockHandle handle = place.first->handle(place.second);
   held.stored = unfilled_string(handle.size);
   tablet->store().reader().read(
       place.first->file(), handle.offset, held.stored,

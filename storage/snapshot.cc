@@ -185,7 +185,7 @@ InstallJob::InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::
 
 InstallJob::~InstallJob() {
   if (committed_) return;
-  for (const auto& [info, table] : outcome_.tables) table->retire();
+  for (const auto& [info, table] : outcome_.tables) table->retire(shared_->deleter);
 }
 
 bool InstallJob::step() {

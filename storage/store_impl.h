@@ -29,7 +29,8 @@ struct StoreShared {
   FileSystem* fs;
   std::string sst_dir, snap_dir;
   std::unique_ptr<Manifest> manifest;
-  std::atomic<uint64_t> last_number{0};  // of SSTable files; the shard is in the top 16 bits
+  std::shared_ptr<PacedDeleter> deleter;  // of what no tablet needs any more
+  std::atomic<uint64_t> last_number{0};   // of SSTable files; the shard is in the top 16 bits
   std::shared_ptr<std::atomic<uint64_t>> temp_bytes = std::make_shared<std::atomic<uint64_t>>(0);  // see TempBytes
   uint64_t new_number() { return last_number.fetch_add(1, std::memory_order_relaxed) + 1; }
 };
@@ -89,7 +90,9 @@ class StoreImpl final : public TabletStore {
                std::move_only_function<void(Result<void>)> done) override;
   Result<void> install_now(RangeId range, const std::string& dir, const std::string& manifest,
                            const AppliedPosition& position) override;
+  Result<void> condemn(RangeId range, const AppliedPosition& position, const Error& damage) override;
   Result<void> collect_garbage() override;
+  void remove_snapshot(const std::string& dir) override { shared_->deleter->add_dir(dir); }
   bool has_room() const override { return out_of_space_ == 0; }
   bool has_memory() const override { return sealed_bytes_ == 0 || memtable_bytes_ < memory_limit(); }
   uint64_t memtable_bytes() const override { return memtable_bytes_; }
@@ -104,6 +107,8 @@ class StoreImpl final : public TabletStore {
   bool scrub(const std::vector<RangeId>& ranges) override { return scrubber_.start(ranges); }
   bool cancel_scrub() override { return scrubber_.cancel(); }
   void set_scrub_rate(uint64_t bytes_per_second) override { scrubber_.set_rate(bytes_per_second); }
+  void set_delete_rate(uint64_t bytes_per_second) override { shared_->deleter->set_rate(bytes_per_second); }
+  const PacedDeleter& deleter() const override { return *shared_->deleter; }
   const ScrubStatus& scrub_status() const override { return scrubber_.status(); }
 
   // For tablets.
@@ -124,6 +129,7 @@ class StoreImpl final : public TabletStore {
   void memtable_changed(int64_t delta, int64_t sealed);       // bytes; of those what waits for a flush
   void memtable_flushed(uint64_t bytes);                      // before memtable_changed() tells that they are free
   void out_of_space(int change) { out_of_space_ += change; }  // tablets whose flush has found no space
+  void need_space() { shared_->deleter->hurry(); }
   void fatal(const Error& error);
   // What goes with its last owner goes in the background: unlinking a large file or freeing a memtable takes the loop
   // milliseconds. Call after everything else has let go of it.

@@ -254,6 +254,13 @@ void TabletImpl::report_corruption(const Error& error) {
   });
 }
 
+// Its SSTables stay, for the manifest has them: they go with the next snapshot.
+void TabletImpl::condemn(const AppliedPosition& position, const Error& damage) {
+  CAIRN_ASSERT_MSG(mutable_->empty() && sealed_.empty(), "a tablet is condemned before anything is applied");
+  applied_ = flushed_ = position;
+  report_corruption({ErrorCode::kCorruption, damage.message});
+}
+
 TabletStats TabletImpl::stats() const {
   TabletStats stats;
   stats.applied = applied_;

@@ -25,6 +25,7 @@
 #include "storage/io/async_reader.h"
 #include "storage/io/file_system.h"
 #include "storage/io/io_pace.h"
+#include "storage/io/paced_deleter.h"
 #include "storage/row.h"
 #include "storage/scrub_status.h"
 #include "storage/write_batch.h"
@@ -168,9 +169,10 @@ struct TabletStoreOptions {
   Compression compression = kDefaultCompression;  // of tablets that are not told otherwise
   StrategyKind strategy = kDefaultStrategy;       // of tablets that are not told otherwise
   CompactionOptions compaction;
-  uint64_t scrub_bytes_per_second = 32u << 20;  // read at most by a scrub
-  IoPaceOptions io;                             // of compactions
-  RowExpiry expiry = nullptr;                   // null: no row is ever dead by itself
+  uint64_t scrub_bytes_per_second = 32u << 20;    // read at most by a scrub
+  uint64_t delete_bytes_per_second = 512u << 20;  // of SSTables, unlinked at most; 0: at once. See PacedDeleter
+  IoPaceOptions io;                               // of compactions
+  RowExpiry expiry = nullptr;                     // null: no row is ever dead by itself
 };
 
 // Of memtable_budget_bytes; see TabletStore::has_memory().
@@ -243,10 +245,17 @@ class TabletStore {
   // The same while the node starts, before any loop runs.
   virtual Result<void> install_now(RangeId range, const std::string& dir, const std::string& manifest,
                                    const AppliedPosition& position) = 0;
+  // While the node starts: what `range` (created if needed) held up to `position` cannot be had; `damage` says why.
+  // Like a tablet with damaged SSTables it serves and writes nothing until a snapshot is installed. Not stored: the
+  // next start finds out again.
+  virtual Result<void> condemn(RangeId range, const AppliedPosition& position, const Error& damage) = 0;
 
-  // Unlinks files in sst/ that no tablet references. Call once, after the log was recovered and snapshots
-  // redone.
+  // Has files in sst/ that no tablet references unlinked, as remove_snapshot() does. Call once, after the log was
+  // recovered and snapshots redone.
   virtual Result<void> collect_garbage() = 0;
+
+  // Unlinks a directory below snap/ in the background, at the rate of SSTables: its links may be the last.
+  virtual void remove_snapshot(const std::string& dir) = 0;
 
   // False while a flush could not get space: new writes are refused with MISCONF until true again.
   virtual bool has_room() const = 0;
@@ -273,6 +282,8 @@ class TabletStore {
   virtual bool scrub(const std::vector<RangeId>& ranges) = 0;
   virtual bool cancel_scrub() = 0;  // false: none is under way
   virtual void set_scrub_rate(uint64_t bytes_per_second) = 0;
+  virtual void set_delete_rate(uint64_t bytes_per_second) = 0;
+  virtual const PacedDeleter& deleter() const = 0;
   virtual const ScrubStatus& scrub_status() const = 0;  // of the newest one
 };
 

@@ -231,6 +231,7 @@ void TabletImpl::compaction_failed(const CompactionPlan& plan, const Error& erro
   compaction_ended();
   if (plan.strategy == kFullCompaction) end_full(error);
   if (corruption_) return;
+  if (error.code == ErrorCode::kNoSpace) store_.need_space();
   const Duration delay = compaction_errors_.failed(error, store_.env().clock->wall_ms());
   compaction_timer_ = store_.env().loop->run_after(delay, [weak = weak_from_this()] {
     const auto self = weak.lock();
@@ -257,7 +258,7 @@ void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::opti
     // After any other failure the edit may be in the file all the same: then the output must stay.
     const bool unwritten = *result ? !**result : result->error().code == ErrorCode::kNoSpace;
     if (unwritten) {
-      for (const auto& [info, table] : output) table->retire();
+      for (const auto& [info, table] : output) table->retire(shared->deleter);
     }
     loop->post(
         [result, edit = std::move(edit), plan = std::move(plan), output = std::move(output), weak, life]() mutable {
@@ -297,7 +298,7 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
   const auto inputs = std::ranges::count_if(old, [&](const auto& t) { return contains(plan.inputs, t.first.id); });
   if (static_cast<size_t>(inputs) < plan.inputs.size()) {
     // A clear that entered the manifest later was reported earlier: the output is as dead as its inputs.
-    for (const auto& [info, table] : output) table->retire();
+    for (const auto& [info, table] : output) table->retire(store_.shared()->deleter);
     return false;
   }
   std::vector<std::shared_ptr<const void>> dead;
@@ -307,7 +308,7 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
       const auto moved = std::ranges::find(edit.added, info.id, &SstableInfo::id);
       if (moved == edit.added.end()) {
         if (plan.kind == CompactionPlan::Kind::kMerge) bytes_in += info.bytes;
-        table->retire();
+        table->retire(store_.shared()->deleter);
         dead.push_back(std::move(table));
         continue;
       }

@@ -127,7 +127,7 @@ void TabletImpl::commit_flush() {
 void TabletImpl::flush_committed(Result<bool> result) {
   if (!result) {
     if (result.error().code != ErrorCode::kNoSpace) return store_.fatal(result.error());
-    for (const auto& [info, table] : sealed_.front().output) table->retire();
+    for (const auto& [info, table] : sealed_.front().output) table->retire(store_.shared()->deleter);
     sealed_.front().output.clear();
     return stall(result.error());
   }
@@ -138,7 +138,7 @@ void TabletImpl::flush_committed(Result<bool> result) {
   std::vector<std::shared_ptr<const void>> dead;
   for (auto& [info, table] : tables_of(*version_)) {
     if (info.max_sequence.value < front.clear_sequence) {
-      table->retire();
+      table->retire(store_.shared()->deleter);
       dead.push_back(std::move(table));
     } else {
       tables.emplace_back(std::move(info), std::move(table));
@@ -164,6 +164,7 @@ void TabletImpl::flush_committed(Result<bool> result) {
 void TabletImpl::stall(const Error& error) {
   flushing_ = false;
   const bool no_space = error.code == ErrorCode::kNoSpace;
+  if (no_space) store_.need_space();
   if (no_space && store_.env().on_no_space && store_.env().on_no_space()) return next_flush();
   stalled_ = true;
   out_of_space_ = no_space;
@@ -189,11 +190,11 @@ void TabletImpl::end_stall() {
 void TabletImpl::retire() {
   dropped_ = true;
   end_pending({ErrorCode::kUnavailable, "the tablet was dropped"});
-  for (const auto& [info, table] : tables_of(*version_)) table->retire();
+  for (const auto& [info, table] : tables_of(*version_)) table->retire(store_.shared()->deleter);
   std::vector<std::shared_ptr<const void>> dead;
   for (auto& sealed : sealed_) {
     for (auto& [info, table] : sealed.output) {
-      table->retire();
+      table->retire(store_.shared()->deleter);
       dead.push_back(std::move(table));
     }
     dead.push_back(std::move(sealed.table));

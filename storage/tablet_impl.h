@@ -55,6 +55,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void retire();  // dropped: pending work ends, files go with their last reader
   void replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position);
   void report_corruption(const Error& error);
+  void condemn(const AppliedPosition& position, const Error& damage);
   void maybe_compact();
 
   // For what reads it.

@@ -52,7 +52,9 @@ StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
   }
 }
 
-StoreImpl::~StoreImpl() = default;
+StoreImpl::~StoreImpl() {
+  if (shared_->deleter) shared_->deleter->close();
+}
 
 Result<void> StoreImpl::start(const std::string& manifest_dir, const std::string& sst_dir,
                               const std::string& snap_dir) {
@@ -60,6 +62,9 @@ Result<void> StoreImpl::start(const std::string& manifest_dir, const std::string
   shared_->fs = &fs;
   shared_->sst_dir = sst_dir;
   shared_->snap_dir = snap_dir;
+  const PacedDeleterOptions pace{options_.delete_bytes_per_second, options_.compaction.space.reserve_bytes};
+  shared_->deleter = std::make_shared<PacedDeleter>(
+      PacedDeleter::Environment{&fs, env_.background, env_.loop, env_.clock, sst_dir}, pace);
   CAIRN_TRY_VOID(fs.create_dirs(sst_dir));
   CAIRN_TRY_VOID(fs.create_dirs(snap_dir));
   CAIRN_TRY(shared_->manifest, Manifest::open(fs, manifest_dir));
@@ -164,6 +169,12 @@ Result<void> StoreImpl::install_now(RangeId range, const std::string& dir, const
   return {};
 }
 
+Result<void> StoreImpl::condemn(RangeId range, const AppliedPosition& position, const Error& damage) {
+  CAIRN_TRY_VOID(create(range));
+  tablets_.at(range)->condemn(position, damage);
+  return {};
+}
+
 void StoreImpl::installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome) {
   auto& tablet = tablets_[range];
   auto version = make_version(std::move(outcome.tables));
@@ -187,7 +198,7 @@ Result<void> StoreImpl::collect_garbage() {
     // Files of other shards are theirs to judge.
     const auto number = parse_sstable_name(name);
     if (!number || *number >> kShardShift != shard_ || *number > started_below) continue;
-    if (!std::ranges::binary_search(live, *number)) CAIRN_TRY_VOID(env_.fs->remove(join_path(shared_->sst_dir, name)));
+    if (!std::ranges::binary_search(live, *number)) shared_->deleter->add(join_path(shared_->sst_dir, name));
   }
   for (const auto& [range, tablet] : tablets_) tablet->maybe_compact();
   return {};

@@ -127,6 +127,7 @@ class Node final : public CommandSink,
   bool start_scrub(const std::vector<RangeId>& ranges);
   bool cancel_scrub();
   const storage::ScrubStatus& scrub_status() const { return store_->scrub_status(); }
+  const storage::PacedDeleter& deleter() const { return store_->deleter(); }
   const LargeCommands& large_commands() const { return large_commands_; }
   uint64_t memtable_bytes() const { return store_->memtable_bytes(); }
   storage::Amplification amplification() const { return store_->amplification(); }
@@ -181,6 +182,10 @@ class Node final : public CommandSink,
   void set_scrub_rate(uint64_t bytes_per_second) {
     options_.store.scrub_bytes_per_second = bytes_per_second;
     if (store_) store_->set_scrub_rate(bytes_per_second);
+  }
+  void set_delete_rate(uint64_t bytes_per_second) {
+    options_.store.delete_bytes_per_second = bytes_per_second;
+    if (store_) store_->set_delete_rate(bytes_per_second);
   }
   void set_scrub_interval(Duration interval) { options_.scrub_interval = interval; }
   void set_redirect(RedirectMode mode) { options_.redirect = mode; }
@@ -271,6 +276,7 @@ class Node final : public CommandSink,
   // node_start.cc
   Result<void> open_storage();
   Result<void> recover_replicas(storage::LogRecovery& recovery);
+  Result<void> install_again(RangeId range, const storage::RecoveredGroup& group);
   Result<Replica*> add_replica(const sharding::RangeDescriptor& range, ReplicaId id, consensus::RecoveredState state);
   Result<void> create_replica(const sharding::RangeDescriptor& range);
   void reconcile_ranges();

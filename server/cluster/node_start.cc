@@ -103,6 +103,26 @@ Result<void> Node::open_storage() {
   return recover_replicas(recovery);
 }
 
+// The end came between the snapshot's mark in the log and the manifest's edit. If the snapshot is damaged or gone, the
+// log still is what it was, but the state it begins with is missing: the replica is damaged, and asks for another one.
+Result<void> Node::install_again(RangeId range, const storage::RecoveredGroup& group) {
+  const std::string dir = incoming_snapshot_dir(options_.data_dir, group.snapshot_id);
+  const auto install = [&]() -> Result<void> {
+    CAIRN_TRY(const std::string bytes, storage::read_file(*env_.fs, join_path(dir, "META")));
+    const auto meta = SnapshotMeta::decode(bytes);
+    if (!meta || meta->range != range) return Error{ErrorCode::kCorruption, dir + "/META is damaged"};
+    return store_->install_now(range, dir, meta->manifest, meta->position);
+  };
+  const auto installed = install();
+  if (installed) return {};
+  const ErrorCode code = installed.error().code;
+  if (code != ErrorCode::kCorruption && code != ErrorCode::kNotFound) return installed.error();
+  storage::AppliedPosition position;
+  position.index = group.start.index;
+  position.term = group.start.ballot;
+  return store_->condemn(range, position, installed.error());
+}
+
 // The log decides which replicas exist and what they hold; the manifest is brought in line before any tablet is used.
 Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
   const std::string snap_dir = join_path(options_.data_dir, "snap");
@@ -115,11 +135,7 @@ Result<void> Node::recover_replicas(storage::LogRecovery& recovery) {
     }
     storage::Tablet* tablet = store_->find(id);
     if (group.snapshot_id != 0 && (tablet == nullptr || tablet->flushed().index < group.start.index)) {
-      const std::string dir = incoming_snapshot_dir(options_.data_dir, group.snapshot_id);
-      CAIRN_TRY(const std::string bytes, storage::read_file(*env_.fs, join_path(dir, "META")));
-      const auto meta = SnapshotMeta::decode(bytes);
-      if (!meta || meta->range != id) return Error{ErrorCode::kCorruption, dir + "/META is damaged"};
-      CAIRN_TRY_VOID(store_->install_now(id, dir, meta->manifest, meta->position));
+      CAIRN_TRY_VOID(install_again(id, group));
     }
     CAIRN_TRY(tablet, store_->create(id));
     consensus::RecoveredState state;

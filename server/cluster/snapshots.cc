@@ -85,7 +85,7 @@ void Snapshots::start_queued() {
       if (!*alive) return;
       const auto found = outgoing_.find(id);
       if (found == outgoing_.end()) {
-        if (checkpoint) (void)storage::remove_tree(*env_.fs, checkpoint->dir);
+        if (checkpoint) host_.store().remove_snapshot(checkpoint->dir);
         return;
       }
       Outgoing& out = found->second;
@@ -161,7 +161,7 @@ void Snapshots::end_outgoing(uint64_t id, bool ok) {
   if (found == outgoing_.end()) return;
   const Outgoing out = std::move(found->second);
   outgoing_.erase(found);
-  if (!out.checkpoint.dir.empty()) (void)storage::remove_tree(*env_.fs, out.checkpoint.dir);  // leftovers go at start
+  if (!out.checkpoint.dir.empty()) host_.store().remove_snapshot(out.checkpoint.dir);  // leftovers go at start
   (ok ? metrics_.sent : metrics_.failed).add_owned();
   if (Replica* replica = host_.find_replica(out.range)) {
     replica->step(consensus::SnapshotSent{out.peer, ok, out.checkpoint.position.index});
@@ -352,7 +352,7 @@ void Snapshots::end_incoming(uint64_t key, bool ok) {
   const Incoming incoming = std::move(found->second);
   incoming_.erase(found);
   reply(incoming, ok ? SnapshotReplyFrame::Status::kInstalled : SnapshotReplyFrame::Status::kFailed);
-  (void)storage::remove_tree(*env_.fs, incoming.dir);  // leftovers go at start
+  host_.store().remove_snapshot(incoming.dir);  // leftovers go at start
 }
 
 void Snapshots::peer_lost(NodeId peer) {

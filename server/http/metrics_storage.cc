@@ -47,6 +47,13 @@ void add_counts(MetricsText& page, const Node& node) {
   page.gauge("cairn_lsm_scrub_end_timestamp_seconds",
              "When the newest complete scrub ended; 0: none was since the start.",
              number(node.scrub_status().ended_ms) / 1000);
+  const storage::PacedDeleter& deleter = node.deleter();
+  page.gauge("cairn_lsm_deletions_waiting", "Files that nobody needs any more and that are still to be unlinked.",
+             number(deleter.waiting()));
+  page.counter("cairn_lsm_deleted_files_total", "Files unlinked because nobody needed them.", deleter.removed());
+  page.counter("cairn_lsm_deleted_bytes_total", "Bytes given back with them.", deleter.removed_bytes());
+  page.counter("cairn_lsm_deletion_errors_total", "Files that could not be unlinked; the next start tries again.",
+               deleter.failures());
   page.gauge("cairn_disk_has_room", "0 while writes are refused for want of space.", node.has_room() ? 1 : 0);
   page.gauge("cairn_disk_reserve_bytes", "Disk space kept back; 0 while it is in use because the disk is full.",
              number(node.reserve_bytes()));

@@ -102,6 +102,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.store.strategy = compaction_strategy(c);
   o.store.compression = compression(c);
   o.store.scrub_bytes_per_second = c.storage_scrub_bytes_per_second;
+  o.store.delete_bytes_per_second = c.storage_delete_bytes_per_second;
   o.scrub_interval = c.storage_scrub_interval;
   return o;
 }
@@ -342,6 +343,7 @@ class Daemon {
     node_.set_compaction_strategy(compaction_strategy(c));
     node_.set_compression(compression(c));
     node_.set_scrub_rate(c.storage_scrub_bytes_per_second);
+    node_.set_delete_rate(c.storage_delete_bytes_per_second);
     node_.set_scrub_interval(c.storage_scrub_interval);
     node_.hub().set_settings(shared_settings(c));
     clients_.set_options(client_options(c));

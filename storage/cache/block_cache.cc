@@ -6,7 +6,7 @@ namespace cairn::storage {
 
 BlockCache::~BlockCache() {
   for (Queue* queue : {&small_, &main_}) {
-    for (CachedBlock& cached : *queue) cached.table->slots_[cached.ordinal] = {};
+    for (CachedBlock& cached : *queue) cached.table->slots_[cached.ordinal].pass(0);
   }
 }
 
@@ -14,20 +14,21 @@ void BlockCache::insert(const std::shared_ptr<TableBlocks>& table, uint32_t ordi
                         BlockUse use) {
   TableBlocks::Slot& slot = table->slots_[ordinal];
   const uint64_t bytes = block->bytes() + sizeof(CachedBlock);
-  if (slot.block != nullptr || bytes > bytes_max_) return;
+  if (slot.block() != nullptr || bytes > bytes_max_) return;
   usual_bytes_ = bytes;
   const bool to_main = use == BlockUse::kPoint && returns(slot);
   Queue& queue = to_main ? main_ : small_;
   (to_main ? main_bytes_ : small_bytes_) += bytes;
-  slot.block = block.get();
-  slot.used = false;
-  slot.place = queue.insert(queue.end(), {table, ordinal, to_main, bytes, std::move(block)});
+  slot.hold(block.get());
+  table->places_[ordinal] = queue.insert(queue.end(), {table, ordinal, to_main, bytes, std::move(block)});
   make_room();
 }
 
 void BlockCache::forget(TableBlocks& table) {
-  for (TableBlocks::Slot& slot : table.slots_) {
-    if (slot.block != nullptr) drop(slot.place->in_main ? main_ : small_, slot.place);
+  for (size_t i = 0; i < table.slots_.size(); ++i) {
+    if (table.slots_[i].block() == nullptr) continue;
+    const Queue::iterator place = table.places_[i];
+    drop(place->in_main ? main_ : small_, place);
   }
 }
 
@@ -44,24 +45,23 @@ void BlockCache::make_room() {
 void BlockCache::evict_small() {
   const auto oldest = small_.begin();
   TableBlocks::Slot& slot = oldest->table->slots_[oldest->ordinal];
-  if (slot.used) {
-    slot.used = false;
+  if (slot.used()) {
+    slot.set_used(false);
     oldest->in_main = true;
     small_bytes_ -= oldest->bytes;
     main_bytes_ += oldest->bytes;
     main_.splice(main_.end(), small_, oldest);
     return;
   }
-  slot.passed = ++passings_;
   ++evictions_;
-  drop(small_, oldest);
+  drop(small_, oldest, ++passings_);
 }
 
 void BlockCache::evict_main() {
   const auto oldest = main_.begin();
   TableBlocks::Slot& slot = oldest->table->slots_[oldest->ordinal];
-  if (slot.used) {
-    slot.used = false;
+  if (slot.used()) {
+    slot.set_used(false);
     main_.splice(main_.end(), main_, oldest);
     return;
   }
@@ -69,9 +69,9 @@ void BlockCache::evict_main() {
   drop(main_, oldest);
 }
 
-void BlockCache::drop(Queue& queue, Queue::iterator place) {
+void BlockCache::drop(Queue& queue, Queue::iterator place, uint32_t passed) {
   (place->in_main ? main_bytes_ : small_bytes_) -= place->bytes;
-  place->table->slots_[place->ordinal].block = nullptr;
+  place->table->slots_[place->ordinal].pass(passed);
   queue.erase(place);
 }
 

@@ -28,8 +28,9 @@ class BlockCache {
   const Block* find(const TableBlocks& table, uint32_t ordinal, BlockUse use) {
     // Whether a block is in memory is no part of what a table is.
     auto& slot = const_cast<TableBlocks::Slot&>(table.slots_[ordinal]);
-    if (use == BlockUse::kPoint && !slot.used) slot.used = slot.block != nullptr;
-    return slot.block;
+    const Block* const block = slot.block();
+    if (block != nullptr && use == BlockUse::kPoint && !slot.used()) slot.set_used(true);
+    return block;
   }
   // Of a block that a point read did not find: is it to be inserted once it was read? There is room, or it passed by
   // not long ago.
@@ -43,7 +44,8 @@ class BlockCache {
   }
   // It was read and not inserted.
   void passed_by(const TableBlocks& table, uint32_t ordinal) {
-    const_cast<TableBlocks::Slot&>(table.slots_[ordinal]).passed = ++passings_;
+    auto& slot = const_cast<TableBlocks::Slot&>(table.slots_[ordinal]);
+    if (slot.block() == nullptr) slot.pass(++passings_);
   }
   void insert(const std::shared_ptr<TableBlocks>& table, uint32_t ordinal, std::shared_ptr<const Block> block,
               BlockUse use);
@@ -57,12 +59,13 @@ class BlockCache {
   static constexpr uint64_t kSmallShare = 10;  // the small queue has a tenth of the bytes
   // As many others passed by since as the cache holds: it would have been used there.
   bool returns(const TableBlocks::Slot& slot) const {
-    return slot.passed != 0 && passings_ - slot.passed < main_.size() + small_.size();
+    const uint32_t passed = slot.passed();
+    return passed != 0 && passings_ - passed < main_.size() + small_.size();
   }
   void make_room();
   void evict_small();
   void evict_main();
-  void drop(Queue& queue, Queue::iterator place);
+  void drop(Queue& queue, Queue::iterator place, uint32_t passed = 0);
 
   uint64_t bytes_max_;
   Queue small_, main_;  // oldest first

@@ -25,17 +25,30 @@ struct CachedBlock {
 // owner; it may be destroyed on any thread.
 class TableBlocks {
  public:
-  explicit TableBlocks(uint32_t blocks) : slots_(blocks) {}
+  explicit TableBlocks(uint32_t blocks) : slots_(blocks), places_(blocks) {}
 
  private:
   friend class BlockCache;
-  struct Slot {
-    const Block* block = nullptr;
-    std::list<CachedBlock>::iterator place;  // if there is a block
-    uint32_t passed = 0;                     // low bits of the number of its passing by, see BlockCache; 0: never
-    bool used = false;                       // since it was last looked at
+  // What every lookup looks at is one word: a block and whether it was used since it was last looked at, or when it
+  // passed by (low bits of that number, see BlockCache; 0: never).
+  class Slot {
+   public:
+    const Block* block() const {
+      return (word_ & kPresent) != 0 ? reinterpret_cast<const Block*>(word_ & ~kMarks) : nullptr;
+    }
+    uint32_t passed() const { return (word_ & kPresent) != 0 ? 0 : static_cast<uint32_t>(word_ >> 32); }
+    bool used() const { return (word_ & (kPresent | kUsed)) == (kPresent | kUsed); }
+    void hold(const Block* block) { word_ = reinterpret_cast<uintptr_t>(block) | kPresent; }
+    void set_used(bool used) { word_ = used ? word_ | kUsed : word_ & ~kUsed; }  // requires: block() != nullptr
+    void pass(uint32_t number) { word_ = uint64_t{number} << 32; }               // and lets go of a block
+
+   private:
+    static constexpr uint64_t kPresent = 1, kUsed = 2, kMarks = 3;
+    static_assert(alignof(Block) > kMarks && sizeof(uintptr_t) == sizeof(uint64_t));
+    uint64_t word_ = 0;
   };
   std::vector<Slot> slots_;
+  std::vector<std::list<CachedBlock>::iterator> places_;  // in the cache; of those that are there
 };
 
 }  // namespace cairn::storage

@@ -42,7 +42,7 @@ OutputJob::OutputJob(OutputPlan plan, std::unique_ptr<RowCursor> source)
     : plan_(std::move(plan)), source_(std::move(source)) {}
 
 OutputJob::~OutputJob() {
-  for (const auto& table : tables_) table->retire();
+  for (const auto& table : tables_) table->retire(nullptr);
 }
 
 bool OutputJob::step() {

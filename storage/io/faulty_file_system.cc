@@ -84,6 +84,10 @@ Result<bool> FaultyFileSystem::exists(const std::string& path) {
   CAIRN_TRY_VOID(shared_->check(FileOp::kExists, path));
   return inner_.exists(path);
 }
+Result<FileStatus> FaultyFileSystem::status(const std::string& path) {
+  CAIRN_TRY_VOID(shared_->check(FileOp::kSize, path));
+  return inner_.status(path);
+}
 Result<std::vector<std::string>> FaultyFileSystem::list(const std::string& dir) {
   CAIRN_TRY_VOID(shared_->check(FileOp::kList, dir));
   return inner_.list(dir);

@@ -50,6 +50,7 @@ class FaultyFileSystem final : public FileSystem {
 
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<bool> exists(const std::string& path) override;
+  Result<FileStatus> status(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& dir) override;
   Result<void> create_dirs(const std::string& dir) override;
   Result<void> rename(const std::string& from, const std::string& to) override;

@@ -43,6 +43,11 @@ class File {
   virtual Result<void> allocate(uint64_t size) = 0;
 };
 
+struct FileStatus {
+  uint64_t bytes = 0;
+  uint64_t links = 0;  // names of a file
+};
+
 class FileLock {
  public:
   virtual ~FileLock() = default;
@@ -54,6 +59,7 @@ class FileSystem {
   virtual ~FileSystem() = default;
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
   virtual Result<bool> exists(const std::string& path) = 0;
+  virtual Result<FileStatus> status(const std::string& path) = 0;
   virtual Result<std::vector<std::string>> list(const std::string& dir) = 0;  // names only, sorted
   // With its parents; fine if there. Durable when it returns (the directories above are synced).
   virtual Result<void> create_dirs(const std::string& dir) = 0;

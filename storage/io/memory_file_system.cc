@@ -315,6 +315,13 @@ Result<bool> MemoryFileSystem::exists(const std::string& path) {
   return state_->find(path) != nullptr;
 }
 
+Result<FileStatus> MemoryFileSystem::status(const std::string& path) {
+  const std::lock_guard lock(state_->mutex);
+  const NodePtr node = state_->find(path);
+  if (!node) return error(ErrorCode::kNotFound, "no such file", path);
+  return FileStatus{node->content.size(), node->links};
+}
+
 Result<std::vector<std::string>> MemoryFileSystem::list(const std::string& dir) {
   const std::lock_guard lock(state_->mutex);
   const NodePtr node = state_->find(dir);

@@ -230,6 +230,12 @@ class RealFileSystem final : public FileSystem {
     return errno_error(errno, "stat", path);
   }
 
+  Result<FileStatus> status(const std::string& path) override {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) return errno_error(errno, "stat", path);
+    return FileStatus{static_cast<uint64_t>(info.st_size), static_cast<uint64_t>(info.st_nlink)};
+  }
+
   Result<std::vector<std::string>> list(const std::string& dir) override {
     DIR* handle = ::opendir(dir.c_str());
     if (handle == nullptr) return errno_error(errno, "listing", dir);

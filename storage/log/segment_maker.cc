@@ -41,9 +41,10 @@ Result<bool> SegmentMaker::fill() {
   }
   const uint64_t part = std::min(kSliceBytes, bytes_ - filled_);
   CAIRN_TRY_VOID(file_->write_at(filled_, std::string_view(zeroes).substr(0, part)));
+  // Each part by itself: writes of the log would wait for all that the device has been given at once.
+  CAIRN_TRY_VOID(file_->sync());
   filled_ += part;
   if (filled_ < bytes_) return false;
-  CAIRN_TRY_VOID(file_->sync());
   file_.reset();
   CAIRN_TRY_VOID(fs_.rename(temporary_, path_));
   CAIRN_TRY_VOID(fs_.sync_dir(dir_));

@@ -47,10 +47,11 @@ Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::st
 
 bool BlockRows::lay_out(const char* raw, size_t bytes) {
   *this = {};
+  if (bytes > kRawBlockMax) return false;
   raw_ = raw;
   Decoder in({raw, bytes});
   rows_ = in.u32();
-  const uint16_t prefix_length = in.u16();
+  prefix_bytes_ = in.u16();
   const uint8_t flags = in.u8();
   const uint8_t widths = in.u8();
   base_sequence_ = in.u64();
@@ -66,33 +67,38 @@ bool BlockRows::lay_out(const char* raw, size_t bytes) {
   if (!in.ok() || (flags & ~kFlagsKnown) != 0 || !width_ok(sequence_width_) || !width_ok(time_width_)) return false;
   const size_t rows = rows_;
   if (rows == 0 || rows > bytes) return false;
+  const auto column = [&](size_t length) {
+    const auto at = static_cast<uint32_t>(bytes - in.rest().size());
+    in.raw(length);
+    return at;
+  };
   if ((flags & kSearchColumns) != 0) {
-    heads_ = in.raw(heads_of(rows_) * sizeof(uint64_t)).data();
-    tags_ = reinterpret_cast<const uint8_t*>(in.raw(padded_tags(rows)).data());
+    heads_at_ = column(heads_of(rows_) * sizeof(uint64_t));
+    tags_at_ = column(padded_tags(rows));
   }
-  prefix_ = in.raw(prefix_length);
+  prefix_at_ = column(prefix_bytes_);
   const size_t offset_bytes = rows * (wide_ ? 4 : 2);
-  if ((flags & kEvenKeys) == 0) key_ends_ = in.raw(offset_bytes).data();
-  if ((flags & kEvenValues) == 0) value_ends_ = in.raw(offset_bytes).data();
-  if ((flags & kKindColumn) != 0) kinds_ = in.raw(rows).data();
-  sequences_ = in.raw(rows * sequence_width_).data();
-  times_ = in.raw(rows * time_width_).data();
+  if ((flags & kEvenKeys) == 0) key_ends_at_ = column(offset_bytes);
+  if ((flags & kEvenValues) == 0) value_ends_at_ = column(offset_bytes);
+  if ((flags & kKindColumn) != 0) kinds_at_ = column(rows);
+  sequences_at_ = column(rows * sequence_width_);
+  times_at_ = column(rows * time_width_);
   const std::string_view rest = in.rest();
-  keys_ = rest.data();
+  keys_at_ = static_cast<uint32_t>(bytes - rest.size());
   if (!in.ok() || !check_rows(rest.size())) return false;
-  values_ = keys_ + start_of(key_ends_, even_key_, rows_);
+  values_at_ = keys_at_ + static_cast<uint32_t>(start_of(key_ends_at_, even_key_, rows_));
   return true;
 }
 
 // Offsets ascend and end with the block; kinds are known.
 bool BlockRows::check_rows(size_t left) const {
   const auto known = [](OpKind kind) { return kind == OpKind::kPut || kind == OpKind::kDelete; };
-  if (key_ends_ == nullptr && value_ends_ == nullptr && kinds_ == nullptr)
+  if (key_ends_at_ == 0 && value_ends_at_ == 0 && kinds_at_ == 0)
     return known(kind_) && size_t{rows_} * even_key_ + size_t{rows_} * even_value_ == left;
   size_t key_end = 0, value_end = 0;
   for (uint32_t i = 0; i < rows_; ++i) {
-    const size_t key = start_of(key_ends_, even_key_, i + 1);
-    const size_t value = start_of(value_ends_, even_value_, i + 1);
+    const size_t key = start_of(key_ends_at_, even_key_, i + 1);
+    const size_t value = start_of(value_ends_at_, even_value_, i + 1);
     if (key < key_end || value < value_end || !known(kind(i))) return false;
     key_end = key;
     value_end = value;
@@ -101,15 +107,16 @@ bool BlockRows::check_rows(size_t left) const {
 }
 
 uint32_t BlockRows::find(std::string_view key, uint64_t hash) const {
-  if (tags_ == nullptr) {
+  if (tags_at_ == 0) {
     const uint32_t row = lower_bound(key);
-    const bool same = row < rows_ && key.size() == prefix_.size() + suffix(row).size() && key.ends_with(suffix(row));
+    const bool same = row < rows_ && key.size() == prefix_bytes_ + suffix(row).size() && key.ends_with(suffix(row));
     return same ? row : rows_;
   }
-  if (!key.starts_with(prefix_)) return rows_;
-  const std::string_view rest = key.substr(prefix_.size());
+  if (!key.starts_with(prefix())) return rows_;
+  const std::string_view rest = key.substr(prefix_bytes_);
+  const auto* tags = reinterpret_cast<const uint8_t*>(raw_ + tags_at_);
   for (uint32_t base = 0; base < rows_; base += kTagsAtOnce) {
-    uint64_t found = match_tags(tags_ + base, std::min(rows_ - base, kTagsAtOnce), tag_of(hash));
+    uint64_t found = match_tags(tags + base, std::min(rows_ - base, kTagsAtOnce), tag_of(hash));
     for (; found != 0; found &= found - 1) {
       const uint32_t row = base + static_cast<uint32_t>(std::countr_zero(found));
       __builtin_prefetch(value(row).data());
@@ -120,13 +127,13 @@ uint32_t BlockRows::find(std::string_view key, uint64_t hash) const {
 }
 
 uint32_t BlockRows::lower_bound(std::string_view key) const {
-  const int order = key.substr(0, prefix_.size()).compare(prefix_);
+  const int order = key.substr(0, prefix_bytes_).compare(prefix());
   if (order != 0) return order < 0 ? 0 : rows_;
-  const std::string_view rest = key.substr(prefix_.size());
+  const std::string_view rest = key.substr(prefix_bytes_);
   uint32_t low = 0, high = rows_;
-  if (heads_ != nullptr) {
+  if (heads_at_ != 0) {
     const uint64_t wanted = key_head(rest);
-    const auto head = [&](uint32_t i) { return get_fixed<uint64_t>(heads_ + size_t{i} * sizeof(uint64_t)); };
+    const auto head = [&](uint32_t i) { return get_fixed<uint64_t>(raw_ + heads_at_ + size_t{i} * sizeof(uint64_t)); };
     const uint32_t heads = heads_of(rows_);
     const uint32_t below = first_not_below(0, heads, [&](uint32_t i) { return head(i) < wanted; });
     // Every row under a larger head is larger; of equal heads only the keys tell.

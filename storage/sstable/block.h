@@ -28,18 +28,19 @@ class BlockRows {
             .value = value(row),
             .kind = kind(row),
             .sequence = sequence(row),
-            .time_ms = base_time_ + number(times_, time_width_, row)};
+            .time_ms = base_time_ + number(times_at_, time_width_, row)};
   }
-  std::string_view prefix() const { return prefix_; }  // of all keys
-  std::string_view suffix(uint32_t row) const {        // the rest of the row's key
-    return {keys_ + start_of(key_ends_, even_key_, row), length_of(key_ends_, even_key_, row)};
+  std::string_view prefix() const { return {raw_ + prefix_at_, prefix_bytes_}; }  // of all keys
+  std::string_view suffix(uint32_t row) const {                                   // the rest of the row's key
+    return {raw_ + keys_at_ + start_of(key_ends_at_, even_key_, row), length_of(key_ends_at_, even_key_, row)};
   }
   void key(uint32_t row, std::string& out) const {
-    out.assign(prefix_);
+    out.assign(prefix());
     out.append(suffix(row));
   }
   std::string_view value(uint32_t row) const {
-    return {values_ + start_of(value_ends_, even_value_, row), length_of(value_ends_, even_value_, row)};
+    return {raw_ + values_at_ + start_of(value_ends_at_, even_value_, row),
+            length_of(value_ends_at_, even_value_, row)};
   }
   // What a search looks at before it comes to the keys.
   [[gnu::always_inline]] void prefetch() const {  // else GCC drops the call: it has no effect that it knows of
@@ -47,18 +48,18 @@ class BlockRows {
   }
   // What a scan from the first row on comes to first.
   [[gnu::always_inline]] void prefetch_rows() const {
-    for (size_t at = 0; at < kFirstRowsBytes; at += kCacheLine) __builtin_prefetch(keys_ + at);
-    for (size_t at = 0; at < kFirstRowsBytes; at += kCacheLine) __builtin_prefetch(values_ + at);
+    for (size_t at = 0; at < kFirstRowsBytes; at += kCacheLine) __builtin_prefetch(raw_ + keys_at_ + at);
+    for (size_t at = 0; at < kFirstRowsBytes; at += kCacheLine) __builtin_prefetch(raw_ + values_at_ + at);
   }
   // The values of `n` rows, as far as a short scan will want them.
   [[gnu::always_inline]] void prefetch_values(uint32_t row, uint32_t n) const {
-    const size_t begin = start_of(value_ends_, even_value_, row);
-    const size_t end = start_of(value_ends_, even_value_, std::min(row + n, rows_));
+    const size_t begin = start_of(value_ends_at_, even_value_, row);
+    const size_t end = start_of(value_ends_at_, even_value_, std::min(row + n, rows_));
     for (size_t at = begin; at < std::min(end, begin + kValueBytesAhead); at += kCacheLine)
-      __builtin_prefetch(values_ + at);
+      __builtin_prefetch(raw_ + values_at_ + at);
   }
-  OpKind kind(uint32_t row) const { return kinds_ != nullptr ? static_cast<OpKind>(kinds_[row]) : kind_; }
-  uint64_t sequence(uint32_t row) const { return base_sequence_ + number(sequences_, sequence_width_, row); }
+  OpKind kind(uint32_t row) const { return kinds_at_ != 0 ? static_cast<OpKind>(raw_[kinds_at_ + row]) : kind_; }
+  uint64_t sequence(uint32_t row) const { return base_sequence_ + number(sequences_at_, sequence_width_, row); }
 
   static constexpr size_t kHeaderBytes = 32;
 
@@ -72,43 +73,39 @@ class BlockRows {
   static constexpr size_t kValueBytesAhead = 512;
   static constexpr size_t kFirstRowsBytes = 256;  // of keys, and of values
   bool check_rows(size_t left) const;
-  size_t offset(const char* array, uint32_t i) const {
-    return wide_ ? get_fixed<uint32_t>(array + size_t{i} * 4) : get_fixed<uint16_t>(array + size_t{i} * 2);
+  size_t offset(uint32_t array, uint32_t i) const {
+    return wide_ ? get_fixed<uint32_t>(raw_ + array + size_t{i} * 4)
+                 : get_fixed<uint16_t>(raw_ + array + size_t{i} * 2);
   }
-  static uint64_t number(const char* column, uint8_t width, uint32_t i) {
+  uint64_t number(uint32_t column, uint8_t width, uint32_t i) const {
     if (width == 0) return 0;
-    const char* at = column + size_t{i} * width;
+    const char* at = raw_ + column + size_t{i} * width;
     if (width == 4) return get_fixed<uint32_t>(at);
     if (width == 8) return get_fixed<uint64_t>(at);
     return width == 2 ? get_fixed<uint16_t>(at) : static_cast<uint8_t>(*at);
   }
-  // `ends` null: all are `even` bytes long.
-  size_t start_of(const char* ends, uint32_t even, uint32_t row) const {
-    if (ends == nullptr) return size_t{row} * even;
+  // `ends` 0: all are `even` bytes long.
+  size_t start_of(uint32_t ends, uint32_t even, uint32_t row) const {
+    if (ends == 0) return size_t{row} * even;
     return row == 0 ? 0 : offset(ends, row - 1);
   }
-  size_t length_of(const char* ends, uint32_t even, uint32_t row) const {
-    return ends == nullptr ? even : offset(ends, row) - start_of(ends, even, row);
+  size_t length_of(uint32_t ends, uint32_t even, uint32_t row) const {
+    return ends == 0 ? even : offset(ends, row) - start_of(ends, even, row);
   }
 
-  // What a lookup needs first.
+  // What a lookup needs first. Columns are named by where they begin; 0, where the header is: there is no such column.
+  const char* raw_ = nullptr;
   uint32_t rows_ = 0;
-  uint32_t even_key_ = 0, even_value_ = 0;
+  uint32_t tags_at_ = 0;
+  uint32_t prefix_at_ = 0, keys_at_ = 0, values_at_ = 0;
+  uint32_t even_value_ = 0;
+  uint32_t key_ends_at_ = 0, value_ends_at_ = 0;
+  uint16_t even_key_ = 0, prefix_bytes_ = 0;
   bool wide_ = false;  // offsets of 4 bytes instead of 2
   OpKind kind_ = OpKind::kPut;
   uint8_t sequence_width_ = 0, time_width_ = 0;
-  const uint8_t* tags_ = nullptr;  // null: a block of version 1
-  std::string_view prefix_;
-  const char* keys_ = nullptr;
-  const char* values_ = nullptr;
-  const char* key_ends_ = nullptr;    // null: all alike
-  const char* value_ends_ = nullptr;  // likewise
-  const char* kinds_ = nullptr;       // likewise
-  const char* heads_ = nullptr;       // null: a block of version 1
+  uint32_t kinds_at_ = 0, heads_at_ = 0, sequences_at_ = 0, times_at_ = 0;
   uint64_t base_sequence_ = 0, base_time_ = 0;
-  const char* sequences_ = nullptr;
-  const char* times_ = nullptr;
-  const char* raw_ = nullptr;
 };
 
 // A whole unpacked block with its bytes. Immutable; thread safe. Views into it live as long as the block.

@@ -5,55 +5,70 @@
 
 namespace cairn::storage {
 
+// Whole ones, one behind the other.
+struct TableIndex::Separators {
+  std::string bytes;
+  std::vector<uint32_t> ends;
+  std::string_view operator[](size_t i) const {
+    const size_t start = i == 0 ? 0 : ends[i - 1];
+    return std::string_view(bytes).substr(start, ends[i] - start);
+  }
+  bool add(std::string_view next) {
+    if (!ends.empty() && next <= (*this)[ends.size() - 1]) return false;
+    if (bytes.size() + next.size() > ~0u) return false;
+    bytes.append(next);
+    ends.push_back(static_cast<uint32_t>(bytes.size()));
+    return true;
+  }
+};
+
 Result<TableIndex> TableIndex::parse(std::string_view bytes, bool last_keys, uint32_t blocks, uint64_t data_bytes,
                                      const std::string& path) {
   Decoder in(bytes);
   if (in.varint() != blocks || blocks > bytes.size()) return corrupt(path, "index does not fit the properties");
   TableIndex index;
-  index.handles_.reserve(blocks);
-  index.ends_.reserve(blocks);
+  Separators separators;
+  index.offsets_.reserve(size_t{blocks} + 1);
+  separators.ends.reserve(blocks);
   std::string separator;
-  uint64_t offset = 0;
   for (uint32_t i = 0; i < blocks; ++i) {
+    const uint64_t offset = index.offsets_.back();
     const uint64_t shared = last_keys ? 0 : in.varint();
     const std::string_view rest = in.bytes();
-    if (last_keys) offset = in.varint();
+    const bool in_place = !last_keys || in.varint() == offset;
     const uint64_t size = in.varint();
-    if (!in.ok() || shared > separator.size() || size > ~0u) return corrupt(path, "malformed index");
+    if (!in.ok() || !in_place || shared > separator.size() || size > ~0u || size > data_bytes - offset)
+      return corrupt(path, "malformed index");
     separator.resize(shared);
     separator.append(rest);
-    if (!index.add(separator, {offset, static_cast<uint32_t>(size)}, data_bytes))
-      return corrupt(path, "malformed index");
-    offset += size;
+    if (!separators.add(separator)) return corrupt(path, "malformed index");
+    index.offsets_.push_back(offset + size);
   }
   if (!in.at_end()) return corrupt(path, "malformed index");
-  index.make_heads();
+  index.keep(separators);
   return index;
 }
 
-bool TableIndex::add(std::string_view next, const BlockHandle& handle, uint64_t data_bytes) {
-  if (handle.offset > data_bytes || handle.size > data_bytes - handle.offset) return false;
-  if (size() > 0 && next <= separator(size() - 1)) return false;
-  if (separators_.size() + next.size() > ~0u) return false;
-  separators_.append(next);
-  ends_.push_back(static_cast<uint32_t>(separators_.size()));
-  handles_.push_back(handle);
-  return true;
-}
-
-void TableIndex::make_heads() {
-  if (size() == 0) return;
-  shared_ = common_prefix(separator(0), separator(size() - 1));
-  heads_.reserve(size());
-  for (uint32_t i = 0; i < size(); ++i) heads_.push_back(key_head(rest(i)));
+void TableIndex::keep(const Separators& separators) {
+  const size_t blocks = separators.ends.size();
+  if (blocks == 0) return;
+  shared_ = separators[0].substr(0, common_prefix(separators[0], separators[blocks - 1]));
+  rests_.reserve(separators.bytes.size() - blocks * shared_.size());
+  heads_.reserve(blocks);
+  ends_.reserve(blocks);
+  for (size_t i = 0; i < blocks; ++i) {
+    const std::string_view rest = separators[i].substr(shared_.size());
+    rests_.append(rest);
+    ends_.push_back(static_cast<uint32_t>(rests_.size()));
+    heads_.push_back(key_head(rest));
+  }
 }
 
 uint32_t TableIndex::find(std::string_view key) const {
-  if (handles_.empty()) return 0;
-  const std::string_view shared(separators_.data(), shared_);
-  const int order = key.substr(0, shared_).compare(shared);
+  if (ends_.empty()) return 0;
+  const int order = key.substr(0, shared_.size()).compare(shared_);
   if (order != 0) return order < 0 ? 0 : size();
-  key.remove_prefix(shared_);
+  key.remove_prefix(shared_.size());
   const uint64_t head = key_head(key);
   const uint32_t low = heads_below(heads_.data(), size(), head);
   if (low == size() || heads_[low] != head) return low;

@@ -18,27 +18,25 @@ class TableIndex {
   // `last_keys`: as version 1 has it, with whole keys. `data_bytes`: what the blocks must lie within.
   static Result<TableIndex> parse(std::string_view bytes, bool last_keys, uint32_t blocks, uint64_t data_bytes,
                                   const std::string& path);
-  uint32_t size() const { return static_cast<uint32_t>(handles_.size()); }
-  const BlockHandle& handle(uint32_t block) const { return handles_[block]; }
+  uint32_t size() const { return static_cast<uint32_t>(ends_.size()); }
+  BlockHandle handle(uint32_t block) const {
+    return {offsets_[block], static_cast<uint32_t>(offsets_[block + 1] - offsets_[block])};
+  }
   uint32_t find(std::string_view key) const;  // the only block that may hold it; size() = none
 
  private:
-  bool add(std::string_view separator, const BlockHandle& handle, uint64_t data_bytes);
-  void make_heads();
+  struct Separators;  // while they are parsed
+  void keep(const Separators& separators);
   std::string_view rest(uint32_t block) const {  // of the separator, behind what all share
-    const size_t start = (block == 0 ? 0 : ends_[block - 1]) + shared_;
-    return {separators_.data() + start, ends_[block] - start};
-  }
-  std::string_view separator(uint32_t block) const {
     const size_t start = block == 0 ? 0 : ends_[block - 1];
-    return {separators_.data() + start, ends_[block] - start};
+    return {rests_.data() + start, ends_[block] - start};
   }
 
-  std::vector<uint64_t> heads_;  // of the rests
-  std::vector<uint32_t> ends_;   // of the separators
-  std::string separators_;
-  size_t shared_ = 0;  // bytes that all separators begin with
-  std::vector<BlockHandle> handles_;
+  // A lookup that misses the caches of the processor does so in here: few bytes a block.
+  std::vector<uint64_t> heads_;       // of the rests
+  std::vector<uint32_t> ends_;        // of the rests
+  std::string shared_, rests_;        // shared_: what all separators begin with
+  std::vector<uint64_t> offsets_{0};  // of the blocks, and where the last one ends
 };
 
 // Version 2: per block the bytes that its separator shares with the one before, the others, and the stored size.

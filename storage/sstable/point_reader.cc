@@ -1,6 +1,7 @@
 #include "storage/sstable/point_reader.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/assert.h"
 #include "storage/sstable/format.h"
@@ -21,6 +22,25 @@ char* PointReader::raw(size_t bytes) {
     raw_bytes_ = wanted;
   }
   return raw_.get();
+}
+
+std::shared_ptr<const void> PointReader::keep(std::string_view& value) {
+  std::shared_ptr<char[]> own;
+  char* to = nullptr;
+  if (value.size() > kSmallValueBytes) {
+    own = std::make_shared_for_overwrite<char[]>(value.size());
+    to = own.get();
+  } else {
+    if (!piece_ || kPieceBytes - piece_used_ < value.size()) {
+      piece_ = std::make_shared_for_overwrite<char[]>(kPieceBytes);
+      piece_used_ = 0;
+    }
+    to = piece_.get() + piece_used_;
+    piece_used_ += value.size();
+  }
+  std::memcpy(to, value.data(), value.size());
+  value = {to, value.size()};
+  return own ? own : piece_;
 }
 
 Result<const BlockRows*> PointReader::open(size_t size, uint64_t seed, uint64_t offset, const std::string& path) {

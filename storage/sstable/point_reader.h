@@ -21,17 +21,23 @@ class PointReader {
   // open_block().
   Result<const BlockRows*> open(size_t size, uint64_t seed, uint64_t offset, const std::string& path);
   bool holds(const BlockRows* rows) const { return rows == &rows_; }
+  // Copies `value` to memory that the answer keeps valid, whatever the reader does then; moves the view to there.
+  std::shared_ptr<const void> keep(std::string_view& value);
 
  private:
   struct Rows : BlockRows {
     using BlockRows::lay_out;
   };
   static constexpr size_t kRawBytesKept = 64u << 10;
+  // Small values lie side by side in pieces of this size: what still holds one holds all of its piece.
+  static constexpr size_t kPieceBytes = 4u << 10, kSmallValueBytes = kPieceBytes / 8;
   char* raw(size_t bytes);
 
   std::unique_ptr<char[]> stored_, raw_;
   size_t raw_bytes_ = 0;
   Rows rows_;
+  std::shared_ptr<char[]> piece_;
+  size_t piece_used_ = 0;
 };
 
 }  // namespace cairn::storage

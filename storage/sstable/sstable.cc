@@ -14,7 +14,16 @@ Result<std::shared_ptr<Sstable>> Sstable::open(FileSystem& fs, const std::string
 
 Sstable::~Sstable() {
   file_.reset();
-  if (retired_.load(std::memory_order_relaxed)) (void)fs_.remove(path_);  // garbage collection finds it otherwise
+  if (!retired_.load(std::memory_order_relaxed)) return;
+  if (deleter_) {
+    deleter_->add(path_);
+  } else {
+    (void)fs_.remove(path_);  // garbage collection finds it otherwise
+  }
+}
+
+void Sstable::retire(std::shared_ptr<PacedDeleter> deleter) {
+  if (!retired_.exchange(true, std::memory_order_relaxed)) deleter_ = std::move(deleter);
 }
 
 Result<void> Sstable::load(OpenMode mode) {
@@ -58,7 +67,7 @@ Result<std::string> Sstable::read_meta(const BlockHandle& handle) const {
 }
 
 Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::string_view stored) const {
-  const BlockHandle& handle = index_.handle(ordinal);
+  const BlockHandle handle = index_.handle(ordinal);
   if (stored.size() != handle.size) return cut_off(handle);
   CAIRN_TRY(std::string raw, open_block(stored, seed_, handle.offset, path_));
   return Block::parse(std::move(raw), path_);
@@ -67,7 +76,7 @@ Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::stri
 Result<std::shared_ptr<const Block>> Sstable::unpack_or_reread(uint32_t ordinal, std::string_view stored) const {
   auto block = unpack(ordinal, stored);
   if (block || block.error().code != ErrorCode::kCorruption) return block;
-  const BlockHandle& handle = index_.handle(ordinal);
+  const BlockHandle handle = index_.handle(ordinal);
   const auto file = fs_.open(path_, OpenMode::kReadDirect);
   std::string again(handle.size, '\0');
   if (!file || (*file)->read_at(handle.offset, again).value_or(0) != handle.size) return block;
@@ -76,14 +85,14 @@ Result<std::shared_ptr<const Block>> Sstable::unpack_or_reread(uint32_t ordinal,
 }
 
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal) const {
-  const BlockHandle& handle = index_.handle(ordinal);
+  const BlockHandle handle = index_.handle(ordinal);
   std::string stored = unfilled_string(handle.size);
   CAIRN_TRY(const size_t got, file_->read_at(handle.offset, stored));
   return unpack_or_reread(ordinal, std::string_view(stored).substr(0, got));
 }
 
 Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const {
-  const BlockHandle& handle = index_.handle(ordinal);
+  const BlockHandle handle = index_.handle(ordinal);
   const auto held = [&] {
     return handle.offset >= ahead.offset && handle.size <= ahead.bytes.size() &&
            handle.offset - ahead.offset <= ahead.bytes.size() - handle.size;
@@ -93,7 +102,7 @@ Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool 
     // Whole blocks that lie side by side.
     uint64_t begin = handle.offset, end = handle.offset + handle.size;
     for (uint32_t i = ordinal; back ? i-- > 0 : ++i < blocks();) {
-      const BlockHandle& other = index_.handle(i);
+      const BlockHandle other = index_.handle(i);
       const bool beside = back ? other.offset + other.size == begin : other.offset == end;
       if (!beside || end - begin + other.size > ahead.window) break;
       (back ? begin : end) = back ? other.offset : end + other.size;
@@ -112,12 +121,12 @@ uint64_t Sstable::bytes_before(std::string_view key) const {
   const uint32_t block = index_.find(key);
   if (block < index_.size()) return index_.handle(block).offset;
   if (block == 0) return 0;
-  const BlockHandle& last = index_.handle(block - 1);
+  const BlockHandle last = index_.handle(block - 1);
   return last.offset + last.size;
 }
 
 Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal) const {
-  const BlockHandle& handle = index_.handle(ordinal);
+  const BlockHandle handle = index_.handle(ordinal);
   std::string stored = unfilled_string(handle.size);
   CAIRN_TRY(const auto got, file_->read_cached(handle.offset, stored));
   if (!got) return std::shared_ptr<const Block>();
@@ -128,7 +137,7 @@ Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal
 }
 
 Result<const BlockRows*> Sstable::read_rows_cached(uint32_t ordinal, PointReader& reader) const {
-  const BlockHandle& handle = index_.handle(ordinal);
+  const BlockHandle handle = index_.handle(ordinal);
   CAIRN_TRY(const auto got, file_->read_cached(handle.offset, reader.buffer(handle.size)));
   if (!got) return nullptr;
   if (*got != handle.size) return cut_off(handle);

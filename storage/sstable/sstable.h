@@ -9,6 +9,7 @@
 
 #include "storage/cache/table_blocks.h"
 #include "storage/io/file_system.h"
+#include "storage/io/paced_deleter.h"
 #include "storage/sstable/block.h"
 #include "storage/sstable/filter.h"
 #include "storage/sstable/format.h"
@@ -26,15 +27,15 @@ struct ReadAhead {
   std::string bytes;
 };
 
-// Thread safety: any thread. Ownership: shared; once retire() was called the file is unlinked with the last
-// owner.
+// Thread safety: any thread. Ownership: shared; once retire() was called the file goes with the last owner.
 class Sstable {
  public:
   // Reads footer, properties, index, filter and prefix tombstones; checks them and the checksums.
   static Result<std::shared_ptr<Sstable>> open(FileSystem& fs, const std::string& path, uint64_t number,
                                                OpenMode mode = OpenMode::kRead);
   ~Sstable();
-  void retire() { retired_.store(true, std::memory_order_relaxed); }
+  // `deleter`: who unlinks the file then; null: whoever was the last owner.
+  void retire(std::shared_ptr<PacedDeleter> deleter);
 
   uint64_t number() const { return number_; }
   const std::string& path() const { return path_; }
@@ -65,7 +66,7 @@ class Sstable {
 
   // For who reads a block by itself: where it lies, and what its stored bytes hold.
   const File& file() const { return *file_; }
-  const BlockHandle& handle(uint32_t ordinal) const { return index_.handle(ordinal); }
+  BlockHandle handle(uint32_t ordinal) const { return index_.handle(ordinal); }
   Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
 
  private:
@@ -87,6 +88,7 @@ class Sstable {
   TableIndex index_;
   std::shared_ptr<TableBlocks> cached_;
   std::atomic<bool> retired_{false};
+  std::shared_ptr<PacedDeleter> deleter_;  // of whoever retired it first
 };
 
 struct SstableWriterOptions {

@@ -1,7 +1,6 @@
 #include "storage/version/version.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/assert.h"
@@ -72,15 +71,6 @@ std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Ve
   return tables;
 }
 
-namespace {
-std::shared_ptr<const void> keep_copy(std::string_view& value) {
-  auto copy = std::make_shared_for_overwrite<char[]>(value.size());
-  std::memcpy(copy.get(), value.data(), value.size());
-  value = {copy.get(), value.size()};
-  return copy;
-}
-}  // namespace
-
 Result<const BlockRows*> BlockSource::load_rows(const Sstable& table, uint32_t ordinal) {
   CAIRN_TRY(const Block* block, load(table, ordinal, BlockUse::kPoint));
   return block;
@@ -116,7 +106,7 @@ Result<const BlockRows*> CachedSource::load_rows(const Sstable& table, uint32_t 
 }
 
 std::shared_ptr<const void> CachedSource::keep(const BlockRows* rows, std::string_view& value) {
-  return reader_.holds(rows) ? keep_copy(value) : BlockSource::keep(rows, value);
+  return reader_.holds(rows) ? reader_.keep(value) : BlockSource::keep(rows, value);
 }
 
 Result<const Block*> CachedSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {

@@ -99,20 +99,28 @@ class CairnTarget final : public EngineTarget {
   }
 
   void put_from_client(std::string_view key, std::string_view value) override {
-    std::atomic<bool> done = false;
+    // Not std::atomic::wait(): it yields the processor again and again before it sleeps.
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
     loop_.post([&] {
       batch_.reset();
       batch_.put(key, value);
-      append_shared([&done] {
-        done.store(true);
-        done.notify_one();
+      append_shared([&] {
+        const std::lock_guard lock(mutex);
+        done = true;
+        changed.notify_one();
       });
     });
-    done.wait(false);
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&done] { return done; });
   }
   void serve_until(const std::atomic<bool>& done) override {
     while (!done.load()) {
-      if (loop_.wait(kMillisecond)) shared_log_->flush();  // the end of a turn
+      if (!loop_.wait(kMillisecond)) continue;
+      while (loop_.run_ready()) {
+      }
+      shared_log_->flush();  // the end of a turn
       check_failure();
     }
   }
@@ -121,6 +129,7 @@ class CairnTarget final : public EngineTarget {
     store_->set_strategy(kind);
     return true;
   }
+  Duration longest_wait() const override { return longest_wait_; }
   bool has_threads() const override { return false; }
   void flush() override { tablet_->flush(); }
   bool busy() override {
@@ -178,7 +187,7 @@ class CairnTarget final : public EngineTarget {
     loop_.run_ready();
     check_failure();
     keep_pace();
-    while (store_->memtable_bytes() >= memory_max() && !background_.idle()) loop_.wait(kMillisecond);
+    if (store_->memtable_bytes() >= memory_max()) wait_while([this] { return lacks_memory() ? kMillisecond : 0; });
     if (shared_log_) {
       bool done = false;
       append_shared([&done] { done = true; });
@@ -201,7 +210,19 @@ class CairnTarget final : public EngineTarget {
     const double delay = delay_ns_per_byte();
     if (delay <= 0) return;
     pacer_.wrote(bytes, delay, clock_.now());
-    while (const Duration wait = pacer_.wait(delay_ns_per_byte(), clock_.now())) loop_.wait(wait);
+    wait_while([this] { return pacer_.wait(delay_ns_per_byte(), clock_.now()); });
+  }
+  bool lacks_memory() { return store_->memtable_bytes() >= memory_max() && !background_.idle(); }
+  // `rest`: how long still, as far as is known; 0: no longer.
+  template <class Rest>
+  void wait_while(Rest rest) {
+    const Instant begun = clock_.now();
+    Duration waited = 0;
+    while (const Duration wait = rest()) {
+      loop_.wait(wait);
+      waited = clock_.now() - begun;
+    }
+    longest_wait_ = std::max(longest_wait_, waited);
   }
   double delay_ns_per_byte() const {
     WritePressure pressure = store_->write_pressure();
@@ -287,6 +308,7 @@ class CairnTarget final : public EngineTarget {
   WritePacer pacer_{100 * kMicrosecond};
   uint64_t unpaced_bytes_ = 0;
   int unpaced_ = 0;
+  Duration longest_wait_ = 0;
   WriteBatch batch_;
   std::unique_ptr<WrittenLog> written_log_;
   std::unique_ptr<TabletStore> store_;

@@ -1,6 +1,7 @@
 // `cairn-bench switch`: one tablet goes from every strategy to every other one while a client overwrites its rows at a
 // fixed rate. What a put takes is counted from when it was due, so a pause shows in all that it held up. In the end
-// every row must be what was put there last.
+// every row must be what was put there last. Beside the longest put stand the longest wait that the engine itself has
+// asked of one (for memory), and what the machine does to a thread that waits for nothing, measured before and after.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include "test/bench/engine_data.h"
 #include "test/bench/engine_statistics.h"
 #include "test/bench/engine_target.h"
+#include "test/bench/machine_gaps.h"
 
 namespace cairn::bench {
 namespace {
@@ -87,6 +89,7 @@ class SwitchedTablet {
       if (engine_->busy()) quiet = 0;
     }
   }
+  Duration longest_wait() const { return engine_->longest_wait(); }
   uint64_t lost() {
     uint64_t rows = 0, right = 0;
     engine_->scan({}, ~0ull, [&](std::string_view key, std::string_view value) {
@@ -129,6 +132,8 @@ int run_switch(int argc, char** argv) {
   if (!parse(argc, argv, options)) return kUsage;
   std::filesystem::remove_all(options.dir);
   std::filesystem::create_directories(options.dir);
+  constexpr Duration kGaps = 15 * kSecond;
+  Latencies gaps = machine_gaps(kGaps);
   uint64_t lost = 0;
   {
     SwitchedTablet tablet(options);
@@ -145,7 +150,10 @@ int run_switch(int argc, char** argv) {
     tablet.settle();
     lost = tablet.lost();
     print_line("all", "all", all, options.dir);
-    std::printf("lost=%llu longest_put_ms=%.2f\n", static_cast<unsigned long long>(lost), all.max_us() / 1000);
+    gaps.add(machine_gaps(kGaps));
+    std::printf("lost=%llu longest_put_ms=%.2f longest_wait_ms=%.2f longest_gap_of_machine_ms=%.2f\n",
+                static_cast<unsigned long long>(lost), all.max_us() / 1000,
+                static_cast<double>(tablet.longest_wait()) / kMillisecond, gaps.max_us() / 1000);
   }
   std::filesystem::remove_all(options.dir);
   return lost == 0 ? 0 : 1;

@@ -216,10 +216,6 @@ void SimMachine::set_background_slowness(uint64_t slowness) {
 }
 bool SimMachine::flip_bit_of_sstable() {
   if (!life_) return false;
-  // A received snapshot shares its files with the tablet until it is removed: one that has to be installed again at the
-  // next start and is damaged by then keeps the node from starting.
-  const auto snapshots = fs_.list(storage::join_path(options_.data_dir, "snap"));
-  if (!snapshots || !snapshots->empty()) return false;
   std::vector<storage::SstableInfo> tables;
   for (const auto& [id, replica] : life_->node->replicas()) {
     for (storage::SstableInfo& info : replica->tablet().tables()) tables.push_back(std::move(info));

@@ -205,3 +205,51 @@ TEST_CASE(
   n->node->set_scrub_interval(0);
   CHECK_FALSE(next_after(1, 200 * kSecond));
 }
+
+TEST_CASE("a node whose received snapshot is damaged before it was installed starts, and that replica asks again") {
+  Trio t;
+  const RangeId range = t.range_of("k0");
+  const std::string value(3000, 'v');
+  CHECK(t.ask(*t.nodes[0], {"SET", "k0", value}) == "+OK\r\n");
+  t.flush(range);
+  HarnessNode& leader = t.leader(range);
+  HarnessNode*& follower = *std::ranges::find_if(t.nodes, [&](HarnessNode* n) { return n != &leader; });
+  const NodeOptions options = follower->options;
+  const std::string snap = storage::join_path(options.data_dir, "snap");
+  std::string dir;  // of a snapshot that is complete
+  const auto received = [&] {
+    const auto names = t.h.fs.list(snap);
+    for (const std::string& name : *names) {
+      const std::string path = storage::join_path(snap, name);
+      if (*t.h.fs.exists(storage::join_path(path, "META"))) dir = path;
+    }
+    return !dir.empty();
+  };
+  // The mark is in the log, and the manifest has not followed.
+  t.flip_bits(*follower, range);
+  REQUIRE(follower->node->start_scrub({range}));
+  REQUIRE(t.h.run_until([&] { return t.replica(*follower, range).core().damaged(); }));
+  CHECK(t.ask(leader, {"SET", "k0", value + "2"}) == "+OK\r\n");
+  REQUIRE(t.h.run_until(received));
+  t.h.background_hangs = true;
+  t.h.run_for(100 * kMillisecond);
+  REQUIRE(t.replica(*follower, range).core().damaged());
+  t.h.stop(options.addresses.peer);
+  std::string file;
+  const auto names = t.h.fs.list(dir);
+  for (const std::string& name : *names) {
+    if (name != "META") file = storage::join_path(dir, name);
+  }
+  SECTION("a bit of a file") { REQUIRE(t.h.fs.flip_bit(file, 1000)); }
+  SECTION("a bit of its description") { REQUIRE(t.h.fs.flip_bit(storage::join_path(dir, "META"), 100)); }
+  SECTION("a file is missing") { REQUIRE(t.h.fs.remove(file)); }
+  SECTION("all of it is missing") { REQUIRE(storage::remove_tree(t.h.fs, dir)); }
+  follower = &t.h.start(options);
+  Replica& again = t.replica(*follower, range);
+  CHECK(again.core().damaged());
+  CHECK_FALSE(again.core().suspect());
+  CHECK(again.tablet().stats().corrupt);
+  t.h.background_hangs = false;
+  CHECK(t.h.run_until([&] { return std::as_const(*follower->node).metrics().repairs.get() == 1 && t.whole(range); }));
+  CHECK(t.ask(*follower, {"GET", "k0"}) == bulk(value + "2"));
+}

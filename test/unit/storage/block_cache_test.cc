@@ -102,6 +102,20 @@ TEST_CASE("blocks of a table that is forgotten go, those that are held stay aliv
   CHECK(f.cache.bytes() <= 100 * Fixture::kBlock);
 }
 
+TEST_CASE("a block that is offered although it is there stays, and passing by does not let go of it") {
+  Fixture f(2);
+  f.use(1, BlockUse::kScan);
+  f.use(2, BlockUse::kScan);
+  const uint64_t bytes = f.cache.bytes();
+  REQUIRE(!f.cache.wants(*f.table, 1));
+  f.cache.offer(f.table, 1, block_of(1000));
+  f.cache.passed_by(*f.table, 1);
+  CHECK(f.has(1));
+  CHECK(f.cache.bytes() == bytes);
+  f.cache.forget(*f.table);
+  CHECK(f.cache.bytes() == 0);
+}
+
 TEST_CASE("popular blocks are found more often than by the least recently used rule's share") {
   Fixture f(100);
   SeededRandom random(1);

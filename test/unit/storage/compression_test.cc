@@ -61,6 +61,7 @@ TEST_CASE("zstd is for the oldest run, flushes have LZ4, and reads are the same"
   test::TabletFixture f;
   f.options.memtable_bytes = f.options.memtable_budget_bytes = 16 << 20;
   f.options.block_bytes = 4 << 10;
+  f.options.delete_bytes_per_second = 0;     // no time passes
   f.options.strategy = StrategyKind::kTwcs;  // leaves runs of a window alone
   f.options.compaction.twcs.window_ms = 1 << 30;
   f.options.compression = Compression::kZstd;

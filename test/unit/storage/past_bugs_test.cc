@@ -424,6 +424,7 @@ TEST_CASE("bugs 28, 35: what a compaction leaves behind is gone, whether it succ
       f.fs.crash(f.machine.random, {});
       REQUIRE(f.open());
       REQUIRE(f.store->collect_garbage());
+      f.machine.settle();
       CHECK(f.fs.list("/data/sst")->size() == f.tablet()->stats().sstables);
       const Rows rows = f.everything(f.tablet());
       CHECK(std::ranges::equal(rows | std::views::keys, model | std::views::keys));

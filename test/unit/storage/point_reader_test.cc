@@ -72,4 +72,27 @@ TEST_CASE("a point reader finds in a stored block what the whole block holds") {
   }
 }
 
+TEST_CASE("what a point reader keeps outlives what it reads afterwards, and the reader") {
+  struct Kept {
+    std::string expected;
+    std::string_view value;
+    std::shared_ptr<const void> pin;
+  };
+  SeededRandom random(9);
+  std::vector<Kept> all;
+  {
+    PointReader reader;
+    for (int i = 0; i < 2000; ++i) {
+      const size_t bytes = i % 50 == 0 ? random.below(20'000) : random.below(700);
+      std::string value = text(random, bytes);
+      std::string_view view = value;
+      const auto pin = reader.keep(view);
+      REQUIRE(pin != nullptr);
+      all.push_back({std::move(value), view, pin});
+      if (all.size() > 100) all.erase(all.begin() + static_cast<ptrdiff_t>(random.below(all.size())));
+    }
+  }
+  for (const Kept& kept : all) REQUIRE(kept.value == kept.expected);
+}
+
 }  // namespace cairn::storage

@@ -421,6 +421,7 @@ TEST_CASE("a table of which a third has left is rewritten") {
   f.options.compaction = {};
   f.options.strategy = StrategyKind::kStcs;
   REQUIRE(f.open());
+  REQUIRE(f.store->collect_garbage());
   Tablet* tablet = f.tablet();
   const auto dead_share = [&] {
     double most = 0;
