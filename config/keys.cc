@@ -108,6 +108,8 @@ constexpr KeySpec kKeys[] = {
     {"storage.compaction_strategy", KeyKind::kChoice, "stcs | lcs | twcs | ics",
      "how sorted runs are merged: size-tiered, leveled, by time windows, incremental",
      TEXT(storage_compaction_strategy), 0, 0, kReload},
+    {"storage.compression", KeyKind::kChoice, "none | lz4 | zstd",
+     "of SSTables; zstd: the oldest run of each range, and LZ4 above it", TEXT(storage_compression), 0, 0, kReload},
     {"storage.delete_bytes_per_second", KeyKind::kBytes, "[0, 64GiB]",
      "of SSTables that nobody needs any more, unlinked at most while there is space; 0: at once",
      NUMBER(storage_delete_bytes_per_second), 0, 64ull << 30, kReload},

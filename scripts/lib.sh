@@ -13,7 +13,7 @@ export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
 BUILD_PACKAGES=(
   g++ cmake ninja-build mold ccache pkg-config
   libboost1.81-dev libspdlog-dev libfmt-dev libyaml-cpp-dev nlohmann-json3-dev
-  liblz4-dev libxxhash-dev libssl-dev libcli11-dev libjemalloc-dev liburing-dev
+  liblz4-dev libzstd-dev libxxhash-dev libssl-dev libcli11-dev libjemalloc-dev liburing-dev
 )
 # shellcheck disable=SC2034
 # What only tests need: the test library, the compiler with libFuzzer, the peer of the differential test and its

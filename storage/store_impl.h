@@ -11,6 +11,8 @@
 #include "storage/cache/block_cache.h"
 #include "storage/compaction/output_job.h"
 #include "storage/io/async_reader.h"
+#include "storage/io/io_tokens.h"
+#include "storage/io/paced_job.h"
 #include "storage/memtable/slab_pool.h"
 #include "storage/recent_rates.h"
 #include "storage/scrub.h"
@@ -97,6 +99,8 @@ class StoreImpl final : public TabletStore {
   WritePressure write_pressure() const override;
   void set_strategy(StrategyKind kind) override;
   StrategyKind strategy() const override { return options_.strategy; }
+  void set_compression(Compression compression) override;
+  Compression compression() const override { return options_.compression; }
   Amplification amplification() const override;
   StoreGauges gauges() override;
   const TabletStoreMetrics& metrics() const override { return metrics_; }
@@ -112,12 +116,14 @@ class StoreImpl final : public TabletStore {
   const TabletStoreOptions& options() const { return options_; }
   const std::shared_ptr<StoreShared>& shared() const { return shared_; }
   const CompactionStrategy& strategy(StrategyKind kind) const { return *strategies_[static_cast<size_t>(kind)]; }
-  SstableWriterOptions writer_options() const {
-    return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry, FilterKind::kBloom};
+  SstableWriterOptions writer_options(Compression compression) const {
+    return {options_.block_bytes, options_.filter_bits_per_key, compression, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
   PointReader& point_reader() { return point_reader_; }
-  AsyncReader& reader() { return env_.reader != nullptr ? *env_.reader : own_reader_; }
+  AsyncReader& reader() { return measured_reader_; }
+  // A job of compactions.
+  void submit_paced(PacedJob::Slice slice);
   const std::shared_ptr<SlabPool>& slabs() const { return slabs_; }
   TabletStoreMetrics& mutable_metrics() { return metrics_; }
   void memtable_changed(int64_t delta, int64_t sealed);       // bytes; of those what waits for a flush
@@ -148,6 +154,8 @@ class StoreImpl final : public TabletStore {
   BlockCache cache_;
   PointReader point_reader_;
   BackgroundReader own_reader_;
+  std::shared_ptr<IoTokens> io_tokens_;
+  MeasuredReader measured_reader_;
   uint64_t shard_ = 0;
   std::map<RangeId, std::shared_ptr<TabletImpl>> tablets_;
   std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);

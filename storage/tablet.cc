@@ -55,7 +55,8 @@ TabletImpl::TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shar
       version_(std::move(version)),
       applied_(flushed),
       flushed_(flushed),
-      strategy_(store.options().strategy) {
+      strategy_(store.options().strategy),
+      compression_(store.options().compression) {
   mutable_ = new_memtable();
   account();
 }
@@ -276,6 +277,7 @@ TabletStats TabletImpl::stats() const {
     }
   }
   stats.strategy = strategy_;
+  stats.compression = compression_;
   stats.compacting = compacting_;
   if (!full_.empty()) stats.full_compaction_at = full_.back().target.value;
   stats.amplification = amplification_;

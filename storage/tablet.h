@@ -21,8 +21,10 @@
 #include "storage/background_errors.h"
 #include "storage/compaction/strategy.h"
 #include "storage/compaction/tree_shape.h"
+#include "storage/compression.h"
 #include "storage/io/async_reader.h"
 #include "storage/io/file_system.h"
+#include "storage/io/io_pace.h"
 #include "storage/io/paced_deleter.h"
 #include "storage/row.h"
 #include "storage/scrub_status.h"
@@ -138,6 +140,7 @@ struct TabletStats {
   uint64_t sstable_bytes = 0;
   uint64_t entries_estimate = 0;  // rows in SSTables and memtables, duplicates counted
   StrategyKind strategy = kDefaultStrategy;
+  Compression compression = kDefaultCompression;
   bool compacting = false;          // a compaction is under way
   uint64_t full_compaction_at = 0;  // log index up to which one on request takes everything; 0: none was asked for
   Amplification amplification;
@@ -153,6 +156,8 @@ struct StoreGauges {
   // Over RecentRates::kWindow.
   double recent_write_amplification = 0;
   double compaction_bytes_per_second = 0;
+  uint64_t io_rate = 0;     // bytes a second that compactions may move; see IoPace
+  bool io_limited = false;  // at the moment: reads from the device are waited for
 };
 
 struct TabletStoreOptions {
@@ -161,11 +166,12 @@ struct TabletStoreOptions {
   uint64_t block_cache_bytes = 64u << 20;
   uint32_t block_bytes = 4u << 10;  // raw size at which a block is closed
   uint32_t filter_bits_per_key = 10;
-  bool compress = true;                      // LZ4 where it saves at least an eighth
-  StrategyKind strategy = kDefaultStrategy;  // of tablets that are not told otherwise
+  Compression compression = kDefaultCompression;  // of tablets that are not told otherwise
+  StrategyKind strategy = kDefaultStrategy;       // of tablets that are not told otherwise
   CompactionOptions compaction;
   uint64_t scrub_bytes_per_second = 32u << 20;    // read at most by a scrub
   uint64_t delete_bytes_per_second = 512u << 20;  // of SSTables, unlinked at most; 0: at once. See PacedDeleter
+  IoPaceOptions io;                               // of compactions
   RowExpiry expiry = nullptr;                     // null: no row is ever dead by itself
 };
 
@@ -183,6 +189,7 @@ struct TabletStoreMetrics {
   };
   // What compactions have moved, by strategy and cause.
   std::array<std::array<Moved, std::size(kCompactionCauses)>, std::size(kStrategyKinds)> moved;
+  Counter io_waits, io_wait_ns;   // of compactions, for their turn at the device
   Counter compaction_ns;          // in which one was under way
   DurationHistogram flush_time;   // of one memtable, from the first byte until it is in the manifest
   std::array<Counter, 2> stalls;  // by FlushStall
@@ -262,6 +269,9 @@ class TabletStore {
   // opening.
   virtual void set_strategy(StrategyKind kind) = 0;
   virtual StrategyKind strategy() const = 0;
+  // Likewise, from the next flush or compaction on.
+  virtual void set_compression(Compression compression) = 0;
+  virtual Compression compression() const = 0;
   virtual Amplification amplification() const = 0;  // of all tablets together; counts never go down
   // For a look now and then: looks at every table that has changed since the last time.
   virtual StoreGauges gauges() = 0;
@@ -326,6 +336,9 @@ class Tablet {
   // From the next compaction on; what the strategy before has left is taken up as it is. See
   // TabletStore::set_strategy().
   virtual void set_strategy(StrategyKind kind) = 0;
+  // From the next flush or compaction on. With kZstd only what a compaction writes as the oldest run is compressed so;
+  // flushes, and what will soon be merged again, are with kLz4.
+  virtual void set_compression(Compression compression) = 0;
   // What strategies see, newest run first. For the admin API and tests.
   virtual std::vector<SstableInfo> tables() const = 0;
 };

@@ -48,6 +48,7 @@ class CompactionCursor final : public RowCursor {
   CursorState next() override { return merge_->next(); }
   const Row& row() const override { return merge_->row(); }
   const Error& error() const override { return merge_->error(); }
+  uint64_t bytes_read() const { return source_.stored_bytes_read(); }
 
  private:
   std::shared_ptr<const Version> version_;
@@ -142,16 +143,21 @@ void TabletImpl::start_compaction(CompactionPlan plan) {
     return compaction_failed(plan, {ErrorCode::kNoSpace, "a compaction needs " + std::to_string(bytes_out) +
                                                              " bytes of disk, " + std::to_string(*free) + " are free"});
   }
-  auto job = std::make_shared<OutputJob>(std::move(output), std::make_unique<CompactionCursor>(version_, plan.inputs));
-  store_.env().background->submit(JobPriority::kLow, [job, plan = std::move(plan), loop = store_.env().loop,
-                                                      weak = weak_from_this(), life = life_] {
-    if (weak.expired()) return false;
-    if (job->step()) return true;
+  auto cursor = std::make_unique<CompactionCursor>(version_, plan.inputs);
+  const CompactionCursor* const source = cursor.get();  // lives as long as the job
+  auto job = std::make_shared<OutputJob>(std::move(output), std::move(cursor));
+  store_.submit_paced([job, source, moved = uint64_t{0}, plan = std::move(plan), loop = store_.env().loop,
+                       weak = weak_from_this(), life = life_]() mutable -> PacedSlice {
+    if (weak.expired()) return {};
+    const bool more = job->step();
+    const uint64_t now = std::max(moved, source->bytes_read() + job->bytes_so_far());
+    const uint64_t bytes = now - std::exchange(moved, now);
+    if (more) return {true, bytes};
     loop->post([job, plan, weak, life] {
       const auto self = weak.lock();
       if (self && self->life_ == life && !self->dropped_) self->compaction_done(job, plan);
     });
-    return false;
+    return {false, bytes};
   });
 }
 
@@ -175,7 +181,9 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
   output.fs = shared->fs;
   output.dir = shared->sst_dir;
   output.new_number = [shared] { return shared->new_number(); };
-  output.writer = store_.writer_options();
+  // The oldest run stays for long, and most of the bytes are in it.
+  const bool stays = !version_->runs.empty() && oldest == version_->runs.back().number;
+  output.writer = store_.writer_options(stays ? compression_ : fast_compression());
   output.writer.filter = FilterKind::kFuse;  // what a compaction writes stays for a while
   output.table_bytes_max = plan.output_table_bytes_max;
   output.one_table = plan.incremental;

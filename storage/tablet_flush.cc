@@ -67,7 +67,7 @@ void TabletImpl::build(int attempt) {
   plan.fs = shared->fs;
   plan.dir = shared->sst_dir;
   plan.new_number = [shared] { return shared->new_number(); };
-  plan.writer = store_.writer_options();
+  plan.writer = store_.writer_options(fast_compression());
   plan.run = next_run();
   plan.prefixes = front.table->prefixes().list();
   auto job = std::make_shared<OutputJob>(std::move(plan), std::make_unique<OwningMemtableCursor>(front.table));

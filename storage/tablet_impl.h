@@ -44,6 +44,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool writable() const override { return !stalled_ && !corruption_; }
   std::vector<SstableInfo> tables() const override;
   void set_strategy(StrategyKind kind) override;
+  void set_compression(Compression compression) override { compression_ = compression; }
 
   // For the store.
   uint64_t life() const { return life_; }
@@ -118,6 +119,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool start_full();
   void end_full(const Result<void>& result);
   uint64_t next_run() const;
+  // Of what a flush writes, or a compaction above older runs.
+  Compression fast_compression() const { return compression_ == Compression::kZstd ? Compression::kLz4 : compression_; }
   void count_scan(std::string_view from, uint64_t in_vain);
   void passed_in_vain(std::string_view from, uint64_t rows);
   const CompactionStrategy& strategy() const { return store_.strategy(strategy_); }
@@ -151,6 +154,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   BackgroundErrors flush_errors_, compaction_errors_;
   TimerId compaction_timer_ = 0;  // until it fires no compaction begins
   StrategyKind strategy_;
+  Compression compression_;
   bool compacting_ = false;
   Instant compaction_began_ = 0, flush_began_ = 0;  // of the one under way
   TempBytes uninstalled_;                           // of the output that is being committed

@@ -31,6 +31,7 @@ Result<std::unique_ptr<TabletStore>> TabletStore::open(Environment env, const st
                                                        const std::string& sst_dir, const std::string& snap_dir,
                                                        TabletStoreOptions options) {
   CAIRN_TRY_VOID(options.compaction.validate());
+  CAIRN_TRY_VOID(options.io.validate());
   auto store = std::make_unique<StoreImpl>(std::move(env), options);
   CAIRN_TRY_VOID(store->start(manifest_dir, sst_dir, snap_dir));
   return std::unique_ptr<TabletStore>(std::move(store));
@@ -43,6 +44,8 @@ StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
       shared_(std::make_shared<StoreShared>()),
       cache_(options.block_cache_bytes),
       own_reader_(*env_.background, *env_.loop),
+      io_tokens_(std::make_shared<IoTokens>(options.io)),
+      measured_reader_(env_.reader != nullptr ? *env_.reader : own_reader_, *env_.clock, io_tokens_),
       scrubber_(*this, options.scrub_bytes_per_second) {
   for (const StrategyKind kind : kStrategyKinds) {
     strategies_[static_cast<size_t>(kind)] = make_strategy(kind, options.compaction);
@@ -261,10 +264,23 @@ void StoreImpl::set_strategy(StrategyKind kind) {
   for (const auto& [range, tablet] : tablets_) tablet->set_strategy(kind);
 }
 
+void StoreImpl::set_compression(Compression compression) {
+  options_.compression = compression;
+  for (const auto& [range, tablet] : tablets_) tablet->set_compression(compression);
+}
+
 Amplification StoreImpl::amplification() const {
   Amplification all = dropped_;
   for (const auto& [range, tablet] : tablets_) all.add(tablet->stats().amplification);
   return all;
+}
+
+void StoreImpl::submit_paced(PacedJob::Slice slice) {
+  PacedJob::Environment env{env_.background, env_.loop, env_.clock, io_tokens_, self_, [this](Duration wait) {
+                              metrics_.io_waits.add_owned();
+                              metrics_.io_wait_ns.add_owned(wait);
+                            }};
+  std::make_shared<PacedJob>(std::move(env), std::move(slice))->submit();
 }
 
 void StoreImpl::sample_rates() {
@@ -281,6 +297,9 @@ StoreGauges StoreImpl::gauges() {
   StoreGauges gauges;
   for (const auto& [range, tablet] : tablets_) gauges.tree.add(tablet->shape());
   gauges.temp_bytes = shared_->temp_bytes->load(std::memory_order_relaxed);
+  const IoTokens::State io = io_tokens_->state(env_.clock->now());
+  gauges.io_rate = io.rate;
+  gauges.io_limited = io.limits;
   gauges.recent_write_amplification = rates_.write_amplification();
   gauges.compaction_bytes_per_second = rates_.compaction_bytes_per_second();
   return gauges;

@@ -76,6 +76,7 @@ std::string KeyspaceRecord::encode() const {
   std::string out;
   put_u8(out, kVersion);
   put_bytes(out, strategy ? storage::to_string(*strategy) : std::string_view());
+  put_bytes(out, compression ? storage::to_string(*compression) : std::string_view());
   return out;
 }
 std::optional<KeyspaceRecord> KeyspaceRecord::decode(std::string_view bytes) {
@@ -86,6 +87,12 @@ std::optional<KeyspaceRecord> KeyspaceRecord::decode(std::string_view bytes) {
   if (!name.empty()) {
     r.strategy = storage::parse_strategy_kind(name);
     if (!r.strategy) return std::nullopt;
+  }
+  // Earlier records end here.
+  const std::string_view packing = in.at_end() ? std::string_view() : in.bytes();
+  if (!packing.empty()) {
+    r.compression = storage::parse_compression(packing);
+    if (!r.compression) return std::nullopt;
   }
   if (!in.ok()) return std::nullopt;
   return r;

@@ -15,6 +15,7 @@
 #include "sharding/range_descriptor.h"
 #include "sharding/slot_map.h"
 #include "storage/compaction/options.h"
+#include "storage/compression.h"
 
 namespace cairn::server {
 
@@ -41,6 +42,7 @@ struct NodeRecord {
 // What the owner of the default keyspace has chosen; what it has not, each node's configuration says.
 struct KeyspaceRecord {
   std::optional<storage::StrategyKind> strategy;
+  std::optional<storage::Compression> compression = std::nullopt;
   std::string encode() const;
   static std::optional<KeyspaceRecord> decode(std::string_view bytes);
   friend bool operator==(const KeyspaceRecord&, const KeyspaceRecord&) = default;

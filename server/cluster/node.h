@@ -113,6 +113,9 @@ class Node final : public CommandSink,
   storage::StrategyKind compaction_strategy() const {
     return directory_.keyspace().strategy.value_or(options_.store.strategy);
   }
+  storage::Compression compression() const {
+    return directory_.keyspace().compression.value_or(options_.store.compression);
+  }
   const NodeMetrics& metrics() const { return metrics_; }
   const ForwardingMetrics& forwarding_metrics() const { return forwarding_.metrics(); }
   const FollowerReadMetrics& follower_read_metrics() const { return follower_reads_.metrics(); }
@@ -170,6 +173,10 @@ class Node final : public CommandSink,
   // Of keyspaces that have not chosen, and of the system range.
   void set_compaction_strategy(storage::StrategyKind kind) {
     options_.store.strategy = kind;
+    if (store_) follow_keyspace();
+  }
+  void set_compression(storage::Compression compression) {
+    options_.store.compression = compression;
     if (store_) follow_keyspace();
   }
   void set_scrub_rate(uint64_t bytes_per_second) {

@@ -193,6 +193,7 @@ std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::strin
                                             {"aof_last_bgrewrite_status", "ok"},
                                             {"aof_last_write_status", has_room() ? "ok" : "err"}}));
   sections.back().second.emplace_back("compaction_strategy", storage::to_string(compaction_strategy()));
+  sections.back().second.emplace_back("compression", storage::to_string(compression()));
   sections.push_back(fields("stats", {}));
   auto& counters = sections.back().second;
   counters.emplace_back("client_query_buffer_limit_disconnections", std::to_string(limits.query_buffer.get()));

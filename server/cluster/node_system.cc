@@ -194,6 +194,8 @@ void Node::follow_keyspace() {
   if (system != nullptr && system->stats().strategy != options_.store.strategy) {
     system->set_strategy(options_.store.strategy);
   }
+  if (store_->compression() != compression()) store_->set_compression(compression());
+  if (system != nullptr) system->set_compression(options_.store.compression);
 }
 
 void Node::change_keyspace(const KeyspaceRecord& record, std::function<void(std::string)> done) {

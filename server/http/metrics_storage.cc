@@ -35,6 +35,8 @@ void add_counts(MetricsText& page, const Node& node) {
   page.counter("cairn_lsm_compaction_bytes_total", "", store.bytes_compacted_out, "direction=\"written\"");
   page.gauge("cairn_lsm_compaction_strategy_info", "By which the keyspace is compacted.", 1,
              fmt::format("keyspace=\"default\",strategy=\"{}\"", storage::to_string(node.compaction_strategy())));
+  page.gauge("cairn_lsm_compression_info", "Of the keyspace's SSTables.", 1,
+             fmt::format("keyspace=\"default\",compression=\"{}\"", storage::to_string(node.compression())));
   add_amplification(page, node.amplification());
   page.counter("cairn_lsm_disk_fetches_total", "Row fetches that went to the background.", store.disk_fetches);
   page.counter("cairn_lsm_corrupt_blocks_total", "Blocks whose checksum was wrong.", store.corrupt_blocks);
@@ -74,6 +76,10 @@ void add_tree(MetricsText& page, const storage::StoreGauges& gauges) {
   page.gauge("cairn_lsm_expired_blockers", "SSTables of expired rows that cannot go: older rows lie below them.",
              number(tree.expired_blocked));
   page.gauge("cairn_lsm_temp_bytes", "Of SSTables that compactions under way have written.", number(gauges.temp_bytes));
+  page.gauge("cairn_lsm_io_rate_bytes",
+             "That compactions may move per second while reads from the device are waited for.",
+             number(gauges.io_rate));
+  page.gauge("cairn_lsm_io_limited", "1 while such reads are.", gauges.io_limited ? 1 : 0);
   page.gauge("cairn_lsm_recent_write_amplification",
              "Bytes written by flushes and compactions per byte of the users', over ten minutes.",
              gauges.recent_write_amplification);
@@ -86,6 +92,9 @@ void add_compactions(MetricsText& page, const Node& node) {
   const auto& store = node.store_metrics();
   page.counter("cairn_lsm_compaction_seconds_total", "Time in which compactions were under way.",
                number(store.compaction_ns.get()) * 1e-9);
+  page.counter("cairn_lsm_io_waits_total", "Times that a compaction waited for its turn at the device.",
+               store.io_waits);
+  page.counter("cairn_lsm_io_wait_seconds_total", "Time of these waits.", number(store.io_wait_ns.get()) * 1e-9);
   for (const auto strategy : storage::kStrategyKinds) {
     for (const auto cause : storage::kCompactionCauses) {
       const auto& moved = store.moved[static_cast<size_t>(strategy)][static_cast<size_t>(cause)];

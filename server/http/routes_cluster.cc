@@ -19,6 +19,12 @@ json compaction_json(const Node& node, bool system) {
   return {{"strategy", storage::to_string(strategy)}, {"origin", chosen ? "keyspace" : "configuration"}};
 }
 
+json compression_json(const Node& node, bool system) {
+  const bool chosen = !system && node.directory().keyspace().compression.has_value();
+  const auto compression = system ? node.options().store.compression : node.compression();
+  return {{"algorithm", storage::to_string(compression)}, {"origin", chosen ? "keyspace" : "configuration"}};
+}
+
 json keyspace_json(const Node& node, std::string_view name) {
   const auto& cluster = node.directory().cluster();
   const bool system = name == "system";
@@ -33,7 +39,8 @@ json keyspace_json(const Node& node, std::string_view name) {
                                            : 0},
           {"ranges", system ? 1 : node.directory().ranges().size()},
           {"durability", "always"},
-          {"compaction", compaction_json(node, system)}};
+          {"compaction", compaction_json(node, system)},
+          {"compression", compression_json(node, system)}};
 }
 
 void patch_keyspace(const AdminSources& s, const CallPointer& call, const AdminDone& done) {
@@ -41,14 +48,27 @@ void patch_keyspace(const AdminSources& s, const CallPointer& call, const AdminD
   if (name == "system") {
     return done(Problem{.status = 409,
                         .detail = "the system's keyspace has no choices",
-                        .hint = "Its range follows storage.compaction_strategy of each node.",
+                        .hint = "Its range follows storage.compaction_strategy and storage.compression of each node.",
                         .field = "name"}
                     .reply());
   }
   if (name != "default") return done(no_keyspace("name").reply());
+  if (call->body.empty()) {
+    return done(Problem{.status = 400,
+                        .detail = "nothing is chosen",
+                        .hint = "Name compaction, compression, or both.",
+                        .field = "compaction"}
+                    .reply());
+  }
   KeyspaceRecord record = s.node->directory().keyspace();
-  const json& strategy = call->body.at("compaction").at("strategy");
-  record.strategy = strategy.is_null() ? std::nullopt : storage::parse_strategy_kind(strategy.get<std::string>());
+  if (call->body.contains("compaction")) {
+    const json& strategy = call->body.at("compaction").at("strategy");
+    record.strategy = strategy.is_null() ? std::nullopt : storage::parse_strategy_kind(strategy.get<std::string>());
+  }
+  if (call->body.contains("compression")) {
+    const json& algorithm = call->body.at("compression");
+    record.compression = algorithm.is_null() ? std::nullopt : storage::parse_compression(algorithm.get<std::string>());
+  }
   s.node->change_keyspace(record, [&s, done](const std::string& error) {
     if (error.empty()) return done(json_reply(keyspace_json(*s.node, "default")));
     done(Problem{.status = 503,
@@ -261,7 +281,7 @@ void add_cluster_routes(RouteTable& table, const AdminSources& s) {
   table.push_back({.method = "PATCH",
                    .path = "/v1/keyspaces/{name}",
                    .id = "patchKeyspace",
-                   .summary = "Chooses how a keyspace is compacted, on all nodes at once and for good",
+                   .summary = "Chooses how a keyspace is compacted and compressed, on all nodes at once and for good",
                    .access = Access::kToken,
                    .runs_on = RunsOn::kRangeLoop,
                    .parameters = {{.name = "name", .help = "name of the keyspace", .example = "default"}},

@@ -76,6 +76,10 @@ storage::StrategyKind compaction_strategy(const config::NodeConfig& c) {
   return storage::parse_strategy_kind(c.storage_compaction_strategy).value_or(storage::kDefaultStrategy);
 }
 
+storage::Compression compression(const config::NodeConfig& c) {
+  return storage::parse_compression(c.storage_compression).value_or(storage::kDefaultCompression);
+}
+
 NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   NodeOptions o;
   o.data_dir = c.data_dir;
@@ -96,6 +100,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.store.memtable_budget_bytes = c.storage_memtable_budget_bytes;
   o.store.block_cache_bytes = c.storage_block_cache_bytes;
   o.store.strategy = compaction_strategy(c);
+  o.store.compression = compression(c);
   o.store.scrub_bytes_per_second = c.storage_scrub_bytes_per_second;
   o.store.delete_bytes_per_second = c.storage_delete_bytes_per_second;
   o.scrub_interval = c.storage_scrub_interval;
@@ -336,6 +341,7 @@ class Daemon {
     node_.set_redirect(redirect_mode(c));
     node_.set_wait_for_leader(c.cluster_wait_for_leader);
     node_.set_compaction_strategy(compaction_strategy(c));
+    node_.set_compression(compression(c));
     node_.set_scrub_rate(c.storage_scrub_bytes_per_second);
     node_.set_delete_rate(c.storage_delete_bytes_per_second);
     node_.set_scrub_interval(c.storage_scrub_interval);

@@ -48,7 +48,7 @@ OutputJob::~OutputJob() {
 bool OutputJob::step() {
   auto result = work();
   if (result) {
-    plan_.temp.set(bytes_written_ + (writer_ ? writer_->bytes() : 0));
+    plan_.temp.set(bytes_so_far());
     return phase_ != Phase::kDone;
   }
   error_ = std::move(result).error();

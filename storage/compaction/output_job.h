@@ -93,6 +93,7 @@ class OutputJob {
   // As many as may be kept of those that the check has read: nobody need read them again.
   std::vector<KeptBlock> take_kept() { return std::move(kept_); }
   uint64_t bytes_written() const { return bytes_written_; }
+  uint64_t bytes_so_far() const { return bytes_written_ + (writer_ ? writer_->bytes() : 0); }
   TempBytes take_temp() { return std::move(plan_.temp); }  // goes with what take() gives
   // With `one_table`: the first key that was not worked on. None: all were.
   const std::optional<std::string>& rest() const { return rest_; }

@@ -1,9 +1,5 @@
 #include "storage/sstable/format.h"
 
-#include <lz4.h>
-
-#include <cstring>
-
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/codec.h"
@@ -100,18 +96,9 @@ Result<Footer> parse_footer(std::string_view bytes, const std::string& path) {
   return footer;
 }
 
-std::string seal_block(std::string_view raw, bool compress, uint64_t seed, uint64_t offset) {
+std::string seal_block(std::string_view raw, Compression compression, uint64_t seed, uint64_t offset) {
   std::string out;
-  Compression kind = Compression::kNone;
-  if (compress && raw.size() >= 64 && raw.size() <= LZ4_MAX_INPUT_SIZE) {
-    const int bound = LZ4_compressBound(static_cast<int>(raw.size()));
-    out.resize(static_cast<size_t>(bound));
-    const int n = LZ4_compress_default(raw.data(), out.data(), static_cast<int>(raw.size()), bound);
-    if (n > 0 && static_cast<size_t>(n) <= raw.size() - raw.size() / 8) {
-      out.resize(static_cast<size_t>(n));
-      kind = Compression::kLz4;
-    }
-  }
+  const Compression kind = pack(compression, raw, out) ? compression : Compression::kNone;
   if (kind == Compression::kNone) out.assign(raw);
   put_u8(out, static_cast<uint8_t>(kind));
   out.append(3, '\0');
@@ -132,25 +119,12 @@ Result<StoredBlock> check_block(std::string_view stored, uint64_t seed, uint64_t
   block.compression = static_cast<Compression>(trailer[0]);
   block.raw_bytes = get_fixed<uint32_t>(trailer + 4);
   block.payload = stored.substr(0, stored.size() - kTrailerBytes);
-  if (block.compression == Compression::kNone) {
-    if (block.raw_bytes != block.payload.size()) return bad(": wrong length");
-    return block;
-  }
-  // LZ4 cannot shrink by more than a factor of 255.
-  if (block.compression != Compression::kLz4 || block.raw_bytes > kRawBlockMax ||
-      block.raw_bytes / 256 > block.payload.size())
-    return bad(": unknown compression or length");
+  if (!may_unpack(block.compression, block.payload, block.raw_bytes)) return bad(": unknown compression or length");
   return block;
 }
 
 bool unpack_block(const StoredBlock& block, char* out) {
-  if (block.compression == Compression::kNone) {
-    std::memcpy(out, block.payload.data(), block.payload.size());
-    return true;
-  }
-  const int unpacked = LZ4_decompress_safe(block.payload.data(), out, static_cast<int>(block.payload.size()),
-                                           static_cast<int>(block.raw_bytes));
-  return unpacked == static_cast<int>(block.raw_bytes);
+  return unpack(block.compression, block.payload, out, block.raw_bytes);
 }
 
 Result<std::string> open_block(std::string_view stored, uint64_t seed, uint64_t offset, const std::string& path) {

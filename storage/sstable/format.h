@@ -11,6 +11,7 @@
 #include "base/types.h"
 #include "storage/compaction/strategy.h"
 #include "storage/memtable/prefix_tombstones.h"
+#include "storage/sstable/codec.h"
 
 namespace cairn::storage {
 
@@ -20,12 +21,11 @@ inline constexpr uint32_t kSstVersion = 2;                    // 1 stays readabl
 inline constexpr uint32_t kFeatureSearchColumns = 1;  // data blocks have heads and tags
 inline constexpr uint32_t kFeatureSeparators = 2;     // the index has separators instead of last keys
 inline constexpr uint32_t kFeatureFuseFilter = 4;
-inline constexpr uint32_t kSstIncompatibleKnown = kFeatureSearchColumns | kFeatureSeparators | kFeatureFuseFilter;
+inline constexpr uint32_t kFeatureZstd = 8;  // some block is compressed with zstd
+inline constexpr uint32_t kSstIncompatibleKnown =
+    kFeatureSearchColumns | kFeatureSeparators | kFeatureFuseFilter | kFeatureZstd;
 inline constexpr size_t kFooterBytes = 64;
 inline constexpr size_t kTrailerBytes = 16;  // behind every stored block
-inline constexpr uint32_t kRawBlockMax = 1u << 30;
-
-enum class Compression : uint8_t { kNone = 0, kLz4 = 1 };
 
 struct BlockHandle {
   uint64_t offset = 0;
@@ -45,8 +45,8 @@ Result<Footer> parse_footer(std::string_view bytes, const std::string& path);
 // Of the checksum of a block.
 inline uint64_t block_seed(uint64_t seed, uint64_t offset) { return seed * 0x9E3779B97F4A7C15ull ^ offset; }
 // Stored block: payload | compression u8, 0 u8[3], raw length u32, xxh3-64 of all before, seeded by table and
-// offset.
-std::string seal_block(std::string_view raw, bool compress, uint64_t seed, uint64_t offset);
+// offset. `raw` stays as it is where that saves less than an eighth.
+std::string seal_block(std::string_view raw, Compression compression, uint64_t seed, uint64_t offset);
 // A stored block whose checksum is right.
 struct StoredBlock {
   Compression compression = Compression::kNone;

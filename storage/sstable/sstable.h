@@ -94,7 +94,7 @@ class Sstable {
 struct SstableWriterOptions {
   uint32_t block_bytes = 4u << 10;
   uint32_t filter_bits_per_key = 10;  // of Bloom filters; 0: no filter of any kind
-  bool compress = true;
+  Compression compression = kDefaultCompression;
   RowExpiry expiry = nullptr;
   FilterKind filter = FilterKind::kBloom;
 };
@@ -116,7 +116,7 @@ class SstableWriter {
  private:
   SstableWriter(std::unique_ptr<File> file, uint64_t number, const SstableWriterOptions& options)
       : file_(std::move(file)), number_(number), options_(options) {}
-  Result<BlockHandle> write_block(std::string_view raw, bool compress);
+  Result<BlockHandle> write_block(std::string_view raw, Compression compression);
   Result<void> close_block();
   void add_to_index(std::string_view next_key);
   Result<void> drain(size_t keep_below);
@@ -125,6 +125,7 @@ class SstableWriter {
   std::unique_ptr<File> file_;
   uint64_t number_;
   SstableWriterOptions options_;
+  uint32_t features_ = kFeatureSearchColumns | kFeatureSeparators;
   TableProperties properties_;
   BlockBuilder block_;
   std::string buffer_;  // not written yet; starts at offset_

@@ -52,7 +52,7 @@ Result<void> SstableWriter::add(const Row& row) {
 
 Result<void> SstableWriter::close_block() {
   properties_.info.largest = block_.last_key();
-  CAIRN_TRY(const BlockHandle handle, write_block(block_.finish(), options_.compress));
+  CAIRN_TRY(const BlockHandle handle, write_block(block_.finish(), options_.compression));
   unindexed_ = handle.size;
   ++properties_.blocks;
   if (is_dense(std::exchange(block_rows_, 0), block_tombstones_))
@@ -65,9 +65,11 @@ void SstableWriter::add_to_index(std::string_view next_key) {
   if (unindexed_ != 0) index_.add(properties_.info.largest, next_key, std::exchange(unindexed_, 0));
 }
 
-Result<BlockHandle> SstableWriter::write_block(std::string_view raw, bool compress) {
+Result<BlockHandle> SstableWriter::write_block(std::string_view raw, Compression compression) {
   const uint64_t at = offset_ + buffer_.size();
-  const std::string stored = seal_block(raw, compress, number_, at);
+  const std::string stored = seal_block(raw, compression, number_, at);
+  const auto kind = static_cast<Compression>(stored[stored.size() - kTrailerBytes]);
+  if (kind == Compression::kZstd) features_ |= kFeatureZstd;
   buffer_.append(stored);
   CAIRN_TRY_VOID(drain(kWriteBytes));
   return BlockHandle{at, static_cast<uint32_t>(stored.size())};
@@ -95,11 +97,11 @@ Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
     cover(tombstone.sequence, tombstone.time_ms);
   }
   if (!prefixes_.empty()) {
-    CAIRN_TRY(properties_.prefix_tombstones, write_block(encode_prefix_tombstones(prefixes_), options_.compress));
+    CAIRN_TRY(properties_.prefix_tombstones, write_block(encode_prefix_tombstones(prefixes_), options_.compression));
   }
   const std::string filter = build_filter(options_.filter, hashes_, options_.filter_bits_per_key);
   if (!filter.empty()) {
-    CAIRN_TRY(properties_.filter, write_block(filter, false));
+    CAIRN_TRY(properties_.filter, write_block(filter, Compression::kNone));
   }
   if (info.entries >= KeySketch::kRowsMin) {
     KeySketch sketch;
@@ -107,11 +109,10 @@ Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
     properties_.sketch = sketch.bytes();
   }
   Footer footer;
-  footer.features =
-      kFeatureSearchColumns | kFeatureSeparators | (options_.filter == FilterKind::kFuse ? kFeatureFuseFilter : 0);
   footer.seed = number_;
-  CAIRN_TRY(footer.index, write_block(index_.finish(properties_.blocks), options_.compress));
-  CAIRN_TRY(footer.properties, write_block(encode_properties(properties_), false));
+  CAIRN_TRY(footer.index, write_block(index_.finish(properties_.blocks), options_.compression));
+  CAIRN_TRY(footer.properties, write_block(encode_properties(properties_), Compression::kNone));
+  footer.features = features_ | (options_.filter == FilterKind::kFuse ? kFeatureFuseFilter : 0);
   buffer_.append(encode_footer(footer));
   CAIRN_TRY_VOID(drain(0));
   CAIRN_TRY_VOID(file_->sync());

@@ -128,6 +128,7 @@ void CachedSource::prefetch(const Sstable& table, uint32_t ordinal, int step) {
 Result<const Block*> DiskSource::load(const Sstable& table, uint32_t ordinal, BlockUse use) {
   CAIRN_TRY(held_, read(table, ordinal, use));
   bytes_read_ += held_->bytes();
+  stored_bytes_read_ += table.stored_bytes(ordinal);
   if (loaded_.size() < remember_) loaded_.push_back({table.cached(), ordinal, use, held_});
   return held_.get();
 }

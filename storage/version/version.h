@@ -84,6 +84,7 @@ class DiskSource final : public BlockSource {
   Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
   std::vector<Loaded> take() { return std::move(loaded_); }
   uint64_t bytes_read() const { return bytes_read_; }
+  uint64_t stored_bytes_read() const { return stored_bytes_read_; }  // as they lie on the device
 
  private:
   // One that goes through a table.
@@ -96,7 +97,7 @@ class DiskSource final : public BlockSource {
 
   size_t remember_;
   std::vector<Reader> readers_;
-  uint64_t bytes_read_ = 0;
+  uint64_t bytes_read_ = 0, stored_bytes_read_ = 0;
   std::vector<Loaded> loaded_;
   std::shared_ptr<const Block> held_;
 };

@@ -68,6 +68,11 @@ bool parse_option(const std::string& name, const std::string& value, EngineBench
     if (kind) options.strategy = *kind;
     return kind.has_value();
   }
+  if (name == "--compression") {
+    const auto compression = storage::parse_compression(value);
+    if (compression) options.compression = *compression;
+    return compression.has_value();
+  }
   if (name == "--cache-mb" || name == "--memtable-mb") {
     if (!parse_number(value, 1, 1u << 20, number)) return false;
     (name == "--cache-mb" ? options.cache_bytes : options.memtable_bytes) = number << 20;

@@ -37,6 +37,7 @@ class CairnTarget final : public EngineTarget {
     o.memtable_budget_bytes = memory_max();  // held here: see put()
     o.block_cache_bytes = options.cache_bytes;
     o.strategy = options.strategy;
+    o.compression = options.compression;
     if (options.block_bytes > 0) o.block_bytes = static_cast<uint32_t>(options.block_bytes);
     TabletStore::Environment env;
     env.fs = fs_.get();

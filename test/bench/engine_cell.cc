@@ -87,6 +87,7 @@ TargetOptions CellRunner::target_options(const Workload& workload, const std::st
   target.memtable_bytes = options_.memtable_bytes;
   target.log = workload.log;
   target.strategy = options_.strategy;
+  target.compression = options_.compression;
   target.uring = options_.uring;
   target.block_bytes = options_.block_bytes;
   return target;

@@ -14,7 +14,8 @@ struct EngineBenchOptions {
   CellOptions cell;
   uint64_t rounds = 3;
   storage::StrategyKind strategy = storage::kDefaultStrategy;
-  uint64_t cache_bytes = 0;  // 0: twice the data, so that all of it fits
+  storage::Compression compression = storage::kDefaultCompression;  // Cairn's
+  uint64_t cache_bytes = 0;                                         // 0: twice the data, so that all of it fits
   uint64_t memtable_bytes = 64u << 20;
   bool uring = true;
   uint64_t block_bytes = 0;  // Cairn's; 0: as the daemon has it

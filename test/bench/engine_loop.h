@@ -58,7 +58,7 @@ class BenchLoop final : public Executor {
     }
     return run_ready();
   }
-  bool idle() const { return !posted_.load(std::memory_order_acquire); }
+  bool idle() const { return timers_.empty() && !posted_.load(std::memory_order_acquire); }
 
  private:
   struct Timer {

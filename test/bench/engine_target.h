@@ -13,6 +13,7 @@
 
 #include "base/types.h"
 #include "storage/compaction/options.h"
+#include "storage/compression.h"
 
 namespace cairn::bench {
 
@@ -28,9 +29,10 @@ struct TargetOptions {
   uint64_t cache_bytes = 0;
   uint64_t memtable_bytes = 0;  // of one memtable; a second one may fill while the first is written out
   LogMode log = LogMode::kWritten;
-  storage::StrategyKind strategy = storage::kDefaultStrategy;  // Cairn's
-  bool uring = true;                                           // Cairn's reads of blocks; else on threads
-  uint64_t block_bytes = 0;                                    // Cairn's; 0: as the daemon has it
+  storage::StrategyKind strategy = storage::kDefaultStrategy;       // Cairn's
+  storage::Compression compression = storage::kDefaultCompression;  // Cairn's
+  bool uring = true;                                                // Cairn's reads of blocks; else on threads
+  uint64_t block_bytes = 0;                                         // Cairn's; 0: as the daemon has it
 };
 
 using RowVisit = std::function<bool(std::string_view key, std::string_view value)>;  // false: enough

@@ -34,17 +34,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)parse_prefix_tombstones(input, "fuzz");
   (void)open_block(input, 1, 0, "fuzz");
   // As if its checksum were right, for that keeps all else out.
-  const auto sealed = [&](bool packed) {
+  const auto sealed = [&](Compression compression) {
     std::string stored(input.substr(0, PointReader::kStoredBytesMax - kTrailerBytes));
-    const auto raw = static_cast<uint32_t>(packed ? stored.size() * 3 : stored.size());
-    put_u32(stored, packed ? 1 : 0);
+    auto raw = static_cast<uint32_t>(compression == Compression::kNone ? stored.size() : stored.size() * 3);
+    if (compression == Compression::kZstd)
+      raw = static_cast<uint32_t>(std::min<uint64_t>(claimed_bytes(stored), 1u << 20));
+    put_u32(stored, static_cast<uint32_t>(compression));
     put_u32(stored, raw);
     put_u64(stored, hash64(stored, block_seed(1, 0)));
     return stored;
   };
   PointReader reader;
-  for (const bool packed : {false, true}) {
-    const std::string stored = sealed(packed);
+  for (const Compression compression : kCompressions) {
+    const std::string stored = sealed(compression);
     std::ranges::copy(stored, reader.buffer(stored.size()).begin());
     const std::string_view key = input.substr(input.size() / 2);
     if (const auto rows = reader.open(stored.size(), 1, 0, "fuzz")) {

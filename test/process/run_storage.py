@@ -64,12 +64,49 @@ def strategy_of_the_keyspace(workspace):
         wait_for(lambda: shown(node) == ("lcs", "configuration"), "the configuration again on node %d" % node.number)
 
 
+def compression_of_the_keyspace(workspace):
+    """Chosen on one node it holds on all, beside the strategy; zstd makes the oldest run smaller, and reads stay as they are."""
+    cluster = Cluster(workspace.path, settings={"storage.memtable_bytes": "64KiB"}).start()
+    node = cluster.nodes[0]
+    text = b" ".join(b"word%d" % (i * 37 % 400) for i in range(150))
+
+    def state(n):
+        return json.loads(http_get(n.admin, "/v1/keyspaces/default"))["compression"]
+
+    def fill(client):
+        for i in range(300):
+            client("SET", "key:%d" % i, b"%d " % i + text)
+        expect(ask(node.admin, "POST", "/v1/storage/flush").status == 200, "flush")
+        answer = ask(node.admin, "POST", "/v1/storage/compact?keyspace=default")
+        expect(answer.status == 200 and answer.json()["complete"], "compact: %s" % answer.body)
+        return sum(x["bytes"] for r in ask(node.admin, "GET", "/v1/storage/levels?keyspace=default").json() for x in r["runs"])
+
+    with node.client_connection() as client:
+        fill(client)
+        with_lz4 = fill(client)
+        expect(patch(cluster.nodes[1], {"compression": "zstd"}).status == 200, "zstd is refused")
+        for other in cluster.nodes:
+            wait_for(lambda: state(other) == {"algorithm": "zstd", "origin": "keyspace"}, "zstd on node %d" % other.number)
+            expect(shown(other) == ("ics", "configuration"), "the strategy has changed")
+        with_zstd = fill(client)
+        expect(with_zstd < with_lz4 * 0.9, "zstd takes %d bytes, LZ4 %d" % (with_zstd, with_lz4))
+        expect(all(client("GET", "key:%d" % i) == b"%d " % i + text for i in range(300)), "reads differ")
+    node.kill()
+    node.start()
+    cluster.wait_ready()
+    wait_for(lambda: state(node) == {"algorithm": "zstd", "origin": "keyspace"}, "the choice after a restart")
+    with node.client_connection() as client:
+        expect(client("GET", "key:7") == b"7 " + text, "a read after the restart")
+    expect(patch(node, {"compression": None, "compaction": {"strategy": "lcs"}}).status == 200, "both at once")
+    wait_for(lambda: state(node) == {"algorithm": "lz4", "origin": "configuration"} and shown(node) == ("lcs", "keyspace"), "both choices")
+
+
 def refused(workspace):
     cluster = Cluster(workspace.path, nodes=1).start()
     node = cluster.nodes[0]
     for body, field in ((choose("rocks"), "compaction.strategy"), (choose(7), "compaction.strategy"), (choose(["lcs"]), "compaction.strategy"),
                         ({"compaction": {"strategy": "lcs", "levels": 3}}, "compaction.levels"), ({"compaction": "lcs"}, "compaction"),
-                        ({"compaction": {}}, "compaction.strategy"), ({}, "compaction"), ({**choose("lcs"), "ttl": 1}, "ttl"),
+                        ({"compaction": {}}, "compaction.strategy"), ({}, "compaction"), ({"compression": "brotli"}, "compression"), ({"compression": 2}, "compression"), ({**choose("lcs"), "ttl": 1}, "ttl"),
                         ("[]", "body"), ("{", "body")):
         answer = patch(node, body)
         expect(answer.status == 400 and answer.type == "application/problem+json", "%s: %d %s" % (body, answer.status, answer.type))
@@ -172,7 +209,7 @@ def no_leader(workspace):
 
 def main():
     runner = Runner(__doc__)
-    for check in (strategy_of_the_keyspace, refused, levels_and_flush, full_compaction, no_leader):
+    for check in (strategy_of_the_keyspace, compression_of_the_keyspace, refused, levels_and_flush, full_compaction, no_leader):
         runner.check(check.__name__, check)
     runner.finish()
 

@@ -119,7 +119,8 @@ class TabletHistory {
     f_.options.compaction = some_compactions(random_);
     f_.fs.set_cold(random_.chance(0.5));  // half of the time the kernel holds nothing
     f_.log_always_durable = random_.chance(0.3);
-    f_.options.compress = random_.chance(0.5);
+    f_.options.compression = kCompressions[random_.below(std::size(kCompressions))];
+    f_.options.io.rate_min = f_.options.io.rate_max = 1ull << 40;  // time stands still here: nothing would be earned
     f_.options.block_bytes = static_cast<uint32_t>(random_.between(64, 2000));
     f_.options.memtable_bytes = random_.between(2'000, 60'000);
     points_.watch(f_.fs, f_.faulty, [this](const MemoryFileSystem& disk) { check_crash(disk); });

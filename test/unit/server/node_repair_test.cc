@@ -25,7 +25,7 @@ struct Trio {
       NodeOptions options = NodeHarness::options(name);
       options.bootstrap = nodes.empty();
       options.initial_nodes = 3;
-      options.store.compress = false;
+      options.store.compression = storage::Compression::kNone;
       options.store.block_bytes = 1 << 10;
       if (!nodes.empty()) options.join = {"a:7379"};
       nodes.push_back(&h.start(options));

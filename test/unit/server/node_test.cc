@@ -291,12 +291,16 @@ TEST_CASE("a keyspace's strategy is chosen on any node, followed by all, and kep
 
 TEST_CASE("a keyspace record that is damaged or names an unknown strategy is refused") {
   Directory directory;
-  KeyspaceRecord record{storage::StrategyKind::kTwcs};
+  KeyspaceRecord record{storage::StrategyKind::kTwcs, storage::Compression::kZstd};
+  // Earlier versions wrote the strategy alone.
+  REQUIRE(directory.apply(keyspace_row_key(), std::string("\x01\x03lcs", 5)));
+  CHECK(directory.keyspace() == KeyspaceRecord{storage::StrategyKind::kLcs, std::nullopt});
   REQUIRE(directory.apply(keyspace_row_key(), record.encode()));
   CHECK(directory.keyspace() == record);
-  std::string unknown = record.encode();
+  std::string unknown = record.encode(), other = record.encode();
   unknown.back() = 'x';
-  for (const std::string& bad : {std::string(), std::string("\x01", 1), std::string("\x02\x00", 2), unknown}) {
+  other[2] = 'x';
+  for (const std::string& bad : {std::string(), std::string("\x01", 1), std::string("\x02\x00", 2), unknown, other}) {
     CHECK_FALSE(directory.apply(keyspace_row_key(), bad));
     CHECK(directory.keyspace() == record);
   }

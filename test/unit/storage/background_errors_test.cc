@@ -139,7 +139,7 @@ TEST_CASE("no compaction begins that the disk cannot hold, and it follows when t
   TabletFixture f;
   f.options.strategy = StrategyKind::kStcs;
   f.options.compaction.stcs.min_threshold = 2;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   f.options.memtable_bytes = 1 << 20;
   REQUIRE(f.open());
   Tablet* tablet = f.tablet();
@@ -228,7 +228,7 @@ TEST_CASE("the reserve of a life before is taken over, and given up at once wher
 
 TEST_CASE("a flush that finds no space tries again at once when some was made, and otherwise until there is some") {
   TabletFixture f;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   REQUIRE(f.open());
   for (uint64_t i = 1; i <= 20; ++i) put(f.tablet(), i, "key" + std::to_string(i), std::string(1000, 'x'));
   f.fs.set_capacity(f.fs.used_bytes() + 2000);

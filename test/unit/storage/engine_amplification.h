@@ -47,7 +47,7 @@ inline EngineComparison compare_with_engine(StrategyKind kind, Workload workload
   CompactionSimulator simulator(options);
   test::TabletFixture f;
   f.options.memtable_bytes = f.options.memtable_budget_bytes = 1ull << 40;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   f.options.delete_bytes_per_second = 0;  // no time passes
   f.options.block_bytes = static_cast<uint32_t>(options.block_bytes);
   f.options.strategy = kind;

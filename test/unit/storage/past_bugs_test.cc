@@ -43,7 +43,7 @@ void check_disjoint(const Tablet* tablet) {
 // Levels of small tables, and many of them.
 void leveled(TabletFixture& f) {
   f.options.strategy = StrategyKind::kLcs;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   f.options.compaction.lcs = {.level0_runs = 2, .fan_out = 2, .base_bytes = 8 << 10, .table_bytes_max = 4 << 10};
 }
 
@@ -256,7 +256,7 @@ TEST_CASE("bugs 11, 12, 13: a checkpoint beside writes and flushes holds just wh
 
 TEST_CASE("bug 16: the number of a file is never used again, so no cached block is another file's") {
   TabletFixture f;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   REQUIRE(f.open());
   std::set<std::string> seen;
   uint64_t index = 0;
@@ -508,7 +508,7 @@ TEST_CASE("bug 34: of several operations on a key in one entry the last one coun
 
 TEST_CASE("bug 37: a value that was found stays what it is while others displace its block from the cache") {
   TabletFixture f;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   f.options.block_cache_bytes = 4 << 10;
   REQUIRE(f.open());
   Tablet* tablet = f.tablet();

@@ -17,7 +17,7 @@ using State = ScrubStatus::State;
 
 // Some SSTables of one tablet, that no compaction touches.
 void fill(TabletFixture& f, uint64_t range = 1, int tables = 3) {
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   f.options.memtable_bytes = 1 << 20;
   f.options.strategy = StrategyKind::kStcs;
   f.options.compaction.stcs.min_threshold = 30;
@@ -121,7 +121,7 @@ TEST_CASE("a scrub keeps to its rate, which may change while it runs") {
   TabletFixture f;
   f.options.block_bytes = 1 << 10;
   f.options.memtable_bytes = 8 << 20;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   f.options.scrub_bytes_per_second = 1 << 20;
   REQUIRE(f.open());
   for (uint64_t i = 1; i <= 4000; ++i) put(f.tablet(), i, "key" + std::to_string(i), std::string(1000, 'v'));

@@ -31,7 +31,7 @@ uint64_t current_features(TabletFixture& f) {
 void half_a_compaction(TabletFixture& f) {
   f.options.strategy = StrategyKind::kIcs;
   f.options.compaction.ics.table_bytes_max = 8 << 10;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   REQUIRE(f.open());
   Tablet* tablet = f.tablet();
   for (uint64_t i = 1; i <= 300; ++i) {
@@ -362,7 +362,7 @@ TEST_CASE("where the disk is nearly full, whatever frees most comes first") {
     INFO(to_string(kind));
     TabletFixture f;
     f.options.strategy = kind;
-    f.options.compress = false;
+    f.options.compression = Compression::kNone;
     f.options.memtable_bytes = 1 << 20;
     f.options.memtable_budget_bytes = 4 << 20;
     f.options.compaction = {};  // sizes at which nothing else has a reason
@@ -440,7 +440,7 @@ TEST_CASE("a table of which a third has left is rewritten") {
 
 TEST_CASE("the strategy of every tablet changes while writes go on, and no row is lost") {
   TabletFixture f;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   REQUIRE(f.open());
   uint64_t index = 0;
   std::map<std::string, std::string> model;

@@ -39,7 +39,8 @@ struct TabletFixture {
                              .memtable_budget_bytes = 256 << 10,
                              .block_cache_bytes = 64 << 10,
                              .block_bytes = 1 << 10,
-                             .compaction = small_compactions()};
+                             .compaction = small_compactions(),
+                             .io = {}};
   AsyncReader* reader = nullptr;  // null: the machine's background reads
   std::unique_ptr<TabletStore> store;
   std::optional<Error> fatal;

@@ -49,7 +49,7 @@ TEST_CASE("a full compaction leaves one run without tombstones, memtable include
     INFO(to_string(kind));
     TabletFixture f;
     f.options.strategy = kind;
-    f.options.compress = false;
+    f.options.compression = Compression::kNone;
     f.options.compaction.twcs.window_ms = 1'000'000'000;
     REQUIRE(f.open());
     std::map<std::string, std::string> model;
@@ -114,7 +114,7 @@ TEST_CASE("under time windows every window becomes a run of its own") {
 
 TEST_CASE("requests wait for the log, share what has not begun, and run while writes go on") {
   TabletFixture f;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   REQUIRE(f.open());
   f.log_always_durable = false;
   std::map<std::string, std::string> model;
@@ -154,7 +154,7 @@ TEST_CASE("a full compaction that is cut off by a crash has changed no row") {
   for (uint64_t stop = 1; stop < 60; stop += 4) {
     INFO(stop);
     TabletFixture f(stop);
-    f.options.compress = false;
+    f.options.compression = Compression::kNone;
     f.options.strategy = StrategyKind::kStcs;
     f.options.compaction.stcs.table_bytes_max = 8 << 10;
     f.options.compaction.stcs.min_threshold = 30;
@@ -227,7 +227,7 @@ TEST_CASE("bytes that compactions read count once for every table that they use 
     INFO(to_string(kind));
     TabletFixture f;
     f.options.strategy = kind;
-    f.options.compress = false;
+    f.options.compression = Compression::kNone;
     f.options.compaction.stcs.min_threshold = f.options.compaction.ics.min_threshold = 30;
     f.options.compaction.ics.space_goal = 0;
     f.options.compaction.ics.table_bytes_max = f.options.compaction.stcs.table_bytes_max = 8 << 10;

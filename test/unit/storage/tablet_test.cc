@@ -359,7 +359,7 @@ TEST_CASE("a failing SSTable is written anew twice, then writes are refused unti
 
 TEST_CASE("a full disk refuses writes, keeps reads, and ends by itself") {
   TabletFixture f;
-  f.options.compress = false;
+  f.options.compression = Compression::kNone;
   REQUIRE(f.open());
   fill(f.tablet(), 1, 20, std::string(1000, 'x'));
   f.fs.set_capacity(f.fs.used_bytes() + 2000);
