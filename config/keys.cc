@@ -108,6 +108,8 @@ constexpr KeySpec kKeys[] = {
     {"storage.compaction_strategy", KeyKind::kChoice, "stcs | lcs | twcs | ics",
      "how sorted runs are merged: size-tiered, leveled, by time windows, incremental",
      TEXT(storage_compaction_strategy), 0, 0, kReload},
+    {"storage.hot_row_bytes", KeyKind::kBytes, "[0, 1TiB]",
+     "memory for single rows that are read often; 0: none are kept", NUMBER(storage_hot_row_bytes), 0, 1ull << 40},
     {"storage.log_budget_bytes", KeyKind::kBytes, "[32MiB, 1TiB]",
      "log size above which tablets that keep old segments are flushed", NUMBER(storage_log_budget_bytes), 32u << 20,
      1ull << 40},

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "storage/cache/block_cache.h"
+#include "storage/cache/hot_rows.h"
 #include "storage/compaction/output_job.h"
 #include "storage/io/async_reader.h"
 #include "storage/memtable/slab_pool.h"
@@ -108,6 +109,7 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, options_.compress, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
+  HotRows& hot_rows() { return hot_rows_; }
   PointReader& point_reader() { return point_reader_; }
   AsyncReader& reader() { return env_.reader != nullptr ? *env_.reader : own_reader_; }
   const std::shared_ptr<SlabPool>& slabs() const { return slabs_; }
@@ -136,6 +138,7 @@ class StoreImpl final : public TabletStore {
   std::shared_ptr<StoreShared> shared_;
   std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;
+  HotRows hot_rows_;
   PointReader point_reader_;
   BackgroundReader own_reader_;
   uint64_t shard_ = 0;

@@ -42,6 +42,7 @@ StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
       slabs_(std::make_shared<SlabPool>(options.memtable_bytes)),
       shared_(std::make_shared<StoreShared>()),
       cache_(options.block_cache_bytes),
+      hot_rows_(options.hot_row_bytes),
       own_reader_(*env_.background, *env_.loop),
       scrubber_(*this, options.scrub_bytes_per_second) {
   for (const StrategyKind kind : kStrategyKinds) {

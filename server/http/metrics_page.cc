@@ -245,6 +245,9 @@ void add_storage(MetricsText& page, const Node& node) {
   page.gauge("cairn_lsm_compaction_strategy_info", "By which the keyspace is compacted.", 1,
              fmt::format("keyspace=\"default\",strategy=\"{}\"", storage::to_string(node.compaction_strategy())));
   add_amplification(page, node.amplification());
+  page.counter("cairn_hot_row_hits_total", "Rows found among those that are read often.", store.hot_row_hits);
+  page.counter("cairn_hot_row_misses_total", "Rows not found there that were looked for in SSTables.",
+               store.hot_row_misses);
   page.counter("cairn_block_cache_hits_total", "Blocks found in the cache.", store.cache_hits);
   page.counter("cairn_block_cache_misses_total", "Blocks not found in the cache.", store.cache_misses);
   page.counter("cairn_lsm_disk_fetches_total", "Row fetches that went to the background.", store.disk_fetches);
