@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "storage/cache/block_cache.h"
+#include "storage/cache/hot_rows.h"
 #include "storage/compaction/output_job.h"
 #include "storage/io/async_reader.h"
 #include "storage/io/io_tokens.h"
@@ -120,6 +121,7 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, compression, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
+  HotRows& hot_rows() { return hot_rows_; }
   PointReader& point_reader() { return point_reader_; }
   AsyncReader& reader() { return measured_reader_; }
   // A job of compactions.
@@ -152,6 +154,7 @@ class StoreImpl final : public TabletStore {
   std::shared_ptr<StoreShared> shared_;
   std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;
+  HotRows hot_rows_;
   PointReader point_reader_;
   BackgroundReader own_reader_;
   std::shared_ptr<IoTokens> io_tokens_;

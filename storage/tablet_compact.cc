@@ -336,6 +336,7 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector
   }
   std::ranges::sort(kept);
   auto before = std::exchange(version_, std::move(version));
+  hot_life_ = store_.hot_rows().new_life();
   for (const Run& run : before->runs) {
     for (const auto& table : run.tables) {
       if (!std::ranges::binary_search(kept, table.get())) store_.cache().forget(*table->cached());

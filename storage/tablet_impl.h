@@ -143,6 +143,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   uint64_t clear_sequence_ = 0;  // everything older is gone, wherever it still lies
   std::vector<Sealed> sealed_;   // oldest first; few, and an empty deque takes 600 bytes
   std::shared_ptr<const Version> version_;
+  uint64_t hot_life_;  // of what HotRows holds of version_ as it shows through clear_sequence_
   AppliedPosition applied_, flushed_;
   std::vector<uint64_t> hashes_;                        // of the batch being applied
   int64_t accounted_bytes_ = 0, accounted_sealed_ = 0;  // what the store was told

@@ -92,7 +92,7 @@ class Sstable {
 };
 
 struct SstableWriterOptions {
-  uint32_t block_bytes = 4u << 10;
+  uint32_t block_bytes = 2u << 10;
   uint32_t filter_bits_per_key = 10;  // of Bloom filters; 0: no filter of any kind
   Compression compression = kDefaultCompression;
   RowExpiry expiry = nullptr;

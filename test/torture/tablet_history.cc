@@ -123,6 +123,7 @@ class TabletHistory {
     f_.options.io.rate_min = f_.options.io.rate_max = 1ull << 40;  // time stands still here: nothing would be earned
     f_.options.block_bytes = static_cast<uint32_t>(random_.between(64, 2000));
     f_.options.memtable_bytes = random_.between(2'000, 60'000);
+    f_.options.hot_row_bytes = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 4 << 10 : 1 << 20;
     points_.watch(f_.fs, f_.faulty, [this](const MemoryFileSystem& disk) { check_crash(disk); });
   }
 
