@@ -12,25 +12,27 @@ namespace {
 // Which sides of a key the rows and the deleted prefixes of a table lie on.
 struct Sides {
   bool left_rows = false, right_rows = false;
-  std::optional<std::string> left_prefix;  // the first
+  std::optional<std::string> left_prefix;  // the first; where what it says about the table begins
   bool right_prefix = false;
-  bool reaches_over = false;  // some deleted prefix has keys on both
+  bool reaches_over = false;  // a deleted prefix has keys on both, if not the table's
   bool left() const { return left_rows || left_prefix; }
   bool right() const { return right_rows || right_prefix; }
 };
 
-Sides sides_of(const SstableInfo& info, const Sstable& table, const std::string& key) {
+// `before`: the last row of the run's table before it. A deleted prefix up to there is another table's by now: a
+// compaction that goes through the run has taken it, and left this table as it was.
+Sides sides_of(const SstableInfo& info, const Sstable& table, const std::string& key, std::string_view before = {}) {
   Sides sides;
   sides.left_rows = info.smallest < key;
   sides.right_rows = info.largest >= key;
   for (const PrefixTombstone& tombstone : table.prefixes().list()) {
-    if (!concerns(info, tombstone.prefix)) continue;
+    if (!concerns(info, tombstone.prefix) || (!before.empty() && tombstone.prefix <= before)) continue;
     const std::string behind = behind_prefix(tombstone.prefix);
     const bool right = behind.empty() || behind > key;
-    sides.right_prefix = sides.right_prefix || right;
-    if (tombstone.prefix >= key) continue;
-    sides.reaches_over = sides.reaches_over || right;
-    if (!sides.left_prefix) sides.left_prefix = tombstone.prefix;
+    if (right && (info.end.empty() || info.end > key)) sides.right_prefix = true;
+    if (right && tombstone.prefix < key) sides.reaches_over = true;
+    const std::string& begin = std::max(tombstone.prefix, info.trimmed ? info.smallest : info.begin);
+    if (begin < key && !sides.left_prefix) sides.left_prefix = begin;
   }
   return sides;
 }
@@ -93,18 +95,20 @@ Result<bool> ReshapeJob::work() {
 // Runs of the same number become one: all tables of the one tablet lie below those of the other.
 Result<void> ReshapeJob::place(const SstableInfo& info, const std::shared_ptr<Sstable>& table, bool below) {
   const Sides sides = sides_of(info, *table, key_);
+  if (sides.reaches_over || (below ? sides.right_prefix : sides.left_prefix.has_value())) {
+    return Error{ErrorCode::kUnavailable, table->path() + " has a deleted prefix on the other side of the key"};
+  }
   if (below ? sides.right_rows : sides.left_rows) {
     return Error{ErrorCode::kInvalidArgument, table->path() + " has rows on the other side of the key"};
-  }
-  if (below ? sides.right_prefix : sides.left_prefix.has_value()) {
-    return Error{ErrorCode::kUnavailable, table->path() + " has a deleted prefix on the other side of the key"};
   }
   children_[0].tables.emplace_back(info, table);
   return {};
 }
 
 Result<void> ReshapeJob::divide(const SstableInfo& info, const std::shared_ptr<Sstable>& table) {
-  const Sides sides = sides_of(info, *table, key_);
+  const bool follows = next_ > 0 && todo_[next_ - 1].first.run == info.run;
+  const Sides sides =
+      sides_of(info, *table, key_, follows ? std::string_view(todo_[next_ - 1].first.largest) : std::string_view());
   if (!sides.right()) {
     children_[0].tables.emplace_back(info, table);
     return {};
@@ -113,12 +117,13 @@ Result<void> ReshapeJob::divide(const SstableInfo& info, const std::shared_ptr<S
     children_[1].tables.emplace_back(info, table);
     return {};
   }
-  CAIRN_TRY_VOID(add_left(info, table));
+  CAIRN_TRY_VOID(add_left(info, table, sides.left_prefix));
   return add_right(info, *table);
 }
 
 // Ends with the last row below the key: tables of a run are told apart by rows.
-Result<void> ReshapeJob::add_left(const SstableInfo& info, const std::shared_ptr<Sstable>& table) {
+Result<void> ReshapeJob::add_left(const SstableInfo& info, const std::shared_ptr<Sstable>& table,
+                                  const std::optional<std::string>& prefix) {
   SstableInfo left = info;
   left.end = key_;
   left.shared = true;
@@ -132,9 +137,8 @@ Result<void> ReshapeJob::add_left(const SstableInfo& info, const std::shared_ptr
   if (state == CursorState::kRow) {
     left.largest = cursor->row().key;
   } else {
-    const Sides sides = sides_of(info, *table, key_);
-    if (!sides.left_prefix) return {};
-    left.smallest = left.largest = info.trimmed ? std::max(*sides.left_prefix, info.smallest) : *sides.left_prefix;
+    if (!prefix) return {};
+    left.smallest = left.largest = *prefix;
   }
   left.trimmed = left.smallest > table->info().smallest;
   children_[0].tables.emplace_back(std::move(left), table);

@@ -41,7 +41,9 @@ class ReshapeJob {
   Result<bool> work();
   Result<void> place(const SstableInfo& info, const std::shared_ptr<Sstable>& table, bool below);
   Result<void> divide(const SstableInfo& info, const std::shared_ptr<Sstable>& table);
-  Result<void> add_left(const SstableInfo& info, const std::shared_ptr<Sstable>& table);
+  // `prefix`: the first deleted one that says something about keys on the left.
+  Result<void> add_left(const SstableInfo& info, const std::shared_ptr<Sstable>& table,
+                        const std::optional<std::string>& prefix);
   Result<void> add_right(const SstableInfo& info, const Sstable& table);
   Result<void> commit();
 
