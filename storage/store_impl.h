@@ -24,6 +24,7 @@
 namespace cairn::storage {
 
 class TabletImpl;
+class ReshapeJob;
 
 // What jobs on background threads may use; lives as long as the last of them. Thread safety: any thread.
 struct StoreShared {
@@ -93,6 +94,10 @@ class StoreImpl final : public TabletStore {
                            const AppliedPosition& position) override;
   Result<void> condemn(RangeId range, const AppliedPosition& position, const Error& damage) override;
   Result<void> collect_garbage() override;
+  void split(RangeId parent, std::string_view key, RangeId left, RangeId right,
+             std::move_only_function<void(Result<void>)> done) override;
+  void merge(RangeId left, RangeId right, std::string_view key, RangeId merged,
+             std::move_only_function<void(Result<void>)> done) override;
   void remove_snapshot(const std::string& dir) override { shared_->deleter->add_dir(dir); }
   bool has_room() const override { return out_of_space_ == 0; }
   bool has_memory() const override { return sealed_bytes_ == 0 || memtable_bytes_ < memory_limit(); }
@@ -142,6 +147,11 @@ class StoreImpl final : public TabletStore {
 
  private:
   void installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome);
+  void count_dropped(const TabletImpl& tablet);
+  bool free_for(RangeId range, std::initializer_list<RangeId> parents) const;
+  void reshape(std::shared_ptr<ReshapeJob> job, std::vector<std::shared_ptr<TabletImpl>> parents, size_t quiet,
+               std::move_only_function<void(Result<void>)> done);
+  Result<void> reshaped(ReshapeJob& job, const std::vector<std::shared_ptr<TabletImpl>>& parents);
 
   uint64_t memory_limit() const { return kMemtableLimit * options_.memtable_budget_bytes; }
   void touch_slabs_ahead();

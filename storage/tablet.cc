@@ -66,6 +66,7 @@ TabletImpl::~TabletImpl() = default;
 
 Result<void> TabletImpl::apply(const AppliedPosition& position, std::string_view operations) {
   if (position.index <= applied_.index) return {};  // replay
+  if (frozen_) return Error{ErrorCode::kUnavailable, "range " + std::to_string(range_.value) + " is being reshaped"};
   Op op;
   hashes_.clear();
   uint64_t user_bytes = 0;
@@ -257,6 +258,7 @@ void TabletImpl::report_corruption(const Error& error) {
   if (corruption_ || dropped_) return;
   corruption_ = error;
   while (!full_.empty()) end_full(error);
+  end_freeze(error);
   corrupt_since_ms_ = store_.env().clock->wall_ms();
   // Never from inside a read: the owner's answer is to tear the replica down.
   store_.env().loop->post([weak = weak_from_this(), error] {
@@ -284,8 +286,8 @@ TabletStats TabletImpl::stats() const {
   for (const Run& run : version_->runs) {
     stats.sstables += run.tables.size();
     for (const auto& info : run.infos) {
-      stats.sstable_bytes += info.bytes;
-      stats.entries_estimate += info.entries;
+      stats.sstable_bytes += own_bytes(info);
+      stats.entries_estimate += own_entries(info);
     }
   }
   stats.strategy = strategy_;

@@ -256,6 +256,24 @@ class TabletStore {
   // recovered and snapshots redone.
   virtual Result<void> collect_garbage() = 0;
 
+  // Two tablets in the place of one: `left` gets what lies below `key` (not empty), `right` the rest. One durable
+  // manifest edit; no row is written anew. Either may take over the parent's id, else they must not exist; the Tablet
+  // of the parent dies. Both stand where the parent stood and inherit its strategy. Files with rows of both get a
+  // second name, and what a tablet does not use of one is given back by compactions, see SpaceOptions. A child may be
+  // split again at once.
+  //
+  // Asynchronous: what is in memory is flushed first, `done` runs on the loop. From the call until then nothing may be
+  // applied, created, installed or dropped under these ids. Sequences are those of the parent: the log of a child must
+  // begin above the parent's applied index. Errors leave all as it was: kNotFound, kAlreadyExists, kInvalidArgument,
+  // kNoSpace, kCorruption (reported like any other).
+  virtual void split(RangeId parent, std::string_view key, RangeId left, RangeId right,
+                     std::move_only_function<void(Result<void>)> done) = 0;
+  // The other way round: `left` holds only rows below `key`, `right` only others. The log of `merged` must begin above
+  // the applied index of both. kUnavailable: a deleted prefix of one reaches over to the other's keys;
+  // Tablet::compact() takes it away where nothing keeps it.
+  virtual void merge(RangeId left, RangeId right, std::string_view key, RangeId merged,
+                     std::move_only_function<void(Result<void>)> done) = 0;
+
   // Unlinks a directory below snap/ in the background, at the rate of SSTables: its links may be the last.
   virtual void remove_snapshot(const std::string& dir) = 0;
 

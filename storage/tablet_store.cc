@@ -134,12 +134,16 @@ Result<void> StoreImpl::drop(RangeId range) {
   edit.life = it->second->life();
   edit.dropped = true;
   CAIRN_TRY_VOID(shared_->manifest->commit({edit}));
-  Amplification counts = it->second->stats().amplification;
-  counts.total_bytes = counts.live_bytes = 0;
-  dropped_.add(counts);
+  count_dropped(*it->second);
   it->second->retire();
   tablets_.erase(it);
   return {};
+}
+
+void StoreImpl::count_dropped(const TabletImpl& tablet) {
+  Amplification counts = tablet.stats().amplification;
+  counts.total_bytes = counts.live_bytes = 0;
+  dropped_.add(counts);
 }
 
 void StoreImpl::install(RangeId range, const std::string& dir, const std::string& manifest,

@@ -134,10 +134,11 @@ void add_reads(MetricsText& page, const Node& node) {
   const auto& store = node.store_metrics();
   const auto& lookups = [&](const char* kind, const Counter& hits, const Counter& misses) {
     const std::string labels = fmt::format("kind=\"{}\"", kind);
-    page.counter("cairn_lsm_cache_hits_total",
-                 "Found, by where: single rows kept in front of the runs, data blocks in the block cache, or of those not "
-                 "there, in the kernel's memory.",
-                 hits, labels);
+    page.counter(
+        "cairn_lsm_cache_hits_total",
+        "Found, by where: single rows kept in front of the runs, data blocks in the block cache, or of those not "
+        "there, in the kernel's memory.",
+        hits, labels);
     page.counter("cairn_lsm_cache_misses_total", "Not found there.", misses, labels);
   };
   lookups("row", store.hot_row_hits, store.hot_row_misses);
