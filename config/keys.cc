@@ -113,6 +113,8 @@ constexpr KeySpec kKeys[] = {
     {"storage.delete_bytes_per_second", KeyKind::kBytes, "[0, 64GiB]",
      "of SSTables that nobody needs any more, unlinked at most while there is space; 0: at once",
      NUMBER(storage_delete_bytes_per_second), 0, 64ull << 30, kReload},
+    {"storage.hot_row_bytes", KeyKind::kBytes, "[0, 1TiB]",
+     "memory for single rows that are read often; 0: none are kept", NUMBER(storage_hot_row_bytes), 0, 1ull << 40},
     {"storage.log_budget_bytes", KeyKind::kBytes, "[32MiB, 1TiB]",
      "log size above which tablets that keep old segments are flushed", NUMBER(storage_log_budget_bytes), 32u << 20,
      1ull << 40},

@@ -105,14 +105,18 @@ std::string encode_snapshot_manifest(const std::vector<SnapshotTable>& tables) {
   std::string out;
   put_u64(out, kMagic);
   put_u32(out, kVersion);
-  const bool trimmed = std::ranges::any_of(tables, [](const SnapshotTable& table) { return table.info.trimmed; });
-  put_u32(out, trimmed ? kFeatureTrimmed : 0);
+  uint32_t features = 0;
+  for (const SnapshotTable& table : tables) features |= features_of(table.info);
+  put_u32(out, features);
   put_varint(out, tables.size());
   for (const auto& table : tables) {
     put_bytes(out, table.file.name);
     put_varint(out, table.file.bytes);
     put_u64(out, table.file.hash);
     put_info(out, table.info);
+    if ((features & kFeatureBounded) == 0) continue;
+    put_bytes(out, table.info.begin);
+    put_bytes(out, table.info.end);
   }
   put_u32(out, crc32c(out));
   return out;
@@ -128,7 +132,7 @@ Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view byt
   if (in.u64() != kMagic) return bad;
   const uint32_t version = in.u32();
   const uint32_t features = in.u32();
-  if (version != kVersion || (features & ~kFeatureTrimmed) != 0) {
+  if (version != kVersion || (features & ~(kFeatureTrimmed | kFeatureBounded)) != 0) {
     return Error{ErrorCode::kUnsupported, "snapshot manifest of version " + std::to_string(version)};
   }
   std::vector<SnapshotTable> tables;
@@ -138,6 +142,10 @@ Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view byt
     table.file.bytes = in.varint();
     table.file.hash = in.u64();
     table.info = get_info(in);
+    if ((features & kFeatureBounded) != 0) {
+      table.info.begin = in.bytes();
+      table.info.end = in.bytes();
+    }
     if (table.file.name.empty() || table.file.name.find('/') != std::string::npos || table.file.name[0] == '.')
       return bad;
   }
@@ -253,9 +261,9 @@ Result<void> InstallJob::commit() {
     create.life = outcome_.life = shared_->manifest->new_life();
     create.created = range_;
     create.flushed = position_;
-    for (const auto& [info, table] : outcome_.tables) {
-      create.added.push_back(info);
-      if (info.smallest > table->info().smallest) create.trimmed.emplace_back(info.id, info.smallest);
+    for (auto& [info, table] : outcome_.tables) {
+      info.trimmed = info.smallest > table->info().smallest;
+      create.add(info);
     }
     auto done = shared_->manifest->commit(edits);
     committed_ = done ? *done : done.error().code != ErrorCode::kNoSpace;  // unknown: the files must stay

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "storage/cache/block_cache.h"
+#include "storage/cache/hot_rows.h"
 #include "storage/compaction/output_job.h"
 #include "storage/io/async_reader.h"
 #include "storage/io/io_tokens.h"
@@ -23,6 +24,7 @@
 namespace cairn::storage {
 
 class TabletImpl;
+class ReshapeJob;
 
 // What jobs on background threads may use; lives as long as the last of them. Thread safety: any thread.
 struct StoreShared {
@@ -92,6 +94,10 @@ class StoreImpl final : public TabletStore {
                            const AppliedPosition& position) override;
   Result<void> condemn(RangeId range, const AppliedPosition& position, const Error& damage) override;
   Result<void> collect_garbage() override;
+  void split(RangeId parent, std::string_view key, RangeId left, RangeId right,
+             std::move_only_function<void(Result<void>)> done) override;
+  void merge(RangeId left, RangeId right, std::string_view key, RangeId merged,
+             std::move_only_function<void(Result<void>)> done) override;
   void remove_snapshot(const std::string& dir) override { shared_->deleter->add_dir(dir); }
   bool has_room() const override { return out_of_space_ == 0; }
   bool has_memory() const override { return sealed_bytes_ == 0 || memtable_bytes_ < memory_limit(); }
@@ -120,6 +126,7 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, compression, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
+  HotRows& hot_rows() { return hot_rows_; }
   PointReader& point_reader() { return point_reader_; }
   AsyncReader& reader() { return measured_reader_; }
   // A job of compactions.
@@ -140,6 +147,11 @@ class StoreImpl final : public TabletStore {
 
  private:
   void installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome);
+  void count_dropped(const TabletImpl& tablet);
+  bool free_for(RangeId range, std::initializer_list<RangeId> parents) const;
+  void reshape(std::shared_ptr<ReshapeJob> job, std::vector<std::shared_ptr<TabletImpl>> parents, size_t quiet,
+               std::move_only_function<void(Result<void>)> done);
+  Result<void> reshaped(ReshapeJob& job, const std::vector<std::shared_ptr<TabletImpl>>& parents);
 
   uint64_t memory_limit() const { return kMemtableLimit * options_.memtable_budget_bytes; }
   void touch_slabs_ahead();
@@ -152,6 +164,7 @@ class StoreImpl final : public TabletStore {
   std::shared_ptr<StoreShared> shared_;
   std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;
+  HotRows hot_rows_;
   PointReader point_reader_;
   BackgroundReader own_reader_;
   std::shared_ptr<IoTokens> io_tokens_;

@@ -53,6 +53,7 @@ TabletImpl::TabletImpl(StoreImpl& store, RangeId range, uint64_t life, std::shar
       range_(range),
       life_(life),
       version_(std::move(version)),
+      hot_life_(store.hot_rows().new_life()),
       applied_(flushed),
       flushed_(flushed),
       strategy_(store.options().strategy),
@@ -65,6 +66,7 @@ TabletImpl::~TabletImpl() = default;
 
 Result<void> TabletImpl::apply(const AppliedPosition& position, std::string_view operations) {
   if (position.index <= applied_.index) return {};  // replay
+  if (frozen_) return Error{ErrorCode::kUnavailable, "range " + std::to_string(range_.value) + " is being reshaped"};
   Op op;
   hashes_.clear();
   uint64_t user_bytes = 0;
@@ -106,6 +108,7 @@ void TabletImpl::apply_op(const Op& op, uint64_t hash, uint64_t sequence, uint64
     case OpKind::kClear:
       store_.release_in_background({std::exchange(mutable_, new_memtable(mutable_->keeps_order()))});
       mutable_clear_ = clear_sequence_ = sequence;
+      hot_life_ = store_.hot_rows().new_life();
       break;
   }
 }
@@ -133,6 +136,7 @@ Lookup TabletImpl::get(std::string_view row_key) {
 Lookup TabletImpl::look_up(std::string_view row_key, uint64_t hash, BlockSource& source, RunsProbed& probed,
                            uint64_t& reads) {
   Lookup answer;
+  store_.hot_rows().prefetch(hash);
   uint64_t covered = 0;
   MemtableAnswer found = find_in_memtable(*mutable_, row_key, hash, covered, answer.value);
   if (found == MemtableAnswer::kNothing && !sealed_.empty()) {
@@ -151,9 +155,18 @@ Lookup TabletImpl::look_up(std::string_view row_key, uint64_t hash, BlockSource&
     return answer;
   }
   if (version_->runs.empty()) return answer;
+  // No memtable knows the key or hides it: what the tables hold is the answer.
+  HotRows& hot = store_.hot_rows();
+  if (HotRows::Found known = hot.find(hot_life_, row_key, hash); known.pin) {
+    store_.mutable_metrics().hot_row_hits.add_owned();
+    answer = {Lookup::State::kFound, known.value, std::move(known.pin)};
+    return answer;
+  }
+  store_.mutable_metrics().hot_row_misses.add_owned();
   ++reads;
   FoundRow row = find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, probed);
   if (row.error) report_corruption(*row.error);
+  if (row.state == Lookup::State::kFound) hot.offer(hot_life_, row_key, hash, row.value);
   answer.state = row.state;
   answer.value = row.value;
   answer.pin = std::move(row.pin);
@@ -245,6 +258,7 @@ void TabletImpl::report_corruption(const Error& error) {
   if (corruption_ || dropped_) return;
   corruption_ = error;
   while (!full_.empty()) end_full(error);
+  end_freeze(error);
   corrupt_since_ms_ = store_.env().clock->wall_ms();
   // Never from inside a read: the owner's answer is to tear the replica down.
   store_.env().loop->post([weak = weak_from_this(), error] {
@@ -272,8 +286,8 @@ TabletStats TabletImpl::stats() const {
   for (const Run& run : version_->runs) {
     stats.sstables += run.tables.size();
     for (const auto& info : run.infos) {
-      stats.sstable_bytes += info.bytes;
-      stats.entries_estimate += info.entries;
+      stats.sstable_bytes += own_bytes(info);
+      stats.entries_estimate += own_entries(info);
     }
   }
   stats.strategy = strategy_;

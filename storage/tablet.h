@@ -47,7 +47,7 @@ struct Lookup {
   enum class State : uint8_t { kFound, kAbsent, kNeedsDisk };
   State state = State::kAbsent;
   std::string_view value;           // kFound: valid until the next apply(), or while `pin` lives if it is set
-  std::shared_ptr<const void> pin;  // the block that holds the value; null when it is in the memtable
+  std::shared_ptr<const void> pin;  // what holds the value; null when that is the memtable
 };
 
 // A stretch of rows, in key order or against it. It ends with the prefix, or with the row that reaches one of the
@@ -164,7 +164,8 @@ struct TabletStoreOptions {
   uint64_t memtable_bytes = 64u << 20;          // a tablet seals its memtable above this
   uint64_t memtable_budget_bytes = 256u << 20;  // of all tablets of the shard: above it the largest is sealed
   uint64_t block_cache_bytes = 64u << 20;
-  uint32_t block_bytes = 4u << 10;  // raw size at which a block is closed
+  uint64_t hot_row_bytes = 4u << 20;  // for single rows that are read often; 0: none are kept
+  uint32_t block_bytes = 2u << 10;    // raw size at which a block is closed
   uint32_t filter_bits_per_key = 10;
   Compression compression = kDefaultCompression;  // of tablets that are not told otherwise
   StrategyKind strategy = kDefaultStrategy;       // of tablets that are not told otherwise
@@ -193,6 +194,7 @@ struct TabletStoreMetrics {
   Counter compaction_ns;          // in which one was under way
   DurationHistogram flush_time;   // of one memtable, from the first byte until it is in the manifest
   std::array<Counter, 2> stalls;  // by FlushStall
+  Counter hot_row_hits, hot_row_misses;
   Counter cache_hits, cache_misses, disk_fetches, filter_negatives;
   Counter page_hits, page_misses;  // of the misses: blocks that the kernel had in memory, or had not
   Counter filter_true_positives, filter_false_positives;  // runs that a filter let a lookup search
@@ -253,6 +255,24 @@ class TabletStore {
   // Has files in sst/ that no tablet references unlinked, as remove_snapshot() does. Call once, after the log was
   // recovered and snapshots redone.
   virtual Result<void> collect_garbage() = 0;
+
+  // Two tablets in the place of one: `left` gets what lies below `key` (not empty), `right` the rest. One durable
+  // manifest edit; no row is written anew. Either may take over the parent's id, else they must not exist; the Tablet
+  // of the parent dies. Both stand where the parent stood and inherit its strategy. Files with rows of both get a
+  // second name, and what a tablet does not use of one is given back by compactions, see SpaceOptions. A child may be
+  // split again at once.
+  //
+  // Asynchronous: what is in memory is flushed first, `done` runs on the loop. From the call until then nothing may be
+  // applied, created, installed or dropped under these ids. Sequences are those of the parent: the log of a child must
+  // begin above the parent's applied index. Errors leave all as it was: kNotFound, kAlreadyExists, kInvalidArgument,
+  // kNoSpace, kCorruption (reported like any other).
+  virtual void split(RangeId parent, std::string_view key, RangeId left, RangeId right,
+                     std::move_only_function<void(Result<void>)> done) = 0;
+  // The other way round: `left` holds only rows below `key`, `right` only others. The log of `merged` must begin above
+  // the applied index of both. kUnavailable: a deleted prefix of one reaches over to the other's keys;
+  // Tablet::compact() takes it away where nothing keeps it.
+  virtual void merge(RangeId left, RangeId right, std::string_view key, RangeId merged,
+                     std::move_only_function<void(Result<void>)> done) = 0;
 
   // Unlinks a directory below snap/ in the background, at the rate of SSTables: its links may be the last.
   virtual void remove_snapshot(const std::string& dir) = 0;

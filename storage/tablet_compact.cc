@@ -34,12 +34,11 @@ class CompactionCursor final : public RowCursor {
       if (!part.tables.empty()) runs_.push_back(std::move(part));
     }
     std::vector<std::unique_ptr<TwoWayCursor>> children;
-    std::vector<const PrefixTombstones*> prefixes;
-    for (const Run& run : runs_) {
+    std::vector<PrefixView> prefixes;
+    for (Run& run : runs_) {
       children.push_back(run_cursor(run, source_));
-      for (const auto& table : run.tables) {
-        if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
-      }
+      run.note_prefixes();
+      prefixes.insert(prefixes.end(), run.prefixes.begin(), run.prefixes.end());
     }
     merge_ = std::make_unique<MergeCursor>(std::move(children), std::move(prefixes));
     version_.reset();  // inputs may go as soon as nobody else reads them
@@ -73,10 +72,10 @@ TabletEdit edit_of(uint64_t life, const Version& version, const CompactionPlan& 
       }
       edit.removed.push_back(info.id);
       if (plan.kind != CompactionPlan::Kind::kMove) continue;
-      edit.added.push_back(info);
-      edit.added.back().run = plan.output_run;
-      edit.added.back().level = plan.output_level;
-      if (info.trimmed) edit.trimmed.emplace_back(info.id, info.smallest);
+      SstableInfo moved = info;
+      moved.run = plan.output_run;
+      moved.level = plan.output_level;
+      edit.add(moved);
     }
   }
   return edit;
@@ -109,7 +108,7 @@ void TabletImpl::set_strategy(StrategyKind kind) {
 }
 
 void TabletImpl::maybe_compact() {
-  if (compacting_ || compaction_timer_ != 0 || corruption_ || dropped_ || store_.failed()) return;
+  if (compacting_ || compaction_timer_ != 0 || frozen_ || corruption_ || dropped_ || store_.failed()) return;
   if (start_full()) return;
   const std::vector<SstableInfo> infos = tables();
   const auto free = store_.shared()->fs->free_bytes(store_.shared()->sst_dir);
@@ -172,7 +171,7 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
       bytes_in += info.bytes;
       for (const auto& t : run.tables[i]->prefixes().list()) {
         if (t.prefix < plan.from) continue;  // an output before has it
-        if (!info.trimmed || t.prefix >= info.smallest) prefixes.add(t.prefix, t.sequence, t.time_ms);
+        if (concerns(info, t.prefix)) prefixes.add(t.prefix, t.sequence, t.time_ms);
       }
     }
   }
@@ -198,6 +197,10 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
 }
 
 void TabletImpl::compaction_done(const std::shared_ptr<OutputJob>& job, CompactionPlan plan) {
+  if (frozen_) {  // what it has written goes with the job
+    compacting_ = false;
+    return;
+  }
   if (job->error()) {
     // Damaged inputs are the end of it.
     if (job->source_failed()) report_corruption(*job->error());
@@ -242,6 +245,7 @@ void TabletImpl::compaction_failed(const CompactionPlan& plan, const Error& erro
 }
 
 void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::optional<std::string> rest) {
+  committing_ = true;
   // Inputs that a clear has taken meanwhile make the edit unfit, as they should.
   TabletEdit edit = edit_of(life_, *version_, plan, rest);
   for (const uint64_t id : plan.inputs) {
@@ -273,14 +277,18 @@ void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::opti
 
 void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output) {
   auto kept_blocks = std::exchange(kept_blocks_, {});
+  committing_ = false;
   if (!result) {
     if (result.error().code != ErrorCode::kNoSpace) store_.fatal(result.error());
-    return compaction_failed(plan, result.error());
+    compaction_failed(plan, result.error());
+    return check_quiet();
   }
   compaction_ended();
   compaction_errors_.succeeded();
-  if (!*result) return maybe_compact();  // a clear was faster
-  if (!install_compaction(plan, edit, std::move(output))) return maybe_compact();
+  // Unfit: a clear was faster.
+  const bool installed = *result && install_compaction(plan, edit, std::move(output));
+  if (frozen_) return check_quiet();
+  if (!installed) return maybe_compact();
   for (auto& [table, kept] : kept_blocks) {
     store_.cache().insert(table, kept.ordinal, std::move(kept.block), BlockUse::kScan);
   }
@@ -336,6 +344,7 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector
   }
   std::ranges::sort(kept);
   auto before = std::exchange(version_, std::move(version));
+  hot_life_ = store_.hot_rows().new_life();
   for (const Run& run : before->runs) {
     for (const auto& table : run.tables) {
       if (!std::ranges::binary_search(kept, table.get())) store_.cache().forget(*table->cached());
@@ -362,10 +371,13 @@ uint64_t TabletImpl::estimate_live() const {
   uint64_t entries = 0, tombstones = 0, bytes = 0, unsketched = 0;
   for (const Run& run : version_->runs) {
     for (size_t i = 0; i < run.tables.size(); ++i) {
-      entries += run.infos[i].entries;
-      tombstones += run.infos[i].tombstones;
-      bytes += run.infos[i].bytes;
-      if (!sketch.join(run.tables[i]->properties().sketch)) unsketched += run.infos[i].entries;
+      const SstableInfo& info = run.infos[i];
+      const uint64_t own = own_entries(info);
+      entries += own;
+      tombstones += info.tombstones * own / std::max<uint64_t>(info.entries, 1);
+      bytes += own_bytes(info);
+      // The sketch is the whole file's.
+      if (info.shared || !sketch.join(run.tables[i]->properties().sketch)) unsketched += own;
     }
   }
   if (entries == 0 || tombstones >= entries) return *(live_bytes_ = 0);

@@ -157,6 +157,7 @@ void TabletImpl::flush_committed(Result<bool> result) {
   serve_checkpoints();
   maybe_compact();
   next_flush();
+  check_quiet();
   if (store_.env().on_flushed) store_.env().on_flushed(range_);  // last: the owner may drop the tablet
 }
 
@@ -188,8 +189,6 @@ void TabletImpl::end_stall() {
 }
 
 void TabletImpl::retire() {
-  dropped_ = true;
-  end_pending({ErrorCode::kUnavailable, "the tablet was dropped"});
   for (const auto& [info, table] : tables_of(*version_)) table->retire(store_.shared()->deleter);
   std::vector<std::shared_ptr<const void>> dead;
   for (auto& sealed : sealed_) {
@@ -200,13 +199,43 @@ void TabletImpl::retire() {
     dead.push_back(std::move(sealed.table));
   }
   sealed_.clear();
+  end_life(std::move(dead));
+  set_version(std::make_shared<Version>());
+}
+
+// Blocks in the cache stay: the tables live on.
+void TabletImpl::surrender() {
+  CAIRN_ASSERT_MSG(sealed_.empty() && mutable_->empty(), "a tablet gives its files away once everything is in them");
+  end_life({std::exchange(version_, std::make_shared<Version>())});
+}
+
+void TabletImpl::end_life(std::vector<std::shared_ptr<const void>> dead) {
+  dropped_ = true;
+  end_pending({ErrorCode::kUnavailable, "the tablet was dropped"});
   dead.push_back(std::exchange(mutable_, new_memtable()));
   end_stall();
   if (compaction_timer_ != 0) store_.env().loop->cancel(std::exchange(compaction_timer_, 0));
   flush_errors_.succeeded();
   compaction_errors_.succeeded();
   store_.memtable_changed(-std::exchange(accounted_bytes_, 0), -std::exchange(accounted_sealed_, 0));
-  set_version(std::make_shared<Version>(), std::move(dead));
+  store_.release_in_background(std::move(dead));
+}
+
+void TabletImpl::freeze(std::move_only_function<void(Result<void>)> quiet) {
+  frozen_ = true;
+  quiet_ = std::move(quiet);
+  flush();
+  check_quiet();
+}
+
+void TabletImpl::thaw() {
+  frozen_ = false;
+  maybe_compact();
+}
+
+void TabletImpl::check_quiet() {
+  if (!quiet_ || committing_ || flushed_.index < applied_.index) return;
+  std::exchange(quiet_, {})({});
 }
 
 void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position) {
@@ -216,7 +245,7 @@ void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, 
   set_version(std::move(version));
   mutable_clear_ = clear_sequence_ = 0;
   applied_ = flushed_ = position;
-  flushing_ = compacting_ = false;
+  flushing_ = compacting_ = committing_ = frozen_ = false;
   uninstalled_ = {};
   kept_blocks_.clear();
   reshaped_.clear();
@@ -231,6 +260,12 @@ void TabletImpl::end_pending(const Error& error) {
     store_.env().loop->post([done = std::move(checkpoint.done), error]() mutable { done(error); });
   }
   while (!full_.empty()) end_full(error);
+  end_freeze(error);
+}
+
+void TabletImpl::end_freeze(const Error& error) {
+  if (!quiet_) return;
+  store_.env().loop->post([quiet = std::exchange(quiet_, {}), error]() mutable { quiet(error); });
 }
 
 }  // namespace cairn::storage

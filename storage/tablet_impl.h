@@ -1,5 +1,5 @@
 // One LSM tree. Internal to storage/. tablet.cc applies and reads, tablet_flush.cc writes out,
-// tablet_fetch.cc reads from disk, tablet_full.cc compacts on request.
+// tablet_fetch.cc reads from disk, tablet_full.cc compacts on request, reshape.cc splits and merges.
 #pragma once
 
 #include <map>
@@ -52,7 +52,14 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   std::shared_ptr<const Sstable> table(uint64_t id) const;  // null: not there, or not any more
   uint64_t mutable_bytes() const { return mutable_->bytes(); }
   bool stalled() const { return stalled_; }
-  void retire();  // dropped: pending work ends, files go with their last reader
+  void retire();     // dropped: pending work ends, files go with their last reader
+  void surrender();  // the same, but the files are others' now
+  // Nothing is applied any more. `quiet` runs on the loop once all that was lies in SSTables, and no edit of this
+  // tablet is under way nor will be; or with what prevents it. One at a time.
+  void freeze(std::move_only_function<void(Result<void>)> quiet);
+  void thaw();
+  StrategyKind strategy_kind() const { return strategy_; }
+  Compression compression() const { return compression_; }
   void replace(uint64_t life, std::shared_ptr<const Version> version, const AppliedPosition& position);
   void report_corruption(const Error& error);
   void condemn(const AppliedPosition& position, const Error& damage);
@@ -129,6 +136,9 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void set_version(std::shared_ptr<const Version> version, std::vector<std::shared_ptr<const void>> dead = {});
   void serve_checkpoints();
   void end_pending(const Error& error);
+  void end_life(std::vector<std::shared_ptr<const void>> dead);
+  void check_quiet();
+  void end_freeze(const Error& error);
 
   void submit_fetch(std::shared_ptr<FetchJob> job);
   void fetched(const std::shared_ptr<FetchJob>& job);
@@ -143,6 +153,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   uint64_t clear_sequence_ = 0;  // everything older is gone, wherever it still lies
   std::vector<Sealed> sealed_;   // oldest first; few, and an empty deque takes 600 bytes
   std::shared_ptr<const Version> version_;
+  uint64_t hot_life_;  // of what HotRows holds of version_ as it shows through clear_sequence_
   AppliedPosition applied_, flushed_;
   std::vector<uint64_t> hashes_;                        // of the batch being applied
   int64_t accounted_bytes_ = 0, accounted_sealed_ = 0;  // what the store was told
@@ -158,6 +169,9 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   bool compacting_ = false;
   Instant compaction_began_ = 0, flush_began_ = 0;  // of the one under way
   TempBytes uninstalled_;                           // of the output that is being committed
+  bool committing_ = false;                         // the edit of a compaction is under way
+  bool frozen_ = false;
+  std::move_only_function<void(Result<void>)> quiet_;  // asked for by freeze(), not yet answered
   // Of the output that is being committed: they go into the cache with it.
   std::vector<std::pair<std::shared_ptr<TableBlocks>, KeptBlock>> kept_blocks_;
   std::vector<Full> full_;                      // one after the other; few

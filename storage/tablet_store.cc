@@ -43,6 +43,7 @@ StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
       slabs_(std::make_shared<SlabPool>(options.memtable_bytes)),
       shared_(std::make_shared<StoreShared>()),
       cache_(options.block_cache_bytes),
+      hot_rows_(options.hot_row_bytes),
       own_reader_(*env_.background, *env_.loop),
       io_tokens_(std::make_shared<IoTokens>(options.io)),
       measured_reader_(env_.reader != nullptr ? *env_.reader : own_reader_, *env_.clock, io_tokens_),
@@ -133,12 +134,16 @@ Result<void> StoreImpl::drop(RangeId range) {
   edit.life = it->second->life();
   edit.dropped = true;
   CAIRN_TRY_VOID(shared_->manifest->commit({edit}));
-  Amplification counts = it->second->stats().amplification;
-  counts.total_bytes = counts.live_bytes = 0;
-  dropped_.add(counts);
+  count_dropped(*it->second);
   it->second->retire();
   tablets_.erase(it);
   return {};
+}
+
+void StoreImpl::count_dropped(const TabletImpl& tablet) {
+  Amplification counts = tablet.stats().amplification;
+  counts.total_bytes = counts.live_bytes = 0;
+  dropped_.add(counts);
 }
 
 void StoreImpl::install(RangeId range, const std::string& dir, const std::string& manifest,

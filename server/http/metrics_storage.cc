@@ -134,11 +134,14 @@ void add_reads(MetricsText& page, const Node& node) {
   const auto& store = node.store_metrics();
   const auto& lookups = [&](const char* kind, const Counter& hits, const Counter& misses) {
     const std::string labels = fmt::format("kind=\"{}\"", kind);
-    page.counter("cairn_lsm_cache_hits_total",
-                 "Data blocks found, by where: in the block cache, or of those not there, in the kernel's memory.",
-                 hits, labels);
-    page.counter("cairn_lsm_cache_misses_total", "Data blocks not found there.", misses, labels);
+    page.counter(
+        "cairn_lsm_cache_hits_total",
+        "Found, by where: single rows kept in front of the runs, data blocks in the block cache, or of those not "
+        "there, in the kernel's memory.",
+        hits, labels);
+    page.counter("cairn_lsm_cache_misses_total", "Not found there.", misses, labels);
   };
+  lookups("row", store.hot_row_hits, store.hot_row_misses);
   lookups("block", store.cache_hits, store.cache_misses);
   lookups("page", store.page_hits, store.page_misses);
   page.counter("cairn_lsm_filter_true_positive_total", "Runs that a filter let a lookup search, and had the key.",

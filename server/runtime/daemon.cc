@@ -99,6 +99,7 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.store.memtable_bytes = c.storage_memtable_bytes;
   o.store.memtable_budget_bytes = c.storage_memtable_budget_bytes;
   o.store.block_cache_bytes = c.storage_block_cache_bytes;
+  o.store.hot_row_bytes = c.storage_hot_row_bytes;
   o.store.strategy = compaction_strategy(c);
   o.store.compression = compression(c);
   o.store.scrub_bytes_per_second = c.storage_scrub_bytes_per_second;

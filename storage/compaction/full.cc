@@ -15,7 +15,8 @@ bool asked_for(const RunView& run, std::span<const uint64_t> asked) {
 // One run alone: is there anything in it that goes by being written anew?
 bool has_waste(const RunView& run, uint64_t now_ms) {
   return std::ranges::any_of(run.tables, [&](const SstableInfo& table) {
-    return table.trimmed || table.tombstones > 0 || (table.expiring > 0 && table.min_expiry_ms <= now_ms);
+    return table.dead_bytes > 0 || table.trimmed || table.tombstones > 0 ||
+           (table.expiring > 0 && table.min_expiry_ms <= now_ms);
   });
 }
 

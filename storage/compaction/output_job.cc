@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "base/checksum.h"
 
@@ -41,8 +42,20 @@ bool OlderRuns::may_hold_prefix(std::string_view prefix) const {
 OutputJob::OutputJob(OutputPlan plan, std::unique_ptr<RowCursor> source)
     : plan_(std::move(plan)), source_(std::move(source)) {}
 
-OutputJob::~OutputJob() {
-  for (const auto& table : tables_) table->retire(nullptr);
+// One that was given up may end anywhere.
+OutputJob::~OutputJob() { remove_files(); }
+
+void OutputJob::remove_files() {
+  writer_.reset();
+  tables_.clear();
+  kept_.clear();
+  plan_.temp.set(0);
+  for (const uint64_t number : std::exchange(numbers_, {})) (void)plan_.fs->remove(sstable_path(plan_.dir, number));
+}
+
+std::vector<std::shared_ptr<Sstable>> OutputJob::take() {
+  numbers_.clear();
+  return std::move(tables_);
 }
 
 bool OutputJob::step() {
@@ -53,11 +66,7 @@ bool OutputJob::step() {
   }
   error_ = std::move(result).error();
   phase_ = Phase::kDone;
-  writer_.reset();
-  tables_.clear();
-  kept_.clear();
-  plan_.temp.set(0);
-  for (const uint64_t number : numbers_) (void)plan_.fs->remove(sstable_path(plan_.dir, number));
+  remove_files();
   return false;
 }
 

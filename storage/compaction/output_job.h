@@ -89,7 +89,7 @@ class OutputJob {
 
   const std::optional<Error>& error() const { return error_; }
   bool source_failed() const { return source_failed_; }  // the error is one of reading, not of writing
-  std::vector<std::shared_ptr<Sstable>> take() { return std::move(tables_); }
+  std::vector<std::shared_ptr<Sstable>> take();
   // As many as may be kept of those that the check has read: nobody need read them again.
   std::vector<KeptBlock> take_kept() { return std::move(kept_); }
   uint64_t bytes_written() const { return bytes_written_; }
@@ -109,6 +109,7 @@ class OutputJob {
   Result<void> open_writer();
   Result<void> close_writer();
   Result<void> check_slice();
+  void remove_files();
 
   OutputPlan plan_;
   std::unique_ptr<RowCursor> source_;

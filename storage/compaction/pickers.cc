@@ -126,7 +126,7 @@ std::optional<CompactionPlan> dead_view(const LsmView& view, const std::vector<R
                                         const SpaceOptions& options) {
   for (const RunView& run : runs) {
     for (const SstableInfo& table : run.tables) {
-      if (!table.trimmed || is_busy(view, table.id)) continue;
+      if (table.dead_bytes == 0 || is_busy(view, table.id)) continue;
       const double dead =
           static_cast<double>(table.dead_bytes) / static_cast<double>(std::max<uint64_t>(table.bytes, 1));
       if (dead < options.rewrite_share) continue;

@@ -28,6 +28,12 @@ struct SstableInfo {
   SequenceNumber max_sequence;
   uint64_t min_time_ms = 0;  // write times of the entries
   uint64_t max_time_ms = 0;
+  // What a split has left of the file: nothing outside of [begin, end) belongs to the tablet, neither a row nor a
+  // deleted prefix. Empty: open. The counts above are the whole file's.
+  std::string begin;
+  std::string end;
+  bool shared = false;  // another tablet had the rest of the file then
+  bool bounded() const { return shared || !begin.empty() || !end.empty(); }
 
   // Not in the manifest: found when the file is opened.
   uint64_t passed = 0;            // rows that scans have passed in vain there: see ReadOptions

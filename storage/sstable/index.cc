@@ -1,5 +1,7 @@
 #include "storage/sstable/index.h"
 
+#include <algorithm>
+
 #include "base/codec.h"
 #include "storage/key_head.h"
 
@@ -61,7 +63,19 @@ void TableIndex::keep(const Separators& separators) {
     rests_.append(rest);
     ends_.push_back(static_cast<uint32_t>(rests_.size()));
     heads_.push_back(key_head(rest));
+    if (i % kHeadsPerTop == 0) tops_.push_back(heads_.back());
   }
+}
+
+// The heads between two tops are asked for together, not one after the other as a search finds its way.
+uint32_t TableIndex::heads_below(uint64_t head) const {
+  const uint32_t tops = storage::heads_below(tops_.data(), static_cast<uint32_t>(tops_.size()), head);
+  if (tops == 0) return 0;
+  const uint32_t low = (tops - 1) * kHeadsPerTop + 1;
+  const uint32_t high = std::min(tops * kHeadsPerTop, size());
+  constexpr uint32_t kHeadsPerLine = 8;
+  for (uint32_t i = low; i < high; i += kHeadsPerLine) __builtin_prefetch(&heads_[i]);
+  return low + storage::heads_below(heads_.data() + low, high - low, head);
 }
 
 uint32_t TableIndex::find(std::string_view key) const {
@@ -70,9 +84,9 @@ uint32_t TableIndex::find(std::string_view key) const {
   if (order != 0) return order < 0 ? 0 : size();
   key.remove_prefix(shared_.size());
   const uint64_t head = key_head(key);
-  const uint32_t low = heads_below(heads_.data(), size(), head);
+  const uint32_t low = heads_below(head);
   if (low == size() || heads_[low] != head) return low;
-  const uint32_t high = head == ~0ull ? size() : low + heads_below(heads_.data() + low, size() - low, head + 1);
+  const uint32_t high = head == ~0ull ? size() : heads_below(head + 1);
   return first_not_below(low, high, [&](uint32_t i) { return rest(i) < key; });
 }
 

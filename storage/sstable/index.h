@@ -32,7 +32,11 @@ class TableIndex {
     return {rests_.data() + start, ends_[block] - start};
   }
 
+  uint32_t heads_below(uint64_t head) const;
+
   // A lookup that misses the caches of the processor does so in here: few bytes a block.
+  static constexpr uint32_t kHeadsPerTop = 32;
+  std::vector<uint64_t> tops_;        // every 32nd head: so few that they stay in those caches
   std::vector<uint64_t> heads_;       // of the rests
   std::vector<uint32_t> ends_;        // of the rests
   std::string shared_, rests_;        // shared_: what all separators begin with

@@ -119,9 +119,12 @@ Result<std::shared_ptr<const Block>> Sstable::read_block(uint32_t ordinal, bool 
 
 uint64_t Sstable::bytes_before(std::string_view key) const {
   const uint32_t block = index_.find(key);
-  if (block < index_.size()) return index_.handle(block).offset;
-  if (block == 0) return 0;
-  const BlockHandle last = index_.handle(block - 1);
+  return block < index_.size() ? index_.handle(block).offset : data_bytes();
+}
+
+uint64_t Sstable::data_bytes() const {
+  if (index_.size() == 0) return 0;
+  const BlockHandle last = index_.handle(index_.size() - 1);
   return last.offset + last.size;
 }
 

@@ -52,6 +52,7 @@ class Sstable {
      // blocks() = none
   // Of the file, in front of the block that may hold it.
   uint64_t bytes_before(std::string_view key) const;
+  uint64_t data_bytes() const;  // of its blocks of rows
   // Which of its blocks the cache holds. For the owner's loop, like the cache.
   const std::shared_ptr<TableBlocks>& cached() const { return cached_; }
   // A block that is damaged is read once more from the device itself: memory may have rotted and not the medium.
@@ -92,7 +93,7 @@ class Sstable {
 };
 
 struct SstableWriterOptions {
-  uint32_t block_bytes = 4u << 10;
+  uint32_t block_bytes = 2u << 10;
   uint32_t filter_bits_per_key = 10;  // of Bloom filters; 0: no filter of any kind
   Compression compression = kDefaultCompression;
   RowExpiry expiry = nullptr;

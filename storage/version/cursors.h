@@ -19,7 +19,7 @@ std::unique_ptr<TwoWayCursor> run_cursor(const Run& run, BlockSource& source);  
 class MergeCursor final : public TwoWayCursor {
  public:
   // `memtables`, `memtable_prefixes`: so many of the first are of memtables.
-  MergeCursor(std::vector<std::unique_ptr<TwoWayCursor>> children, std::vector<const PrefixTombstones*> prefixes,
+  MergeCursor(std::vector<std::unique_ptr<TwoWayCursor>> children, std::vector<PrefixView> prefixes,
               size_t memtables = 0, size_t memtable_prefixes = 0);
   CursorState seek(std::string_view lower) override;
   CursorState seek_back(std::string_view upper) override;
@@ -50,7 +50,7 @@ class MergeCursor final : public TwoWayCursor {
   uint32_t size() const { return static_cast<uint32_t>(children_.size()); }
 
   std::vector<Child> children_;
-  std::vector<const PrefixTombstones*> prefixes_;
+  std::vector<PrefixView> prefixes_;
   std::vector<uint32_t> losers_;  // of the matches at the nodes 1 to size() - 1; child i is the leaf size() + i
   uint32_t winner_ = 0;
   uint32_t rival_ = kNone;  // the best of those that lost against the winner, if it won twice

@@ -12,8 +12,20 @@ enum Field : uint8_t {
   kAdded = 4,
   kFlushed = 5,
   kClear = 6,
-  kTrimmed = 7
+  kTrimmed = 7,
+  kBounded = 8
 };
+constexpr uint8_t kSharedFlag = 1;
+}  // namespace
+
+uint32_t features_of(const SstableInfo& info) {
+  return (info.trimmed ? kFeatureTrimmed : 0) | (info.bounded() ? kFeatureBounded : 0);
+}
+
+void TabletEdit::add(const SstableInfo& info) {
+  added.push_back(info);
+  if (info.trimmed) trimmed.emplace_back(info.id, info.smallest);
+  if (info.bounded()) bounded.push_back({info.id, info.shared, info.begin, info.end});
 }
 
 bool ManifestState::fits(const std::vector<TabletEdit>& edits) const {
@@ -23,9 +35,15 @@ bool ManifestState::fits(const std::vector<TabletEdit>& edits) const {
     for (const uint64_t id : edit.removed) {
       if (it == tablets.end() || !it->second.tables.contains(id)) return false;
     }
+    const auto there = [&](uint64_t id) {
+      const bool added = std::ranges::any_of(edit.added, [&](const auto& info) { return info.id == id; });
+      return added || (it != tablets.end() && it->second.tables.contains(id));
+    };
     for (const auto& [id, key] : edit.trimmed) {
-      const bool added = std::ranges::any_of(edit.added, [&, id = id](const auto& info) { return info.id == id; });
-      if (!added && (it == tablets.end() || !it->second.tables.contains(id))) return false;
+      if (!there(id)) return false;
+    }
+    for (const TableBounds& bounds : edit.bounded) {
+      if (!there(bounds.id)) return false;
     }
   }
   return true;
@@ -53,6 +71,13 @@ bool ManifestState::apply(const std::vector<TabletEdit>& edits) {
       it->second.smallest = key;
       it->second.trimmed = true;
     }
+    for (const TableBounds& bounds : edit.bounded) {
+      const auto it = tablet.tables.find(bounds.id);
+      if (it == tablet.tables.end()) continue;
+      it->second.shared = bounds.shared;
+      it->second.begin = bounds.begin;
+      it->second.end = bounds.end;
+    }
     if (edit.flushed) tablet.flushed = *edit.flushed;
   }
   return true;
@@ -64,10 +89,7 @@ TabletEdit ManifestState::snapshot(uint64_t life) const {
   edit.life = life;
   edit.created = tablet.range;
   edit.flushed = tablet.flushed;
-  for (const auto& [id, info] : tablet.tables) {
-    edit.added.push_back(info);
-    if (info.trimmed) edit.trimmed.emplace_back(id, info.smallest);
-  }
+  for (const auto& [id, info] : tablet.tables) edit.add(info);
   return edit;
 }
 
@@ -142,6 +164,13 @@ std::string encode_edits(const std::vector<TabletEdit>& edits) {
       put_varint(out, id);
       put_bytes(out, key);
     }
+    for (const TableBounds& bounds : edit.bounded) {
+      put_u8(out, kBounded);
+      put_varint(out, bounds.id);
+      put_u8(out, bounds.shared ? kSharedFlag : 0);
+      put_bytes(out, bounds.begin);
+      put_bytes(out, bounds.end);
+    }
     if (edit.flushed) {
       put_u8(out, kFlushed);
       put_position(out, *edit.flushed);
@@ -174,6 +203,16 @@ std::optional<std::vector<TabletEdit>> decode_edits(std::string_view bytes) {
           edit.trimmed.emplace_back(id, in.bytes());
           break;
         }
+        case kBounded: {
+          TableBounds& bounds = edit.bounded.emplace_back();
+          bounds.id = in.varint();
+          const uint8_t flags = in.u8();
+          if ((flags & ~kSharedFlag) != 0) in.fail();
+          bounds.shared = flags == kSharedFlag;
+          bounds.begin = in.bytes();
+          bounds.end = in.bytes();
+          break;
+        }
         default: in.fail();
       }
     }
@@ -193,6 +232,10 @@ std::string describe(const TabletEdit& edit) {
   }
   for (const auto& [id, key] : edit.trimmed) {
     out += " " + std::to_string(id) + " trimmed to " + std::to_string(key.size()) + " bytes of key";
+  }
+  for (const TableBounds& bounds : edit.bounded) {
+    out += " " + std::to_string(bounds.id) + (bounds.shared ? " shared" : "") + " bounded by " +
+           std::to_string(bounds.begin.size()) + " and " + std::to_string(bounds.end.size()) + " bytes of key";
   }
   if (edit.flushed) {
     out += " flushed index " + std::to_string(edit.flushed->index.value) + " term " +

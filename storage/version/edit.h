@@ -13,6 +13,13 @@
 
 namespace cairn::storage {
 
+// See SstableInfo::begin.
+struct TableBounds {
+  uint64_t id = 0;
+  bool shared = false;
+  std::string begin, end;
+};
+
 // One tablet's part of an atomic edit. A tablet is named by its life: a number that is never used again, so
 // that an edit of a dropped or replaced tablet that comes late finds nothing to change.
 struct TabletEdit {
@@ -24,7 +31,11 @@ struct TabletEdit {
   std::optional<AppliedPosition> flushed;
   // Tables whose rows below a key have moved elsewhere. Applied last: `added` may name them with another run or level.
   std::vector<std::pair<uint64_t, std::string>> trimmed;
-  uint64_t clear_sequence = 0;  // every table that is wholly older goes; 0 = none
+  std::vector<TableBounds> bounded;  // applied last too
+  uint64_t clear_sequence = 0;       // every table that is wholly older goes; 0 = none
+
+  // With all that put_info() leaves out.
+  void add(const SstableInfo& info);
 };
 
 struct TabletState {
@@ -55,5 +66,7 @@ std::string describe(const TabletEdit& edit);
 
 // Bits of the incompatible features of manifests and snapshot manifests.
 inline constexpr uint32_t kFeatureTrimmed = 1;  // tables may be trimmed: their files hold rows that do not count
+inline constexpr uint32_t kFeatureBounded = 2;  // tables may have bounds
+uint32_t features_of(const SstableInfo& info);
 
 }  // namespace cairn::storage

@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kMagic = 0x4E414D4E52494143ull;  // "CAIRNMAN"
 constexpr uint32_t kVersion = 1;
-constexpr uint32_t kIncompatibleKnown = kFeatureTrimmed;
+constexpr uint32_t kIncompatibleKnown = kFeatureTrimmed | kFeatureBounded;
 constexpr size_t kRecordHeader = 16;
 constexpr uint64_t kRollBytes = 4u << 20;  // and ten times the last snapshot
 
@@ -122,7 +122,7 @@ Result<void> Manifest::load() {
 // are used, so that earlier binaries open what they can.
 Result<void> Manifest::roll(uint32_t features) {
   for (const auto& [life, tablet] : state_.tablets) {
-    for (const auto& [id, info] : tablet.tables) features |= info.trimmed ? kFeatureTrimmed : 0;
+    for (const auto& [id, info] : tablet.tables) features |= features_of(info);
   }
   const uint64_t number = ++file_number_;
   char name[40];
@@ -150,9 +150,13 @@ Result<bool> Manifest::commit(const std::vector<TabletEdit>& edits) {
   const std::lock_guard lock(mutex_);
   if (broken_) return *broken_;
   if (!state_.fits(edits)) return false;
-  const bool trims = std::ranges::any_of(edits, [](const TabletEdit& edit) { return !edit.trimmed.empty(); });
-  if (trims && (features_ & kFeatureTrimmed) == 0) {
-    if (auto rolled = roll(kFeatureTrimmed); !rolled) {
+  uint32_t features = 0;  // that the file must declare before it may have the edits
+  for (const TabletEdit& edit : edits) {
+    if (!edit.trimmed.empty()) features |= kFeatureTrimmed;
+    if (!edit.bounded.empty()) features |= kFeatureBounded;
+  }
+  if ((features & ~features_) != 0) {
+    if (auto rolled = roll(features); !rolled) {
       if (rolled.error().code != ErrorCode::kNoSpace) broken_ = rolled.error();
       return with_context(std::move(rolled).error(), "rolling the manifest");
     }

@@ -3,8 +3,8 @@
 
 namespace cairn::storage {
 
-MergeCursor::MergeCursor(std::vector<std::unique_ptr<TwoWayCursor>> children,
-                         std::vector<const PrefixTombstones*> prefixes, size_t memtables, size_t memtable_prefixes)
+MergeCursor::MergeCursor(std::vector<std::unique_ptr<TwoWayCursor>> children, std::vector<PrefixView> prefixes,
+                         size_t memtables, size_t memtable_prefixes)
     : prefixes_(std::move(prefixes)), memtables_(memtables), memtable_prefixes_(memtable_prefixes) {
   children_.reserve(children.size());
   for (auto& cursor : children) children_.push_back({.cursor = std::move(cursor)});
@@ -114,7 +114,7 @@ CursorState MergeCursor::settle() {
 
 bool MergeCursor::hidden(const Row& row, bool& in_runs) const {
   for (size_t i = 0; i < prefixes_.size(); ++i) {
-    if (prefixes_[i]->covering(row.key) <= row.sequence) continue;
+    if (prefixes_[i].covering(row.key) <= row.sequence) continue;
     in_runs = i >= memtable_prefixes_;
     return true;
   }
@@ -123,17 +123,17 @@ bool MergeCursor::hidden(const Row& row, bool& in_runs) const {
 
 std::unique_ptr<MergeCursor> merge_view(const ReadView& view, BlockSource& source) {
   std::vector<std::unique_ptr<TwoWayCursor>> children;
-  std::vector<const PrefixTombstones*> prefixes;
+  std::vector<PrefixView> prefixes;
   for (const auto& table : view.memtables) {
     if (table->empty()) continue;
     children.push_back(std::make_unique<MemtableCursor>(*table));
-    if (!table->prefixes().empty()) prefixes.push_back(&table->prefixes());
+    if (!table->prefixes().empty()) prefixes.push_back({&table->prefixes()});
   }
   const size_t memtables = children.size(), memtable_prefixes = prefixes.size();
   for (const Run& run : view.version->runs) {
     if (run.max_sequence < view.clear_sequence) continue;
     children.push_back(run_cursor(run, source));
-    for (const Sstable* table : run.with_prefixes) prefixes.push_back(&table->prefixes());
+    prefixes.insert(prefixes.end(), run.prefixes.begin(), run.prefixes.end());
   }
   return std::make_unique<MergeCursor>(std::move(children), std::move(prefixes), memtables, memtable_prefixes);
 }

@@ -32,7 +32,7 @@ class RunCursor final : public TwoWayCursor {
         const CursorState state = open(BlockUse::kPoint);
         if (state != CursorState::kRow) return state;
         slot_ = block_->lower_bound(std::max<std::string_view>(lower, run_.infos[table_].smallest));
-        if (slot_ == block_->rows()) return step_up();
+        if (slot_ >= rows_) return step_up();
         block_->prefetch_values(slot_, kRowsAhead);
         return show();
       }
@@ -49,11 +49,13 @@ class RunCursor final : public TwoWayCursor {
     table_ = static_cast<size_t>(above - run_.infos.begin());
     while (table_-- > 0) {
       if (table().blocks() == 0) continue;
-      ordinal_ = upper.empty() ? table().blocks() : table().block_for(upper);
+      const std::string_view end = info().end;
+      const std::string_view limit = !end.empty() && (upper.empty() || end < upper) ? end : upper;
+      ordinal_ = limit.empty() ? table().blocks() : table().block_for(limit);
       ordinal_ = std::min(ordinal_, table().blocks() - 1);
       const CursorState state = open(BlockUse::kPoint);
       if (state != CursorState::kRow) return state;
-      slot_ = upper.empty() ? block_->rows() : block_->lower_bound(upper);
+      slot_ = limit.empty() ? rows_ : block_->lower_bound(limit);
       return step_down(BlockUse::kPoint);
     }
     return CursorState::kEnd;
@@ -61,7 +63,7 @@ class RunCursor final : public TwoWayCursor {
 
   CursorState next() override {
     if (back_) return step_down(BlockUse::kScan);
-    if (++slot_ == block_->rows()) return step_up();
+    if (++slot_ == rows_) return step_up();
     if (slot_ == prefetch_at_) prefetch_next();
     return show();
   }
@@ -71,6 +73,11 @@ class RunCursor final : public TwoWayCursor {
  private:
   size_t tables() const { return run_.tables.size(); }
   const Sstable& table() const { return *run_.tables[table_]; }
+  const SstableInfo& info() const { return run_.infos[table_]; }
+  // Behind the last block that has rows of the table's.
+  uint32_t blocks_end() const {
+    return info().end.empty() ? table().blocks() : std::min(table().block_for(info().end) + 1, table().blocks());
+  }
 
   // The table and block where a search begins.
   void locate(std::string_view lower) {
@@ -81,13 +88,16 @@ class RunCursor final : public TwoWayCursor {
   // To the first row of the next block.
   CursorState step_up() {
     ++ordinal_;
-    while (ordinal_ >= table().blocks()) {
-      ordinal_ = 0;
-      if (++table_ == tables()) return CursorState::kEnd;
-      if (run_.infos[table_].trimmed) return seek(run_.infos[table_].smallest);
-    }
-    const CursorState state = open(BlockUse::kScan);
-    if (state != CursorState::kRow) return state;
+    do {
+      while (ordinal_ >= blocks_end()) {
+        ordinal_ = 0;
+        if (++table_ == tables()) return CursorState::kEnd;
+        if (info().trimmed) return seek(info().smallest);
+      }
+      const CursorState state = open(BlockUse::kScan);
+      if (state != CursorState::kRow) return state;
+      if (rows_ == 0) ++ordinal_;  // none of the last block is left
+    } while (rows_ == 0);
     slot_ = 0;
     prefetch_at_ = 0;
     prefetch_step_ = 0;
@@ -104,12 +114,13 @@ class RunCursor final : public TwoWayCursor {
     while (slot_ == 0) {
       while (ordinal_ == 0) {
         if (table_ == 0) return CursorState::kEnd;
-        ordinal_ = run_.tables[--table_]->blocks();
+        --table_;
+        ordinal_ = blocks_end();
       }
       --ordinal_;
       const CursorState state = open(use);
       if (state != CursorState::kRow) return state;
-      slot_ = block_->rows();
+      slot_ = rows_;
     }
     --slot_;
     show();
@@ -128,6 +139,7 @@ class RunCursor final : public TwoWayCursor {
     if (block_.get() == *block) return CursorState::kRow;
     block_ = (*block)->shared_from_this();
     key_.assign(block_->prefix());
+    rows_ = info().end.empty() ? block_->rows() : block_->lower_bound(info().end);
     return CursorState::kRow;
   }
   CursorState show() {
@@ -145,6 +157,7 @@ class RunCursor final : public TwoWayCursor {
   BlockSource& source_;
   size_t table_ = 0;
   uint32_t ordinal_ = 0, slot_ = 0;
+  uint32_t rows_ = 0;           // of the block, that are the table's
   uint32_t prefetch_at_ = 0;    // the row at which more of the next block is asked for; 0: no more
   uint32_t prefetch_step_ = 0;  // of what
   bool back_ = false, prepared_ = false;

@@ -16,7 +16,10 @@ constexpr size_t kReadersMax = 64;  // that read ahead, of one source
 void complete(SstableInfo& info, const Sstable& table) {
   const SstableInfo& whole = table.info();
   info.trimmed = info.smallest > whole.smallest;
-  info.dead_bytes = info.trimmed ? std::min(table.bytes_before(info.smallest), info.bytes) : 0;
+  const uint64_t data = table.data_bytes();
+  const uint64_t begin = info.trimmed ? table.bytes_before(info.smallest) : 0;
+  const uint64_t end = info.end.empty() ? data : table.bytes_before(info.end);
+  info.dead_bytes = std::min(data - (end > begin ? end - begin : 0), info.bytes);
   info.largest = std::max(info.largest, info.smallest);  // all that is left are deleted prefixes
   info.dense_tombstones = whole.dense_tombstones;
   info.expiring = whole.expiring;
@@ -27,7 +30,7 @@ void complete(SstableInfo& info, const Sstable& table) {
   info.span_begin = info.smallest;
   info.span_end = info.largest + '\0';
   for (const auto& tombstone : table.prefixes().list()) {
-    if (info.trimmed && tombstone.prefix < info.smallest) continue;
+    if (!concerns(info, tombstone.prefix)) continue;
     info.span_begin = std::min(info.span_begin, tombstone.prefix);
     const std::string end = behind_prefix(tombstone.prefix);
     if (!info.span_end.empty()) info.span_end = end.empty() ? end : std::max(info.span_end, end);
@@ -35,6 +38,27 @@ void complete(SstableInfo& info, const Sstable& table) {
 }
 
 }  // namespace
+
+bool concerns(const SstableInfo& info, std::string_view prefix) {
+  if (!info.end.empty() && prefix >= info.end) return false;
+  const std::string& begin = info.trimmed ? info.smallest : info.begin;
+  if (begin.empty() || prefix >= begin) return true;
+  const std::string behind = behind_prefix(prefix);
+  return behind.empty() || behind > begin;
+}
+
+uint64_t own_entries(const SstableInfo& info) {
+  if (!info.shared || info.bytes == 0) return info.entries;
+  const double share = static_cast<double>(own_bytes(info)) / static_cast<double>(info.bytes);
+  return static_cast<uint64_t>(share * static_cast<double>(info.entries));
+}
+
+void Run::note_prefixes() {
+  prefixes.clear();
+  for (size_t i = 0; i < tables.size(); ++i) {
+    if (!tables[i]->prefixes().empty()) prefixes.push_back({&tables[i]->prefixes(), infos[i].begin, infos[i].end});
+  }
+}
 
 std::string behind_prefix(std::string_view prefix) {
   std::string end(prefix);
@@ -55,11 +79,11 @@ std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, s
     Run& run = version->runs.back();
     CAIRN_ASSERT_MSG(run.infos.empty() || run.infos.back().largest < info.smallest, "tables of one run overlap");
     run.max_sequence = std::max(run.max_sequence, info.max_sequence.value);
-    if (!table->prefixes().empty()) run.with_prefixes.push_back(table.get());
     complete(info, *table);
     run.infos.push_back(std::move(info));
     run.tables.push_back(std::move(table));
   }
+  for (Run& run : version->runs) run.note_prefixes();
   return version;
 }
 
@@ -187,7 +211,7 @@ size_t collect(const Version& version, size_t& at, uint64_t clear_sequence, std:
     const Run& run = version.runs[at];
     if (run.max_sequence < clear_sequence) continue;
     const Sstable* table = table_for(run, key);
-    if (table == nullptr && run.with_prefixes.empty()) continue;
+    if (table == nullptr && run.prefixes.empty()) continue;
     if (table != nullptr) table->filter().prefetch(hash);
     out[n++] = {&run, table};
   }
@@ -228,7 +252,7 @@ FoundRow find_in_runs(const Version& version, uint64_t clear_sequence, std::stri
     const size_t n = collect(version, at, clear_sequence, key, hash, candidates);
     for (size_t i = 0; i < n && covered == 0; ++i) {
       const auto& [run, table] = candidates[i];
-      for (const Sstable* other : run->with_prefixes) covered = std::max(covered, other->prefixes().covering(key));
+      for (const PrefixView& prefixes : run->prefixes) covered = std::max(covered, prefixes.covering(key));
       if (table == nullptr) continue;
       if (!table->filter().may_contain(hash)) {
         ++probed.filter_negatives;

@@ -15,13 +15,25 @@
 
 namespace cairn::storage {
 
+// The deleted prefixes of a memtable or a table, as far as they count there.
+struct PrefixView {
+  const PrefixTombstones* list;
+  std::string_view begin = {}, end = {};  // empty: open
+  uint64_t covering(std::string_view key) const {
+    if (key < begin || (!end.empty() && key >= end)) return 0;
+    return list->covering(key);
+  }
+};
+
 // Tables with disjoint keys, sorted. `infos` are as the manifest has them.
 struct Run {
   uint64_t number = 0;
   uint64_t max_sequence = 0;
   std::vector<std::shared_ptr<Sstable>> tables;
   std::vector<SstableInfo> infos;
-  std::vector<const Sstable*> with_prefixes;  // those that have deleted prefixes
+  std::vector<PrefixView> prefixes;  // of those that have some; views into `infos`
+
+  void note_prefixes();  // once `tables` and `infos` are complete
 };
 
 // Immutable. Thread safety: any thread.
@@ -33,6 +45,12 @@ std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, s
 std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Version& version);
 // The first string behind all that start with `prefix`; empty: there is none.
 std::string behind_prefix(std::string_view prefix);
+// Does a deleted prefix of the table say anything about what is left of it?
+bool concerns(const SstableInfo& info, std::string_view prefix);
+// Bytes of the file that are the tablet's own: those of a shared one are counted where they are needed.
+inline uint64_t own_bytes(const SstableInfo& info) { return info.shared ? info.bytes - info.dead_bytes : info.bytes; }
+// As a share of the file's rows, what is left of them, about.
+uint64_t own_entries(const SstableInfo& info);
 
 // Where blocks come from.
 class BlockSource {

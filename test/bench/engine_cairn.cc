@@ -16,6 +16,7 @@ using namespace storage;
 
 constexpr RangeId kRange{1};
 constexpr uint64_t kPageRows = 1000;  // of a scan
+constexpr uint64_t kHotRowsShare = 16;
 
 void check(const Result<void>& result) {
   if (!result) throw std::runtime_error("cairn: " + to_string(result.error()));
@@ -34,8 +35,9 @@ class CairnTarget final : public EngineTarget {
     check(fs_->create_dirs(path("log")));
     TabletStoreOptions o;
     o.memtable_bytes = options.memtable_bytes;
-    o.memtable_budget_bytes = memory_max();  // held here: see put()
-    o.block_cache_bytes = options.cache_bytes;
+    o.memtable_budget_bytes = memory_max();                 // held here: see put()
+    o.hot_row_bytes = options.cache_bytes / kHotRowsShare;  // of the bytes that all have
+    o.block_cache_bytes = options.cache_bytes - o.hot_row_bytes;
     o.strategy = options.strategy;
     o.compression = options.compression;
     if (options.block_bytes > 0) o.block_bytes = static_cast<uint32_t>(options.block_bytes);

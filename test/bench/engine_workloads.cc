@@ -379,6 +379,8 @@ constexpr Workload kAll[] = {
      readrandom, false, true},
     {"readmissing", "keys that are not there", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, readmissing},
     {"readzipf", "Zipf's law, 0.99", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, readzipf},
+    {"readzipf_tenth", "the same, a tenth in the cache", Setting::kLoaded, LogMode::kWritten, CacheSize::kTenth,
+     readzipf},
     {"readseq", "all rows", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, readseq},
     {"readreverse", "all rows backwards", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, readreverse},
     {"seekrandom", "ten rows from a random key on", Setting::kLoaded, LogMode::kWritten, CacheSize::kWhole, seekrandom},

@@ -20,6 +20,19 @@ TEST_CASE("a tablet whose power is cut at any call shows a state that it was in,
   CHECK(counts.outcomes == 2 * counts.crash_points);
 }
 
+TEST_CASE("tablets that are split and merged hold what their ranges held, whatever compacts them") {
+  test::HistoryCounts counts;
+  for (uint64_t seed = 1; seed <= 60; ++seed) REQUIRE_NOTHROW(test::run_reshape_history(seed, {}, counts));
+  CHECK(counts.reshapes > 600);
+}
+
+TEST_CASE("a split or merge whose power is cut at any call has happened wholly or not at all") {
+  test::HistoryCounts counts;
+  const test::HistoryOptions options{.outcomes = 2, .crash_points_max = 60};
+  for (uint64_t seed = 201; seed <= 210; ++seed) REQUIRE_NOTHROW(test::run_reshape_history(seed, options, counts));
+  CHECK(counts.crash_points >= 500);
+}
+
 TEST_CASE("whatever was durable survives any crash, and the log stays usable") {
   test::HistoryCounts counts;
   for (uint64_t seed = 1; seed <= 200; ++seed) REQUIRE_NOTHROW(test::run_log_history(seed, {}, counts));

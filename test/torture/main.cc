@@ -28,6 +28,7 @@ void run(const Goal& goal, const HistoryOptions& options, const char* what, Enou
   uint64_t seed = goal.first_seed;
   for (; !enough(counts) && (goal.seconds == 0 || elapsed() < goal.seconds / 2); ++seed) {
     run_tablet_history(seed, options, counts);
+    run_reshape_history(seed, options, counts);
     run_log_history(seed, options, counts);
   }
   std::printf(
@@ -42,7 +43,8 @@ int usage(const char* name) {
   std::fprintf(
       stderr,
       "%s [--first-seed N] [--operations N] [--crash-points N] [--outcomes N] [--seconds S]\n"
-      "Random histories of tablets and of the log beside a model, at least so many operations; then histories whose\n"
+      "Random histories of tablets, of splits and merges, and of the log beside a model, at least so many operations; "
+      "then histories whose\n"
       "power is cut at every call that changes a file, at least so many calls, so many disks recovered at each.\n"
       "Ends earlier after --seconds.\n",
       name);

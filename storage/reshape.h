@@ -1,0 +1,62 @@
+// Splitting and merging tablets: their SSTables change hands by one manifest edit. Internal to storage/.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "storage/store_impl.h"
+
+namespace cairn::storage {
+
+using TableList = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
+
+// Runs in the background, one table at a step. Requires: nobody edits the parents meanwhile.
+class ReshapeJob {
+ public:
+  struct Parent {
+    uint64_t life = 0;
+    std::shared_ptr<const Version> version;
+    AppliedPosition flushed;
+  };
+  struct Child {
+    RangeId range;
+    uint64_t life = 0;
+    AppliedPosition position;
+    TableList tables;
+  };
+
+  // One child: it gets all; two: what lies below `key`, and the rest.
+  ReshapeJob(std::shared_ptr<StoreShared> shared, std::string key, std::vector<RangeId> children);
+  ~ReshapeJob();
+  void start(std::vector<Parent> parents);
+  bool step();  // true while more remains
+
+  const Result<void>& result() const { return *result_; }
+  bool undecided() const { return undecided_; }  // the manifest may or may not have the edit
+  std::vector<Child>& children() { return children_; }
+
+ private:
+  Result<bool> work();
+  Result<void> place(const SstableInfo& info, const std::shared_ptr<Sstable>& table, bool below);
+  Result<void> divide(const SstableInfo& info, const std::shared_ptr<Sstable>& table);
+  // `prefix`: the first deleted one that says something about keys on the left.
+  Result<void> add_left(const SstableInfo& info, const std::shared_ptr<Sstable>& table,
+                        const std::optional<std::string>& prefix);
+  Result<void> add_right(const SstableInfo& info, const Sstable& table);
+  Result<void> commit();
+
+  std::shared_ptr<StoreShared> shared_;
+  std::string key_;
+  std::vector<Parent> parents_;
+  std::vector<Child> children_;
+  TableList todo_;
+  std::vector<bool> below_;  // of todo_: a table of the first parent of two
+  size_t next_ = 0;
+  std::vector<std::shared_ptr<Sstable>> linked_;  // under names of their own
+  bool committed_ = false, undecided_ = false;
+  std::optional<Result<void>> result_;
+};
+
+}  // namespace cairn::storage
