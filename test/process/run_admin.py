@@ -95,7 +95,8 @@ def request_body(document, operation):
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
-    return {name: schema["properties"][name]["example"] for name in schema["required"]}
+    names = schema["required"] if "required" in schema else schema["properties"]
+    return {name: schema["properties"][name]["example"] for name in names}
 
 
 # What an example may answer that names a job which is not there, or a scrub where one runs already, or none.
