@@ -56,7 +56,9 @@ uint64_t own_entries(const SstableInfo& info) {
 void Run::note_prefixes() {
   prefixes.clear();
   for (size_t i = 0; i < tables.size(); ++i) {
-    if (!tables[i]->prefixes().empty()) prefixes.push_back({&tables[i]->prefixes(), infos[i].begin, infos[i].end});
+    if (tables[i]->prefixes().empty()) continue;
+    const SstableInfo& info = infos[i];
+    prefixes.push_back({&tables[i]->prefixes(), info.trimmed ? info.smallest : info.begin, info.end});
   }
 }
 
