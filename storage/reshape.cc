@@ -156,7 +156,7 @@ Result<void> ReshapeJob::add_right(const SstableInfo& info, const Sstable& table
   right.trimmed = right.smallest > table.info().smallest;
   const std::string path = sstable_path(shared_->sst_dir, right.id);
   CAIRN_TRY_VOID(shared_->fs->link(table.path(), path));
-  auto opened = Sstable::open(*shared_->fs, path, right.id);
+  auto opened = open_table(*shared_->fs, path, right);
   if (!opened) {
     (void)shared_->fs->remove(path);  // garbage collection finds it otherwise
     return std::move(opened).error();

@@ -114,9 +114,11 @@ std::string encode_snapshot_manifest(const std::vector<SnapshotTable>& tables) {
     put_varint(out, table.file.bytes);
     put_u64(out, table.file.hash);
     put_info(out, table.info);
-    if ((features & kFeatureBounded) == 0) continue;
-    put_bytes(out, table.info.begin);
-    put_bytes(out, table.info.end);
+    if ((features & kFeatureBounded) != 0) {
+      put_bytes(out, table.info.begin);
+      put_bytes(out, table.info.end);
+    }
+    if ((features & kFeatureIngested) != 0) put_u8(out, table.info.ingested ? 1 : 0);
   }
   put_u32(out, crc32c(out));
   return out;
@@ -132,7 +134,7 @@ Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view byt
   if (in.u64() != kMagic) return bad;
   const uint32_t version = in.u32();
   const uint32_t features = in.u32();
-  if (version != kVersion || (features & ~(kFeatureTrimmed | kFeatureBounded)) != 0) {
+  if (version != kVersion || (features & ~kManifestFeaturesKnown) != 0) {
     return Error{ErrorCode::kUnsupported, "snapshot manifest of version " + std::to_string(version)};
   }
   std::vector<SnapshotTable> tables;
@@ -146,6 +148,7 @@ Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view byt
       table.info.begin = in.bytes();
       table.info.end = in.bytes();
     }
+    if ((features & kFeatureIngested) != 0) table.info.ingested = in.u8() != 0;
     if (table.file.name.empty() || table.file.name.find('/') != std::string::npos || table.file.name[0] == '.')
       return bad;
   }
@@ -237,7 +240,7 @@ Result<void> InstallJob::verify_and_link(const SnapshotTable& table) {
   info.id = shared_->new_number();
   const std::string target = sstable_path(shared_->sst_dir, info.id);
   CAIRN_TRY_VOID(fs.link(path, target));
-  auto opened = Sstable::open(fs, target, info.id);
+  auto opened = open_table(fs, target, info);
   if (!opened) {
     (void)fs.remove(target);
     return std::move(opened).error();

@@ -41,6 +41,9 @@ struct StoreShared {
 std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> with_infos(std::vector<std::shared_ptr<Sstable>> tables,
                                                                          uint64_t run, uint32_t level);
 
+// As the manifest knows it: its number is info.id.
+Result<std::shared_ptr<Sstable>> open_table(FileSystem& fs, const std::string& path, const SstableInfo& info);
+
 struct SnapshotTable {
   SnapshotFile file;
   SstableInfo info;

@@ -348,6 +348,14 @@ class Tablet {
   // directory.
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
 
+  // Takes in files that IngestFile (storage/sstable/ingest_file.h) has built, as one entry of the log at `position`:
+  // their rows are newer than all that was applied before. Hard links are made; the files themselves stay the caller's.
+  // Nothing may be applied until `done` was called, on the loop; apply() says kUnavailable. At or below applied():
+  // nothing to do (replay). kInvalidArgument: the files overlap each other, are empty or have deleted prefixes;
+  // kCorruption: one is damaged. After an error nothing has changed.
+  virtual void ingest(const AppliedPosition& position, std::vector<std::string> paths,
+                      std::move_only_function<void(Result<void>)> done) = 0;
+
   virtual TabletStats stats() const = 0;
   virtual TreeShape shape() = 0;  // for a look now and then
   // False while its memtables cannot be written out, for whatever reason; the owner takes no new writes then. What is

@@ -1,5 +1,6 @@
 // One LSM tree. Internal to storage/. tablet.cc applies and reads, tablet_flush.cc writes out,
-// tablet_fetch.cc reads from disk, tablet_full.cc compacts on request, reshape.cc splits and merges.
+// tablet_fetch.cc reads from disk, tablet_full.cc compacts on request, reshape.cc splits and merges,
+// ingest.cc takes in ready-made files.
 #pragma once
 
 #include <map>
@@ -17,6 +18,7 @@ namespace cairn::storage {
 inline constexpr uint64_t kPassedMin = 64;  // rows that a scan passed in vain: less is not worth a note
 
 class FetchJob;
+class IngestJob;
 
 // Thread safety: the loop. Jobs hold what they read by shared ownership and come back through a weak
 // reference.
@@ -39,6 +41,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void flush() override;
   void compact(std::move_only_function<void(Result<void>)> done) override;
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
+  void ingest(const AppliedPosition& position, std::vector<std::string> paths,
+              std::move_only_function<void(Result<void>)> done) override;
   TabletStats stats() const override;
   TreeShape shape() override;
   bool writable() const override { return !stalled_ && !corruption_; }
@@ -139,6 +143,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void end_life(std::vector<std::shared_ptr<const void>> dead);
   void check_quiet();
   void end_freeze(const Error& error);
+  void start_ingest(std::shared_ptr<IngestJob> job, std::move_only_function<void(Result<void>)> done);
+  Result<void> ingested(IngestJob& job);
 
   void submit_fetch(std::shared_ptr<FetchJob> job);
   void fetched(const std::shared_ptr<FetchJob>& job);

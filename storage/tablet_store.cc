@@ -27,6 +27,12 @@ std::optional<uint64_t> parse_sstable_name(std::string_view name) {
 
 }  // namespace
 
+Result<std::shared_ptr<Sstable>> open_table(FileSystem& fs, const std::string& path, const SstableInfo& info) {
+  auto table = Sstable::open(fs, path, info.id);
+  if (table && info.ingested) (*table)->stamp({info.max_sequence.value, info.max_time_ms});
+  return table;
+}
+
 Result<std::unique_ptr<TabletStore>> TabletStore::open(Environment env, const std::string& manifest_dir,
                                                        const std::string& sst_dir, const std::string& snap_dir,
                                                        TabletStoreOptions options) {
@@ -83,7 +89,7 @@ Result<void> StoreImpl::start(const std::string& manifest_dir, const std::string
     std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables;
     std::optional<Error> damage;
     for (const auto& [id, info] : tablet.tables) {
-      auto table = Sstable::open(fs, sstable_path(sst_dir, id), id);
+      auto table = open_table(fs, sstable_path(sst_dir, id), info);
       if (table && (*table)->info().entries != info.entries)
         table = corrupt((*table)->path(), "is not the table of the manifest");
       if (table) {

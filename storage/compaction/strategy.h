@@ -32,7 +32,8 @@ struct SstableInfo {
   // deleted prefix. Empty: open. The counts above are the whole file's.
   std::string begin;
   std::string end;
-  bool shared = false;  // another tablet had the rest of the file then
+  bool shared = false;    // another tablet had the rest of the file then
+  bool ingested = false;  // all of its rows count as written at max_sequence and max_time_ms, whatever the file says
   bool bounded() const { return shared || !begin.empty() || !end.empty(); }
 
   // Not in the manifest: found when the file is opened.

@@ -38,10 +38,12 @@ void put_width(std::string& out, uint64_t value, uint8_t width) {
 
 }  // namespace
 
-Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::string& path) {
+Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::string& path,
+                                                  const std::optional<RowStamp>& stamp) {
   auto block = std::make_shared<Block>(Token{});
   block->raw_ = std::move(raw);
   if (!block->lay_out(block->raw_.data(), block->raw_.size())) return corrupt(path, "malformed data block");
+  if (stamp) block->stamp(*stamp);
   return std::shared_ptr<const Block>(std::move(block));
 }
 

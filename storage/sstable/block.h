@@ -15,6 +15,12 @@ namespace cairn::storage {
 
 inline constexpr size_t kCacheLine = 64;
 
+// When all rows of a table count as written, whatever its file says: SstableInfo::ingested.
+struct RowStamp {
+  uint64_t sequence = 0;
+  uint64_t time_ms = 0;
+};
+
 // The rows of an unpacked block, whose bytes somebody else keeps. Accessors change nothing; thread safe.
 class BlockRows {
  public:
@@ -64,6 +70,11 @@ class BlockRows {
   static constexpr size_t kHeaderBytes = 32;
 
  protected:
+  void stamp(const RowStamp& stamp) {
+    base_sequence_ = stamp.sequence;
+    base_time_ = stamp.time_ms;
+    sequence_width_ = time_width_ = 0;
+  }
   // The block begins at `raw` and is `bytes` long. Checks every offset once, so that the accessors need not. False:
   // malformed.
   bool lay_out(const char* raw, size_t bytes);
@@ -114,7 +125,8 @@ class Block : public BlockRows, public std::enable_shared_from_this<Block> {
 
  public:
   explicit Block(Token) {}
-  static Result<std::shared_ptr<const Block>> parse(std::string raw, const std::string& path);
+  static Result<std::shared_ptr<const Block>> parse(std::string raw, const std::string& path,
+                                                    const std::optional<RowStamp>& stamp = {});
   size_t bytes() const { return raw_.capacity() + sizeof(Block); }
 
  private:

@@ -20,6 +20,7 @@ class PointReader {
   // The rows of the block in its first `size` bytes, valid until the next buffer(). `seed` and `offset` as for
   // open_block().
   Result<const BlockRows*> open(size_t size, uint64_t seed, uint64_t offset, const std::string& path);
+  void stamp(const RowStamp& stamp) { rows_.stamp(stamp); }  // what open() gave last
   bool holds(const BlockRows* rows) const { return rows == &rows_; }
   // Copies `value` to memory that the answer keeps valid, whatever the reader does then; moves the view to there.
   std::shared_ptr<const void> keep(std::string_view& value);
@@ -27,6 +28,7 @@ class PointReader {
  private:
   struct Rows : BlockRows {
     using BlockRows::lay_out;
+    using BlockRows::stamp;
   };
   static constexpr size_t kRawBytesKept = 64u << 10;
   // Small values lie side by side in pieces of this size: what still holds one holds all of its piece.

@@ -66,11 +66,18 @@ Result<std::string> Sstable::read_meta(const BlockHandle& handle) const {
   return open_block(stored, seed_, handle.offset, path_);
 }
 
+void Sstable::stamp(const RowStamp& stamp) {
+  stamp_ = stamp;
+  SstableInfo& info = properties_.info;
+  info.min_sequence.value = info.max_sequence.value = stamp.sequence;
+  info.min_time_ms = info.max_time_ms = stamp.time_ms;
+}
+
 Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::string_view stored) const {
   const BlockHandle handle = index_.handle(ordinal);
   if (stored.size() != handle.size) return cut_off(handle);
   CAIRN_TRY(std::string raw, open_block(stored, seed_, handle.offset, path_));
-  return Block::parse(std::move(raw), path_);
+  return Block::parse(std::move(raw), path_, stamp_);
 }
 
 Result<std::shared_ptr<const Block>> Sstable::unpack_or_reread(uint32_t ordinal, std::string_view stored) const {
@@ -145,6 +152,7 @@ Result<const BlockRows*> Sstable::read_rows_cached(uint32_t ordinal, PointReader
   if (!got) return nullptr;
   if (*got != handle.size) return cut_off(handle);
   auto rows = reader.open(*got, seed_, handle.offset, path_);
+  if (rows && stamp_) reader.stamp(*stamp_);
   if (!rows && rows.error().code == ErrorCode::kCorruption) return nullptr;
   return rows;
 }

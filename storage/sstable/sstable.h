@@ -37,6 +37,10 @@ class Sstable {
   // `deleter`: who unlinks the file then; null: whoever was the last owner.
   void retire(std::shared_ptr<PacedDeleter> deleter);
 
+  // Whatever the file says, all rows count as written then. Requires: nobody reads it yet, and it has no deleted
+  // prefixes.
+  void stamp(const RowStamp& stamp);
+
   uint64_t number() const { return number_; }
   const std::string& path() const { return path_; }
   const TableProperties& properties() const { return properties_; }
@@ -83,6 +87,7 @@ class Sstable {
   std::unique_ptr<File> file_;
   uint64_t file_bytes_ = 0;
   uint64_t seed_ = 0;
+  std::optional<RowStamp> stamp_;
   TableProperties properties_;
   PrefixTombstones prefixes_;
   Filter filter_;

@@ -13,19 +13,22 @@ enum Field : uint8_t {
   kFlushed = 5,
   kClear = 6,
   kTrimmed = 7,
-  kBounded = 8
+  kBounded = 8,
+  kIngested = 9
 };
 constexpr uint8_t kSharedFlag = 1;
 }  // namespace
 
 uint32_t features_of(const SstableInfo& info) {
-  return (info.trimmed ? kFeatureTrimmed : 0) | (info.bounded() ? kFeatureBounded : 0);
+  return (info.trimmed ? kFeatureTrimmed : 0) | (info.bounded() ? kFeatureBounded : 0) |
+         (info.ingested ? kFeatureIngested : 0);
 }
 
 void TabletEdit::add(const SstableInfo& info) {
   added.push_back(info);
   if (info.trimmed) trimmed.emplace_back(info.id, info.smallest);
   if (info.bounded()) bounded.push_back({info.id, info.shared, info.begin, info.end});
+  if (info.ingested) ingested.push_back(info.id);
 }
 
 bool ManifestState::fits(const std::vector<TabletEdit>& edits) const {
@@ -45,6 +48,7 @@ bool ManifestState::fits(const std::vector<TabletEdit>& edits) const {
     for (const TableBounds& bounds : edit.bounded) {
       if (!there(bounds.id)) return false;
     }
+    if (!std::ranges::all_of(edit.ingested, there)) return false;
   }
   return true;
 }
@@ -77,6 +81,10 @@ bool ManifestState::apply(const std::vector<TabletEdit>& edits) {
       it->second.shared = bounds.shared;
       it->second.begin = bounds.begin;
       it->second.end = bounds.end;
+    }
+    for (const uint64_t id : edit.ingested) {
+      const auto it = tablet.tables.find(id);
+      if (it != tablet.tables.end()) it->second.ingested = true;
     }
     if (edit.flushed) tablet.flushed = *edit.flushed;
   }
@@ -171,6 +179,10 @@ std::string encode_edits(const std::vector<TabletEdit>& edits) {
       put_bytes(out, bounds.begin);
       put_bytes(out, bounds.end);
     }
+    for (const uint64_t id : edit.ingested) {
+      put_u8(out, kIngested);
+      put_varint(out, id);
+    }
     if (edit.flushed) {
       put_u8(out, kFlushed);
       put_position(out, *edit.flushed);
@@ -213,6 +225,7 @@ std::optional<std::vector<TabletEdit>> decode_edits(std::string_view bytes) {
           bounds.end = in.bytes();
           break;
         }
+        case kIngested: edit.ingested.push_back(in.varint()); break;
         default: in.fail();
       }
     }
@@ -237,6 +250,7 @@ std::string describe(const TabletEdit& edit) {
     out += " " + std::to_string(bounds.id) + (bounds.shared ? " shared" : "") + " bounded by " +
            std::to_string(bounds.begin.size()) + " and " + std::to_string(bounds.end.size()) + " bytes of key";
   }
+  for (const uint64_t id : edit.ingested) out += " " + std::to_string(id) + " ingested";
   if (edit.flushed) {
     out += " flushed index " + std::to_string(edit.flushed->index.value) + " term " +
            std::to_string(edit.flushed->term.value);

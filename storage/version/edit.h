@@ -32,6 +32,7 @@ struct TabletEdit {
   // Tables whose rows below a key have moved elsewhere. Applied last: `added` may name them with another run or level.
   std::vector<std::pair<uint64_t, std::string>> trimmed;
   std::vector<TableBounds> bounded;  // applied last too
+  std::vector<uint64_t> ingested;    // likewise; see SstableInfo::ingested
   uint64_t clear_sequence = 0;       // every table that is wholly older goes; 0 = none
 
   // With all that put_info() leaves out.
@@ -65,8 +66,10 @@ std::optional<std::vector<TabletEdit>> decode_edits(std::string_view bytes);  //
 std::string describe(const TabletEdit& edit);
 
 // Bits of the incompatible features of manifests and snapshot manifests.
-inline constexpr uint32_t kFeatureTrimmed = 1;  // tables may be trimmed: their files hold rows that do not count
-inline constexpr uint32_t kFeatureBounded = 2;  // tables may have bounds
+inline constexpr uint32_t kFeatureTrimmed = 1;   // tables may be trimmed: their files hold rows that do not count
+inline constexpr uint32_t kFeatureBounded = 2;   // tables may have bounds
+inline constexpr uint32_t kFeatureIngested = 4;  // rows of tables may count as newer than their files say
+inline constexpr uint32_t kManifestFeaturesKnown = kFeatureTrimmed | kFeatureBounded | kFeatureIngested;
 uint32_t features_of(const SstableInfo& info);
 
 }  // namespace cairn::storage

@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kMagic = 0x4E414D4E52494143ull;  // "CAIRNMAN"
 constexpr uint32_t kVersion = 1;
-constexpr uint32_t kIncompatibleKnown = kFeatureTrimmed | kFeatureBounded;
+constexpr uint32_t kIncompatibleKnown = kManifestFeaturesKnown;
 constexpr size_t kRecordHeader = 16;
 constexpr uint64_t kRollBytes = 4u << 20;  // and ten times the last snapshot
 
@@ -154,6 +154,7 @@ Result<bool> Manifest::commit(const std::vector<TabletEdit>& edits) {
   for (const TabletEdit& edit : edits) {
     if (!edit.trimmed.empty()) features |= kFeatureTrimmed;
     if (!edit.bounded.empty()) features |= kFeatureBounded;
+    if (!edit.ingested.empty()) features |= kFeatureIngested;
   }
   if ((features & ~features_) != 0) {
     if (auto rolled = roll(features); !rolled) {
