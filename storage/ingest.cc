@@ -132,9 +132,8 @@ void TabletImpl::ingest(const AppliedPosition& position, std::vector<std::string
     store_.env().loop->post(
         [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
   };
-  if (const auto error = unfit()) return answer(*error);
+  if (const auto error = unfreezable()) return answer(*error);
   if (position.index <= applied_.index) return answer({});  // replay
-  if (frozen_) return answer(Error{ErrorCode::kUnavailable, "the tablet is being reshaped"});
   auto job = std::make_shared<IngestJob>(store_.shared(), life_, position, std::move(paths));
   freeze([weak = weak_from_this(), job = std::move(job), done = std::move(done)](Result<void> quiet) mutable {
     const auto self = weak.lock();

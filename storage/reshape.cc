@@ -226,12 +226,14 @@ void StoreImpl::reshape(std::shared_ptr<ReshapeJob> job, std::vector<std::shared
                         std::move_only_function<void(Result<void>)> done) {
   if (quiet < parents.size()) {
     TabletImpl& next = *parents[quiet];
-    if (const auto error = next.unfit()) {
+    if (const auto error = next.unfreezable()) {
       for (size_t i = 0; i < quiet; ++i) parents[i]->thaw();
       env_.loop->post([done = std::move(done), error]() mutable { done(*error); });
       return;
     }
-    next.freeze([this, job = std::move(job), parents, quiet, done = std::move(done)](Result<void> result) mutable {
+    next.freeze([this, store = alive(), job = std::move(job), parents, quiet,
+                 done = std::move(done)](Result<void> result) mutable {
+      if (store.expired()) return;
       if (result) return reshape(std::move(job), std::move(parents), quiet + 1, std::move(done));
       for (const auto& parent : parents) parent->thaw();
       done(std::move(result));

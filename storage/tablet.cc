@@ -162,9 +162,10 @@ Lookup TabletImpl::look_up(std::string_view row_key, uint64_t hash, BlockSource&
     answer = {Lookup::State::kFound, known.value, std::move(known.pin)};
     return answer;
   }
-  store_.mutable_metrics().hot_row_misses.add_owned();
   ++reads;
   FoundRow row = find_in_runs(*version_, clear_sequence_, row_key, hash, covered, source, probed);
+  // What needs the disk is looked up again when it has been there.
+  if (row.state != Lookup::State::kNeedsDisk) store_.mutable_metrics().hot_row_misses.add_owned();
   if (row.error) report_corruption(*row.error);
   if (row.state == Lookup::State::kFound) hot.offer(hot_life_, row_key, hash, row.value);
   answer.state = row.state;

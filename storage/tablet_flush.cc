@@ -221,7 +221,13 @@ void TabletImpl::end_life(std::vector<std::shared_ptr<const void>> dead) {
   store_.release_in_background(std::move(dead));
 }
 
+std::optional<Error> TabletImpl::unfreezable() const {
+  if (frozen_) return Error{ErrorCode::kUnavailable, "range " + std::to_string(range_.value) + " is being reshaped"};
+  return unfit();
+}
+
 void TabletImpl::freeze(std::move_only_function<void(Result<void>)> quiet) {
+  CAIRN_ASSERT_MSG(!unfreezable(), "one at a time");
   frozen_ = true;
   quiet_ = std::move(quiet);
   flush();

@@ -72,7 +72,8 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   // For what reads it.
   StoreImpl& store() { return store_; }
   const std::shared_ptr<const Version>& version() const { return version_; }
-  std::optional<Error> unfit() const;  // why it cannot be read; nullopt: it can
+  std::optional<Error> unfit() const;        // why it cannot be read; nullopt: it can
+  std::optional<Error> unfreezable() const;  // why freeze() must not be called
   // What get() does, with blocks from `source`. Counts in `probed`, and in `reads` if it came to the runs.
   Lookup look_up(std::string_view row_key, uint64_t hash, BlockSource& source, RunsProbed& probed, uint64_t& reads);
   void count_reads(uint64_t reads, const RunsProbed& probed);

@@ -38,6 +38,12 @@ class CrashPoints {
   CrashPoints(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts)
       : random_(seed * 0x9e3779b97f4a7c15ull + 1), options_(options), counts_(counts) {}
 
+  CrashPoints(const CrashPoints&) = delete;
+  CrashPoints& operator=(const CrashPoints&) = delete;
+  ~CrashPoints() {
+    if (faulty_ != nullptr) faulty_->set_policy({});  // files may be changed after this
+  }
+
   // `faulty` wraps `fs`; both outlive this.
   void watch(MemoryFileSystem& fs, FaultyFileSystem& faulty, std::function<void(const MemoryFileSystem&)> open_copy) {
     if (options_.outcomes == 0) return;
@@ -47,6 +53,7 @@ class CrashPoints {
       if (changes_files(op) && armed_) cut(fs, path);
       return std::nullopt;
     };
+    faulty_ = &faulty;
     faulty.set_policy(std::move(policy));
   }
   void arm(bool on) { armed_ = on; }
@@ -75,6 +82,7 @@ class CrashPoints {
     }
   }
 
+  FaultyFileSystem* faulty_ = nullptr;  // watched
   SeededRandom random_;
   const HistoryOptions& options_;
   HistoryCounts& counts_;

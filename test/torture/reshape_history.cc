@@ -45,8 +45,6 @@ class ReshapeHistory {
     points_.watch(f_.fs, f_.faulty, [this](const MemoryFileSystem& disk) { check_crash(disk); });
   }
 
-  ~ReshapeHistory() { points_.arm(false); }
-
   void run() {
     points_.arm(false);
     open();

@@ -327,7 +327,14 @@ TEST_CASE("nothing is applied to a tablet that is being split, and a compaction 
   WriteBatch batch;
   batch.put("k", "v");
   CHECK(f.tablet()->apply(at(f.index + 1), batch.bytes()).error().code == ErrorCode::kUnavailable);
+  std::optional<Result<void>> second, third;
+  f.store->split({1}, key(40), {4}, {5}, [&](Result<void> r) { second = std::move(r); });
+  f.tablet()->ingest(at(f.index + 1), {"/none"}, [&](Result<void> r) { third = std::move(r); });
   f.machine.settle();
+  for (const auto* refused : {&second, &third}) {
+    REQUIRE((*refused && !**refused));
+    CHECK((*refused)->error().code == ErrorCode::kUnavailable);
+  }
   REQUIRE((done && *done));
   f.check(2, f.between("", key(30)));
   f.check(3, f.between(key(30), ""));
