@@ -173,13 +173,14 @@ Result<void> OutputJob::check_slice() {
     CAIRN_TRY(auto table, Sstable::open(*plan_.fs, sstable_path(plan_.dir, number), number));
     tables_.push_back(std::move(table));
     check_block_ = 0;
+    check_ahead_ = {};
     checked_rows_ = 0;
     check_key_.clear();
   }
   const Sstable& table = *tables_[check_table_];
   std::string key;
   for (uint64_t bytes = 0; check_block_ < table.blocks() && bytes < kSliceBytes; ++check_block_) {
-    CAIRN_TRY(const auto block, table.read_block(check_block_));
+    CAIRN_TRY(const auto block, table.read_block(check_block_, false, check_ahead_));
     bytes += block->bytes();
     if (kept_bytes_ + block->bytes() <= plan_.keep_bytes) {
       kept_bytes_ += block->bytes();

@@ -125,6 +125,7 @@ class OutputJob {
   std::vector<std::shared_ptr<Sstable>> tables_;
   size_t check_table_ = 0;
   uint32_t check_block_ = 0;
+  ReadAhead check_ahead_;
   uint64_t checked_rows_ = 0;
   std::string check_key_;
   std::vector<KeptBlock> kept_;
