@@ -65,6 +65,7 @@ struct NodeConfig {
   uint64_t limits_value_max = 32ull << 20;
   Duration runtime_spin = 50 * kMicrosecond;
   uint64_t runtime_background_threads = 2;
+  uint64_t runtime_background_headroom = 12;  // percent
 
   // Key -> where the value came from: "default", "FILE:LINE", "environment CAIRN_...", "flag --...",
   // "runtime".

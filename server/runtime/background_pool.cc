@@ -5,9 +5,29 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace cairn::server {
+#include <algorithm>
+#include <chrono>
+#include <ctime>
 
-BackgroundPool::BackgroundPool(size_t threads) {
+namespace cairn::server {
+namespace {
+
+constexpr Duration kRestMin = 100 * kMicrosecond;  // shorter ones stay owed: timers are no finer
+
+uint64_t nanoseconds(clockid_t clock) {
+  timespec at{};
+  ::clock_gettime(clock, &at);
+  return static_cast<uint64_t>(at.tv_sec) * kSecond + static_cast<uint64_t>(at.tv_nsec);
+}
+
+std::chrono::steady_clock::time_point time_point(Instant at) {
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(at));
+}
+
+}  // namespace
+
+BackgroundPool::BackgroundPool(size_t threads, double headroom)
+    : pace_({.processors = usable_processors(), .headroom = headroom}) {
   for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this, high_only = i > 0] { work(high_only); });
 }
 
@@ -36,25 +56,74 @@ void BackgroundPool::submit(JobPriority priority, Slice slice) {
 
 bool BackgroundPool::takes_high(bool high_only) const { return high_only ? !high_.empty() : high_.size() > idle_high_; }
 
+// Puts the high jobs that are due back to their queue, and says when there is something to do that only waits for its
+// time. kNever: nothing.
+Instant BackgroundPool::next_due(bool high_only) {
+  const Instant now = nanoseconds(CLOCK_MONOTONIC);
+  Instant next = !high_only && !low_.empty() ? low_due_ : kNever;
+  for (size_t i = 0; i < resting_.size();) {
+    if (resting_[i].first <= now) {
+      high_.push_back(std::move(resting_[i].second));
+      resting_.erase(resting_.begin() + static_cast<ptrdiff_t>(i));
+      changed_.notify_all();  // it may be another thread that takes it
+    } else {
+      next = std::min(next, resting_[i++].first);
+    }
+  }
+  return next;
+}
+
+// Until there is something for such a thread. False: the end.
+bool BackgroundPool::wait(std::unique_lock<std::mutex>& lock, bool high_only) {
+  if (high_only) ++idle_high_;
+  while (!stopped_) {
+    const Instant due = next_due(high_only);
+    if (takes_high(high_only) || due <= nanoseconds(CLOCK_MONOTONIC)) break;
+    if (due == kNever) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_until(lock, time_point(due));
+    }
+  }
+  if (high_only) --idle_high_;
+  return !stopped_;
+}
+
+// After a slice that took so long.
+Duration BackgroundPool::rest(Duration slice, bool high) {
+  const double longest = (high ? CpuPace::kHighRestMax : CpuPace::kLowRestMax) * static_cast<double>(slice);
+  const Duration rest = pace_.rest(nanoseconds(CLOCK_MONOTONIC), static_cast<Duration>(longest),
+                                   nanoseconds(CLOCK_PROCESS_CPUTIME_ID), used_);
+  return rest >= kRestMin ? rest : 0;
+}
+
+void BackgroundPool::go_on(bool high, Slice slice, Duration rest) {
+  if (!high) return low_.push_back(std::move(slice));
+  if (rest > 0) return resting_.emplace_back(nanoseconds(CLOCK_MONOTONIC) + rest, std::move(slice)), void();
+  high_.push_back(std::move(slice));
+  if (idle_high_ > 0) changed_.notify_all();  // a thread of its own may go on with it
+}
+
 void BackgroundPool::work(bool high_only) {
   pthread_setname_np(pthread_self(), high_only ? "cairn-fetch" : "cairn-compact");
   // The loops go first when cores are short.
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), high_only ? 1 : 5);
   std::unique_lock lock(mutex_);
-  for (;;) {
-    if (high_only) ++idle_high_;
-    changed_.wait(lock, [&] { return stopped_ || takes_high(high_only) || (!high_only && !low_.empty()); });
-    if (high_only) --idle_high_;
-    if (stopped_) return;
-    std::deque<Slice>& queue = takes_high(high_only) ? high_ : low_;
+  while (wait(lock, high_only)) {
+    const bool high = takes_high(high_only);
+    std::deque<Slice>& queue = high ? high_ : low_;
     Slice slice = std::move(queue.front());
     queue.pop_front();
     lock.unlock();
+    const Duration before = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
     const bool more = slice();
+    const Duration took = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - before;
     lock.lock();
+    used_ += took;
+    const Duration resting = rest(took, high);
+    if (!high) low_due_ = resting > 0 ? nanoseconds(CLOCK_MONOTONIC) + resting : 0;
     if (more && !stopped_) {
-      queue.push_back(std::move(slice));
-      if (idle_high_ > 0 && &queue == &high_) changed_.notify_all();  // a thread of its own may go on with it
+      go_on(high, std::move(slice), resting);
     } else {
       lock.unlock();
       slice = nullptr;  // what it owns is released outside the lock

@@ -5,18 +5,22 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/executor.h"
+#include "server/runtime/cpu_pace.h"
 
 namespace cairn::server {
 
 // Thread safety: any thread. Between two slices of a low job a high one may run. All threads but the first are for
-// high jobs only; the first, which gets less of the processors, leaves them those while they are idle. Destruction
-// waits for the running slices and drops the rest.
+// high jobs only; the first, which gets less of the processors, leaves them those while they are idle, and rests
+// between low slices as CpuPace says. Destruction waits for the running slices and drops the rest.
 class BackgroundPool final : public BackgroundExecutor {
  public:
-  explicit BackgroundPool(size_t threads);
+  // `headroom`: of the processors that the process may use; see CpuPace.
+  static constexpr double kHeadroom = 0.12;
+  explicit BackgroundPool(size_t threads, double headroom = kHeadroom);
   ~BackgroundPool() override;
   void submit(JobPriority priority, Slice slice) override;
   void stop();
@@ -24,12 +28,20 @@ class BackgroundPool final : public BackgroundExecutor {
  private:
   void work(bool high_only);
   bool takes_high(bool high_only) const;
+  bool wait(std::unique_lock<std::mutex>& lock, bool high_only);
+  Duration rest(Duration slice, bool high);
+  void go_on(bool high, Slice slice, Duration rest);
+  Instant next_due(bool high_only);
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Slice> high_, low_;  // guarded by mutex_
-  size_t idle_high_ = 0;          // threads for high jobs that wait for one; guarded by mutex_
-  bool stopped_ = false;          // guarded by mutex_
+  std::deque<Slice> high_, low_;                    // guarded by mutex_
+  size_t idle_high_ = 0;                            // threads for high jobs that wait for one; guarded by mutex_
+  bool stopped_ = false;                            // guarded by mutex_
+  Duration used_ = 0;                               // processor time of all slices so far; guarded by mutex_
+  CpuPace pace_;                                    // guarded by mutex_
+  Instant low_due_ = 0;                             // no low slice begins before; guarded by mutex_
+  std::vector<std::pair<Instant, Slice>> resting_;  // high jobs, and when they go on; guarded by mutex_
   std::vector<std::thread> threads_;
 };
 

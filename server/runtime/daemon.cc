@@ -119,7 +119,7 @@ class Daemon {
         loop_(clock_),
         link_loop_(clock_),
         admin_loop_(clock_),
-        pool_(config.runtime_background_threads),
+        pool_(config.runtime_background_threads, static_cast<double>(config.runtime_background_headroom) / 100),
         data_net_(loop_, config.peer_secret, log_line),
         link_net_(link_loop_, config.peer_secret, log_line),
         node_(environment(), node_options(config, flags)),

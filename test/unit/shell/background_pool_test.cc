@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <latch>
 #include <string>
 #include <utility>
@@ -90,6 +91,25 @@ TEST_CASE("one thread does all jobs, high ones first") {
   released.count_down();
   done.wait();
   CHECK(order == "hl");
+}
+
+TEST_CASE("jobs that must rest, for others use the processors, go on all the same") {
+  constexpr double kAlmostAll = 0.9;
+  BackgroundPool pool(2, kAlmostAll);
+  std::atomic<int> low = 0, high = 0;
+  const auto job = [](std::atomic<int>& slices) {
+    return [&slices] {
+      const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+      while (std::chrono::steady_clock::now() < end) {
+      }
+      return ++slices < 20;
+    };
+  };
+  pool.submit(JobPriority::kLow, job(low));
+  pool.submit(JobPriority::kHigh, job(high));
+  while (low < 20 || high < 20) {  // here is whoever is served
+  }
+  pool.submit(JobPriority::kHigh, [] { return true; });  // stopped while it rests
 }
 
 }  // namespace cairn::server
