@@ -42,6 +42,7 @@ struct TabletFixture {
                              .compaction = small_compactions(),
                              .io = {}};
   AsyncReader* reader = nullptr;  // null: the machine's background reads
+  Executor* loop = nullptr;       // null: the machine's
   std::unique_ptr<TabletStore> store;
   std::optional<Error> fatal;
   std::vector<std::pair<RangeId, Error>> corruptions;
@@ -57,7 +58,7 @@ struct TabletFixture {
     auto opened =
         TabletStore::open({.fs = &faulty,
                            .background = &machine.background,
-                           .loop = &machine.loop,
+                           .loop = loop != nullptr ? loop : &machine.loop,
                            .clock = &machine.clock,
                            .reader = reader,
                            .wait_log_durable =
