@@ -46,27 +46,26 @@ inline void change_model(Model& model, const Changes& changes) {
 
 // Up to three files that do not overlap, durable with their names, as whoever writes the entry must have them.
 // `number` counts files.
-inline std::vector<std::string> build_files(TabletFixture& f, Random& random, const Changes& changes,
-                                            uint64_t& number) {
+inline std::vector<std::string> build_files(FileSystem& fs, Random& random, const Changes& changes, uint64_t& number) {
   SstableWriterOptions options;
   options.block_bytes = static_cast<uint32_t>(random.between(64, 2000));
   options.compression = kCompressions[random.below(std::size(kCompressions))];
   std::vector<std::string> paths;
   std::unique_ptr<IngestFile> file;
   const auto finish = [&] { require(bool(file->finish()), "a file cannot be finished"); };
-  require(bool(f.faulty.create_dirs(kOutsideDir)), "no directory for files");
+  require(bool(fs.create_dirs(kOutsideDir)), "no directory for files");
   for (const auto& [key, value] : changes) {
     if (!file || (paths.size() < 3 && random.chance(0.1))) {
       if (file) finish();
       paths.push_back(std::string(kOutsideDir) + "/" + std::to_string(++number));
-      auto made = IngestFile::create(f.faulty, paths.back(), options);
+      auto made = IngestFile::create(fs, paths.back(), options);
       require(bool(made), "a file cannot be made");
       file = std::move(*made);
     }
     require(bool(value ? file->put(key, *value) : file->remove(key)), "a row is refused");
   }
   finish();
-  require(bool(f.faulty.sync_dir(kOutsideDir)), "a directory cannot be synced");
+  require(bool(fs.sync_dir(kOutsideDir)), "a directory cannot be synced");
   return paths;
 }
 

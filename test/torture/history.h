@@ -36,6 +36,8 @@ void run_tablet_history(uint64_t seed, const HistoryOptions& options, HistoryCou
 // Tablets that are split and merged again and again, by keys and with deleted prefixes of every kind, and files that
 // are taken in between, likewise.
 void run_reshape_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts);
+// A tablet on real threads, with several reads at once beside writes, ready-made files, compactions and snapshots.
+void run_thread_history(uint64_t seed, HistoryCounts& counts);
 // The shared log, likewise: what was acknowledged is there, what is there was written.
 void run_log_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts);
 

@@ -35,6 +35,13 @@ TEST_CASE("a split or merge whose power is cut at any call has happened wholly o
   CHECK(counts.crash_points >= 500);
 }
 
+TEST_CASE("a tablet answers like a map on real threads") {
+  test::HistoryCounts counts;
+  for (uint64_t seed = 1; seed <= 20; ++seed) REQUIRE_NOTHROW(test::run_thread_history(seed, counts));
+  CHECK(counts.operations > 10'000);
+  CHECK(counts.ingestions > 100);
+}
+
 TEST_CASE("whatever was durable survives any crash, and the log stays usable") {
   test::HistoryCounts counts;
   for (uint64_t seed = 1; seed <= 200; ++seed) REQUIRE_NOTHROW(test::run_log_history(seed, {}, counts));

@@ -29,6 +29,7 @@ void run(const Goal& goal, const HistoryOptions& options, const char* what, Enou
   for (; !enough(counts) && (goal.seconds == 0 || elapsed() < goal.seconds / 2); ++seed) {
     run_tablet_history(seed, options, counts);
     run_reshape_history(seed, options, counts);
+    if (options.outcomes == 0) run_thread_history(seed, counts);
     run_log_history(seed, options, counts);
   }
   std::printf(

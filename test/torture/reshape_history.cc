@@ -223,7 +223,7 @@ class ReshapeHistory {
     Part& part = parts_.at(range);
     const Changes changes = random_changes(random_, [&](const std::string& key) { return part.holds(key); });
     if (changes.empty()) return;
-    std::vector<std::string> files = build_files(f_, random_, changes, files_built_);
+    std::vector<std::string> files = build_files(f_.faulty, random_, changes, files_built_);
     part.log.push_back({"", files});
     part.states.push_back(part.states.back());
     change_model(part.states.back(), changes);

@@ -204,7 +204,7 @@ class TabletHistory {
   void ingest() {
     if (ingesting_) return;
     const Changes changes = random_changes(random_, [](const std::string&) { return true; });
-    std::vector<std::string> files = build_files(f_, random_, changes, files_built_);
+    std::vector<std::string> files = build_files(f_.faulty, random_, changes, files_built_);
     log_.push_back({"", files});
     states_.push_back(states_.back());
     change_model(states_.back(), changes);
@@ -222,8 +222,9 @@ class TabletHistory {
   void ingest_in_vain() {
     if (ingesting_ || !f_.log_always_durable || last() == 0) return;
     const std::string key = some_key(random_);
-    std::vector<std::string> files = build_files(f_, random_, {{key, "1"}}, files_built_);
-    for (std::string& path : build_files(f_, random_, {{key, "2"}}, files_built_)) files.push_back(std::move(path));
+    std::vector<std::string> files = build_files(f_.faulty, random_, {{key, "1"}}, files_built_);
+    for (std::string& path : build_files(f_.faulty, random_, {{key, "2"}}, files_built_))
+      files.push_back(std::move(path));
     std::optional<Result<void>> done;
     tablet()->ingest(at(last() + 1), files, [&](Result<void> result) { done = std::move(result); });
     while (!done) require(f_.machine.step(), "an ingestion does not end");
