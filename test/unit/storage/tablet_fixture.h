@@ -29,12 +29,15 @@ inline CompactionOptions small_compactions() {
 }
 
 struct TabletFixture {
-  explicit TabletFixture(uint64_t seed = 1) : machine(seed), faulty(fs) {}
-  ~TabletFixture() { store.reset(); }
+  explicit TabletFixture(uint64_t seed = 1) : faulty(fs), machine(seed) {}
+  ~TabletFixture() {
+    store.reset();
+    faulty.set_policy({});  // which may look at what is gone by now
+  }
 
-  Machine machine;
-  MemoryFileSystem fs;
+  MemoryFileSystem fs;  // these two outlive the jobs that the machine still has
   FaultyFileSystem faulty;
+  Machine machine;
   TabletStoreOptions options{.memtable_bytes = 32 << 10,
                              .memtable_budget_bytes = 256 << 10,
                              .block_cache_bytes = 64 << 10,
