@@ -16,7 +16,11 @@ Error refused(const std::string& path, std::string_view why) {
 
 IngestJob::~IngestJob() {
   if (committed_ || undecided_) return;
-  for (const auto& [info, table] : tables_) table->retire(nullptr);
+  retire_all(tables_, nullptr);
+}
+
+void IngestJob::discard() {
+  if (committed_) retire_all(tables_, shared_->deleter);
 }
 
 bool IngestJob::step() {
@@ -128,12 +132,9 @@ Result<void> IngestJob::commit() {
 
 void TabletImpl::ingest(const AppliedPosition& position, std::vector<std::string> paths,
                         std::move_only_function<void(Result<void>)> done) {
-  auto answer = [&](Result<void> result) {
-    store_.env().loop->post(
-        [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
-  };
-  if (const auto error = unfreezable()) return answer(*error);
-  if (position.index <= applied_.index) return answer({});  // replay
+  Executor& loop = *store_.env().loop;
+  if (const auto error = unfreezable()) return answer_later(loop, std::move(done), *error);
+  if (position.index <= applied_.index) return answer_later(loop, std::move(done), {});  // replay
   auto job = std::make_shared<IngestJob>(store_.shared(), life_, position, std::move(paths));
   freeze([weak = weak_from_this(), job = std::move(job), done = std::move(done)](Result<void> quiet) mutable {
     const auto self = weak.lock();
@@ -149,17 +150,21 @@ void TabletImpl::ingest(const AppliedPosition& position, std::vector<std::string
 // All that came before lies in SSTables. An SSTable never holds what the local log may yet lose.
 void TabletImpl::start_ingest(std::shared_ptr<IngestJob> job, std::move_only_function<void(Result<void>)> done) {
   auto begin = [weak = weak_from_this(), loop = store_.env().loop, background = store_.env().background, job,
+                store = store_.alive(),
                 done = std::make_shared<std::move_only_function<void(Result<void>)>>(std::move(done))] {
     const auto self = weak.lock();
     if (!self || self->dropped_ || self->life_ != job->life()) {
       return (*done)(Error{ErrorCode::kUnavailable, "the tablet was dropped"});
     }
     job->start(self->next_run());
-    background->submit(JobPriority::kHigh, [weak, loop, job, done] {
+    background->submit(JobPriority::kHigh, [weak, loop, job, done, store] {
+      if (store.expired()) return false;
       if (job->step()) return true;
-      loop->post([weak, job, done] {
-        const auto self = weak.lock();
-        (*done)(self ? self->ingested(*job) : Result<void>(Error{ErrorCode::kUnavailable, "the tablet was dropped"}));
+      loop->post([weak, job, done, store] {
+        if (store.expired()) return;
+        if (const auto self = weak.lock()) return (*done)(self->ingested(*job));
+        job->discard();
+        (*done)(Error{ErrorCode::kUnavailable, "the tablet was dropped"});
       });
       return false;
     });
@@ -176,12 +181,14 @@ Result<void> TabletImpl::ingested(IngestJob& job) {
     return job.result();
   }
   if (gone) {
-    for (const auto& [info, table] : job.tables()) table->retire(store_.shared()->deleter);
+    job.discard();
     return Error{ErrorCode::kUnavailable, "the tablet was dropped"};
   }
   amplification_.user_bytes += job.raw_bytes();
   store_.mutable_metrics().user_bytes.add_owned(job.raw_bytes());
   applied_ = flushed_ = job.position();
+  mutable_ = new_memtable(mutable_->keeps_order());  // empty as before: by its id fetches know that they began earlier
+  account();
   Tables tables = tables_of(*version_);
   for (auto& entry : job.tables()) tables.push_back(std::move(entry));
   set_version(make_version(std::move(tables)));

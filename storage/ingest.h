@@ -14,8 +14,6 @@ namespace cairn::storage {
 // Requires: nobody else edits the tablet meanwhile.
 class IngestJob {
  public:
-  using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
-
   IngestJob(std::shared_ptr<StoreShared> shared, uint64_t life, const AppliedPosition& position,
             std::vector<std::string> paths)
       : shared_(std::move(shared)), life_(life), position_(position), paths_(std::move(paths)) {}
@@ -28,6 +26,7 @@ class IngestJob {
   const Result<void>& result() const { return *result_; }
   bool undecided() const { return undecided_; }  // the manifest may or may not have the edit
   Tables& tables() { return tables_; }
+  void discard();  // once committed: the tablet was dropped since, and its version never had them
   uint64_t raw_bytes() const { return raw_bytes_; }  // keys and values of all files
 
  private:

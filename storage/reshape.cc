@@ -197,7 +197,7 @@ bool StoreImpl::free_for(RangeId range, std::initializer_list<RangeId> parents) 
 void StoreImpl::split(RangeId parent, std::string_view key, RangeId left, RangeId right,
                       std::move_only_function<void(Result<void>)> done) {
   const auto refuse = [&](ErrorCode code, const char* why) {
-    env_.loop->post([done = std::move(done), error = Error{code, why}]() mutable { done(error); });
+    answer_later(*env_.loop, std::move(done), Error{code, why});
   };
   const auto found = tablets_.find(parent);
   if (found == tablets_.end()) return refuse(ErrorCode::kNotFound, "no tablet to split");
@@ -211,7 +211,7 @@ void StoreImpl::split(RangeId parent, std::string_view key, RangeId left, RangeI
 void StoreImpl::merge(RangeId left, RangeId right, std::string_view key, RangeId merged,
                       std::move_only_function<void(Result<void>)> done) {
   const auto refuse = [&](ErrorCode code, const char* why) {
-    env_.loop->post([done = std::move(done), error = Error{code, why}]() mutable { done(error); });
+    answer_later(*env_.loop, std::move(done), Error{code, why});
   };
   const auto a = tablets_.find(left), b = tablets_.find(right);
   if (a == tablets_.end() || b == tablets_.end()) return refuse(ErrorCode::kNotFound, "no tablet to merge");
@@ -228,14 +228,13 @@ void StoreImpl::reshape(std::shared_ptr<ReshapeJob> job, std::vector<std::shared
     TabletImpl& next = *parents[quiet];
     if (const auto error = next.unfreezable()) {
       for (size_t i = 0; i < quiet; ++i) parents[i]->thaw();
-      env_.loop->post([done = std::move(done), error]() mutable { done(*error); });
-      return;
+      return answer_later(*env_.loop, std::move(done), *error);
     }
     next.freeze([this, store = alive(), job = std::move(job), parents, quiet,
                  done = std::move(done)](Result<void> result) mutable {
       if (store.expired()) return;
       if (result) return reshape(std::move(job), std::move(parents), quiet + 1, std::move(done));
-      for (const auto& parent : parents) parent->thaw();
+      for (size_t i = 0; i <= quiet; ++i) parents[i]->thaw();  // those behind may be frozen by others
       done(std::move(result));
     });
     return;

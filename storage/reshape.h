@@ -10,8 +10,6 @@
 
 namespace cairn::storage {
 
-using TableList = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
-
 // Runs in the background, one table at a step. Requires: nobody edits the parents meanwhile.
 class ReshapeJob {
  public:
@@ -24,7 +22,7 @@ class ReshapeJob {
     RangeId range;
     uint64_t life = 0;
     AppliedPosition position;
-    TableList tables;
+    Tables tables;
   };
 
   // One child: it gets all; two: what lies below `key`, and the rest.
@@ -51,7 +49,7 @@ class ReshapeJob {
   std::string key_;
   std::vector<Parent> parents_;
   std::vector<Child> children_;
-  TableList todo_;
+  Tables todo_;
   std::vector<bool> below_;  // of todo_: a table of the first parent of two
   size_t next_ = 0;
   std::vector<std::shared_ptr<Sstable>> linked_;  // under names of their own

@@ -93,7 +93,7 @@ class CheckpointJob {
 
   std::shared_ptr<StoreShared> shared_;
   std::shared_ptr<const Version> version_;
-  std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> all_;
+  Tables all_;
   std::vector<SnapshotTable> tables_;
   std::unique_ptr<TableScrub> check_;  // of the table that is next
   Checkpoint checkpoint_;
@@ -157,10 +157,7 @@ Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view byt
 }
 
 void TabletImpl::checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) {
-  if (const auto error = unfit()) {
-    store_.env().loop->post([done = std::move(done), error]() mutable { done(*error); });
-    return;
-  }
+  if (const auto error = unfit()) return answer_later(*store_.env().loop, std::move(done), *error);
   checkpoints_.push_back({applied_.index, std::move(done)});
   flush();
   serve_checkpoints();
@@ -196,7 +193,7 @@ InstallJob::InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::
 
 InstallJob::~InstallJob() {
   if (committed_) return;
-  for (const auto& [info, table] : outcome_.tables) table->retire(shared_->deleter);
+  retire_all(outcome_.tables, shared_->deleter);
 }
 
 bool InstallJob::step() {

@@ -3,9 +3,11 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "storage/cache/block_cache.h"
@@ -37,9 +39,15 @@ struct StoreShared {
   uint64_t new_number() { return last_number.fetch_add(1, std::memory_order_relaxed) + 1; }
 };
 
+// Calls `done` from the loop: never from inside the call that it belongs to.
+template <class T>
+void answer_later(Executor& loop, std::move_only_function<void(Result<T>)> done,
+                  std::type_identity_t<Result<T>> result) {
+  loop.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+}
+
 // The information that goes into the manifest: what the files say, under their place in the tree.
-std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> with_infos(std::vector<std::shared_ptr<Sstable>> tables,
-                                                                         uint64_t run, uint32_t level);
+Tables with_infos(std::vector<std::shared_ptr<Sstable>> tables, uint64_t run, uint32_t level);
 
 // As the manifest knows it: its number is info.id.
 Result<std::shared_ptr<Sstable>> open_table(FileSystem& fs, const std::string& path, const SstableInfo& info);
@@ -61,7 +69,7 @@ class InstallJob {
   bool step();
   struct Outcome {
     uint64_t life = 0;
-    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables;
+    Tables tables;
   };
   Result<Outcome>& result() { return *result_; }
 

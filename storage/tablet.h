@@ -349,7 +349,8 @@ class Tablet {
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
 
   // Takes in files that IngestFile (storage/sstable/ingest_file.h) has built, as one entry of the log at `position`:
-  // their rows are newer than all that was applied before. Hard links are made; the files themselves stay the caller's.
+  // their rows are newer than all that was applied before. Hard links are made; the files themselves stay the caller's,
+  // who keeps them, durably and by these names, until flushed() has come to `position`: replay takes them in again.
   // Nothing may be applied until `done` was called, on the loop; apply() says kUnavailable. At or below applied():
   // nothing to do (replay). kInvalidArgument: the files overlap each other, are empty or have deleted prefixes;
   // kCorruption: one is damaged. After an error nothing has changed.

@@ -13,8 +13,6 @@
 namespace cairn::storage {
 namespace {
 
-using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
-
 constexpr uint64_t kKeptMax = 16u << 20;  // bytes of blocks that one job brings to the cache: well below a millisecond
 
 bool contains(const std::vector<uint64_t>& ids, uint64_t id) { return std::ranges::find(ids, id) != ids.end(); }
@@ -255,24 +253,25 @@ void TabletImpl::commit_compaction(CompactionPlan plan, Tables output, std::opti
     if (!there) edit.removed.push_back(id);
   }
   for (const auto& [info, table] : output) edit.added.push_back(info);
-  store_.env().background->submit(JobPriority::kLow, [shared = store_.shared(), edit = std::move(edit),
-                                                      plan = std::move(plan), output = std::move(output), life = life_,
-                                                      loop = store_.env().loop, weak = weak_from_this()]() mutable {
-    auto result = std::make_shared<Result<bool>>(shared->manifest->commit({edit}));
-    // After any other failure the edit may be in the file all the same: then the output must stay.
-    const bool unwritten = *result ? !**result : result->error().code == ErrorCode::kNoSpace;
-    if (unwritten) {
-      for (const auto& [info, table] : output) table->retire(shared->deleter);
-    }
-    loop->post(
-        [result, edit = std::move(edit), plan = std::move(plan), output = std::move(output), weak, life]() mutable {
+  store_.env().background->submit(
+      JobPriority::kLow,
+      [shared = store_.shared(), edit = std::move(edit), plan = std::move(plan), output = std::move(output),
+       life = life_, loop = store_.env().loop, store = store_.alive(), weak = weak_from_this()]() mutable {
+        auto result = std::make_shared<Result<bool>>(shared->manifest->commit({edit}));
+        // After any other failure the edit may be in the file all the same: then the output must stay.
+        const bool unwritten = *result ? !**result : result->error().code == ErrorCode::kNoSpace;
+        if (unwritten) retire_all(output, shared->deleter);
+        loop->post([result, edit = std::move(edit), plan = std::move(plan), output = std::move(output), weak, life,
+                    store, deleter = shared->deleter]() mutable {
           const auto self = weak.lock();
           if (self && self->life_ == life && !self->dropped_) {
-            self->compaction_committed(std::move(*result), std::move(plan), edit, std::move(output));
+            return self->compaction_committed(std::move(*result), std::move(plan), edit, std::move(output));
           }
+          // Dropped since: its version did not have them.
+          if (!store.expired() && *result) retire_all(output, deleter);
         });
-    return false;
-  });
+        return false;
+      });
 }
 
 void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, const TabletEdit& edit, Tables output) {
@@ -306,7 +305,7 @@ bool TabletImpl::install_compaction(const CompactionPlan& plan, const TabletEdit
   const auto inputs = std::ranges::count_if(old, [&](const auto& t) { return contains(plan.inputs, t.first.id); });
   if (static_cast<size_t>(inputs) < plan.inputs.size()) {
     // A clear that entered the manifest later was reported earlier: the output is as dead as its inputs.
-    for (const auto& [info, table] : output) table->retire(store_.shared()->deleter);
+    retire_all(output, store_.shared()->deleter);
     return false;
   }
   std::vector<std::shared_ptr<const void>> dead;

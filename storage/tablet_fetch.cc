@@ -171,10 +171,7 @@ std::optional<Error> TabletImpl::unfit() const {
 }
 
 void TabletImpl::fetch(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done) {
-  if (const auto error = unfit()) {
-    store_.env().loop->post([done = std::move(done), error]() mutable { done(*error); });
-    return;
-  }
+  if (const auto error = unfit()) return answer_later(*store_.env().loop, std::move(done), *error);
   store_.mutable_metrics().disk_fetches.add();
   if (request.prefixes.empty() && !request.visit && request.rows.size() <= RowFetch::kRowsMax) {
     const auto fetch = std::make_shared<RowFetch>(*this, std::move(request), std::move(done));

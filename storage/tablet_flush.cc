@@ -127,12 +127,15 @@ void TabletImpl::commit_flush() {
 void TabletImpl::flush_committed(Result<bool> result) {
   if (!result) {
     if (result.error().code != ErrorCode::kNoSpace) return store_.fatal(result.error());
-    for (const auto& [info, table] : sealed_.front().output) table->retire(store_.shared()->deleter);
-    sealed_.front().output.clear();
+    retire_all(std::exchange(sealed_.front().output, {}), store_.shared()->deleter);
     return stall(result.error());
   }
   flush_errors_.succeeded();
-  CAIRN_ASSERT_MSG(*result, "a flush of a living tablet always fits the manifest");
+  if (!*result) {
+    // A snapshot has taken the tablet's place in the manifest; the loop hears of it next, and flushing_ ends with it.
+    CAIRN_ASSERT_MSG(!store_.shared()->manifest->state().tablets.contains(life_), "a flush of a living tablet fits");
+    return retire_all(std::exchange(sealed_.front().output, {}), store_.shared()->deleter);
+  }
   Sealed& front = sealed_.front();
   Tables tables;
   std::vector<std::shared_ptr<const void>> dead;
@@ -189,7 +192,7 @@ void TabletImpl::end_stall() {
 }
 
 void TabletImpl::retire() {
-  for (const auto& [info, table] : tables_of(*version_)) table->retire(store_.shared()->deleter);
+  retire_all(tables_of(*version_), store_.shared()->deleter);
   std::vector<std::shared_ptr<const void>> dead;
   for (auto& sealed : sealed_) {
     for (auto& [info, table] : sealed.output) {
@@ -262,16 +265,13 @@ void TabletImpl::replace(uint64_t life, std::shared_ptr<const Version> version, 
 void TabletImpl::end_pending(const Error& error) {
   auto pending = std::move(checkpoints_);
   checkpoints_.clear();
-  for (auto& checkpoint : pending) {
-    store_.env().loop->post([done = std::move(checkpoint.done), error]() mutable { done(error); });
-  }
+  for (auto& checkpoint : pending) answer_later(*store_.env().loop, std::move(checkpoint.done), error);
   while (!full_.empty()) end_full(error);
   end_freeze(error);
 }
 
 void TabletImpl::end_freeze(const Error& error) {
-  if (!quiet_) return;
-  store_.env().loop->post([quiet = std::exchange(quiet_, {}), error]() mutable { quiet(error); });
+  if (quiet_) answer_later(*store_.env().loop, std::exchange(quiet_, {}), error);
 }
 
 }  // namespace cairn::storage

@@ -8,10 +8,7 @@
 namespace cairn::storage {
 
 void TabletImpl::compact(std::move_only_function<void(Result<void>)> done) {
-  if (const auto error = unfit()) {
-    store_.env().loop->post([done = std::move(done), error]() mutable { done(*error); });
-    return;
-  }
+  if (const auto error = unfit()) return answer_later(*store_.env().loop, std::move(done), *error);
   // One that has not begun takes what has come since along.
   if (full_.empty() || full_.back().ids) full_.emplace_back();
   full_.back().target = applied_.index;
@@ -42,9 +39,7 @@ bool TabletImpl::start_full() {
 
 void TabletImpl::end_full(const Result<void>& result) {
   if (full_.empty()) return;
-  for (auto& done : full_.front().done) {
-    store_.env().loop->post([done = std::move(done), result]() mutable { done(result); });
-  }
+  for (auto& done : full_.front().done) answer_later(*store_.env().loop, std::move(done), result);
   full_.erase(full_.begin());
 }
 

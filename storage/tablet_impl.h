@@ -81,7 +81,6 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void fetch_pinned(FetchRequest request, std::move_only_function<void(Result<FetchResult>)> done);
 
  private:
-  using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
   struct Sealed {
     std::shared_ptr<Memtable> table;
     AppliedPosition position;

@@ -86,7 +86,7 @@ Result<void> StoreImpl::start(const std::string& manifest_dir, const std::string
   }
   shared_->last_number = last;
   for (const auto& [life, tablet] : state.tablets) {
-    std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables;
+    Tables tables;
     std::optional<Error> damage;
     for (const auto& [id, info] : tablet.tables) {
       auto table = open_table(fs, sstable_path(sst_dir, id), info);

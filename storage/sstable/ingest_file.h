@@ -19,7 +19,8 @@ class IngestFile {
   // Keys ascend; kInvalidArgument otherwise.
   Result<void> put(std::string_view key, std::string_view value) { return add(key, value, OpKind::kPut); }
   Result<void> remove(std::string_view key) { return add(key, {}, OpKind::kDelete); }
-  // Writes the rest and syncs it. kInvalidArgument: there are no rows.
+  // Writes the rest and syncs it; its name in the directory is the caller's to sync. kInvalidArgument: there are no
+  // rows.
   Result<void> finish();
 
  private:

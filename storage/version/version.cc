@@ -69,7 +69,7 @@ std::string behind_prefix(std::string_view prefix) {
   return end;
 }
 
-std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables) {
+std::shared_ptr<const Version> make_version(Tables tables) {
   std::ranges::sort(tables, [](const auto& a, const auto& b) {
     if (a.first.run != b.first.run) return a.first.run > b.first.run;
     return std::tie(a.first.smallest, a.first.id) < std::tie(b.first.smallest, b.first.id);
@@ -89,12 +89,16 @@ std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, s
   return version;
 }
 
-std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Version& version) {
-  std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables;
+Tables tables_of(const Version& version) {
+  Tables tables;
   for (const Run& run : version.runs) {
     for (size_t i = 0; i < run.tables.size(); ++i) tables.emplace_back(run.infos[i], run.tables[i]);
   }
   return tables;
+}
+
+void retire_all(const Tables& tables, const std::shared_ptr<PacedDeleter>& deleter) {
+  for (const auto& [info, table] : tables) table->retire(deleter);
 }
 
 Result<const BlockRows*> BlockSource::load_rows(const Sstable& table, uint32_t ordinal) {

@@ -41,8 +41,13 @@ struct Version {
   std::vector<Run> runs;  // newest first
 };
 
-std::shared_ptr<const Version> make_version(std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables);
-std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>> tables_of(const Version& version);
+// Tables under their place in the tree.
+using Tables = std::vector<std::pair<SstableInfo, std::shared_ptr<Sstable>>>;
+
+std::shared_ptr<const Version> make_version(Tables tables);
+Tables tables_of(const Version& version);
+// See Sstable::retire().
+void retire_all(const Tables& tables, const std::shared_ptr<PacedDeleter>& deleter);
 // The first string behind all that start with `prefix`; empty: there is none.
 std::string behind_prefix(std::string_view prefix);
 // Does a deleted prefix of the table say anything about what is left of it?

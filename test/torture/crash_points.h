@@ -46,17 +46,20 @@ class CrashPoints {
 
   // `faulty` wraps `fs`; both outlive this.
   void watch(MemoryFileSystem& fs, FaultyFileSystem& faulty, std::function<void(const MemoryFileSystem&)> open_copy) {
-    if (options_.outcomes == 0) return;
     open_copy_ = std::move(open_copy);
     FaultPolicy policy;
     policy.fail = [this, &fs](FileOp op, const std::string& path) -> std::optional<Error> {
-      if (changes_files(op) && armed_) cut(fs, path);
+      if (!changes_files(op)) return std::nullopt;
+      if (!power_) return Error{ErrorCode::kIoError, "the power is off"};
+      if (armed_ && options_.outcomes != 0) cut(fs, path);
       return std::nullopt;
     };
     faulty_ = &faulty;
     faulty.set_policy(std::move(policy));
   }
   void arm(bool on) { armed_ = on; }
+  // Off: what jobs of a process that has died would still do to files fails.
+  void power(bool on) { power_ = on; }
 
  private:
   void cut(const MemoryFileSystem& fs, const std::string& path) {
@@ -88,7 +91,7 @@ class CrashPoints {
   HistoryCounts& counts_;
   std::function<void(const MemoryFileSystem&)> open_copy_;
   uint64_t points_ = 0;
-  bool armed_ = true;
+  bool armed_ = true, power_ = true;
 };
 
 }  // namespace cairn::storage::test

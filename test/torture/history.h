@@ -26,13 +26,18 @@ struct HistoryCounts {
   uint64_t crash_points = 0;  // calls at which the power was cut
   uint64_t outcomes = 0;      // disks that were opened after it
   uint64_t reshapes = 0;      // splits and merges
+  uint64_t ingestions = 0;    // of ready-made files, while power was there
 };
 
-// One tablet, and a second one that snapshots of the first are installed into, through several lives with a crash
-// between them; strategy, sizes of everything and what the kernel caches are drawn from the seed. Throws HistoryFailed.
+// One tablet that files are taken into, too, and a second one that snapshots of the first are installed into, through
+// several lives with a crash between them; strategy, sizes of everything and what the kernel caches are drawn from the
+// seed. Throws HistoryFailed.
 void run_tablet_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts);
-// Tablets that are split and merged again and again, by keys and with deleted prefixes of every kind, likewise.
+// Tablets that are split and merged again and again, by keys and with deleted prefixes of every kind, and files that
+// are taken in between, likewise.
 void run_reshape_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts);
+// A tablet on real threads, with several reads at once beside writes, ready-made files, compactions and snapshots.
+void run_thread_history(uint64_t seed, HistoryCounts& counts);
 // The shared log, likewise: what was acknowledged is there, what is there was written.
 void run_log_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts);
 

@@ -29,12 +29,15 @@ void run(const Goal& goal, const HistoryOptions& options, const char* what, Enou
   for (; !enough(counts) && (goal.seconds == 0 || elapsed() < goal.seconds / 2); ++seed) {
     run_tablet_history(seed, options, counts);
     run_reshape_history(seed, options, counts);
+    if (options.outcomes == 0) run_thread_history(seed, counts);
     run_log_history(seed, options, counts);
   }
   std::printf(
-      "%s: seeds %llu..%llu, %llu operations, power cut at %llu calls, %llu disks recovered, no difference, %.0f s\n",
+      "%s: seeds %llu..%llu, %llu operations, %llu reshapes, %llu ingestions, power cut at %llu calls, %llu disks "
+      "recovered, no difference, %.0f s\n",
       what, static_cast<unsigned long long>(goal.first_seed), static_cast<unsigned long long>(seed - 1),
-      static_cast<unsigned long long>(counts.operations), static_cast<unsigned long long>(counts.crash_points),
+      static_cast<unsigned long long>(counts.operations), static_cast<unsigned long long>(counts.reshapes),
+      static_cast<unsigned long long>(counts.ingestions), static_cast<unsigned long long>(counts.crash_points),
       static_cast<unsigned long long>(counts.outcomes), elapsed());
   std::fflush(stdout);
 }
@@ -43,7 +46,8 @@ int usage(const char* name) {
   std::fprintf(
       stderr,
       "%s [--first-seed N] [--operations N] [--crash-points N] [--outcomes N] [--seconds S]\n"
-      "Random histories of tablets, of splits and merges, and of the log beside a model, at least so many operations; "
+      "Random histories of tablets, of splits, merges and ready-made files, and of the log beside a model, at least so "
+      "many operations; "
       "then histories whose\n"
       "power is cut at every call that changes a file, at least so many calls, so many disks recovered at each.\n"
       "Ends earlier after --seconds.\n",

@@ -1,17 +1,16 @@
 #include <algorithm>
 
-#include "test/torture/crash_points.h"
-#include "test/torture/model.h"
+#include "test/torture/entry.h"
 
 namespace cairn::storage::test {
 namespace {
 
 // One tablet of the model: what its range held at every index since it began.
 struct Part {
-  std::string lo, hi;            // keys in [lo, hi); empty: open
-  uint64_t base = 0;             // index it began at
-  std::vector<std::string> log;  // behind the base
-  std::vector<Model> states;     // after each index from the base on
+  std::string lo, hi;         // keys in [lo, hi); empty: open
+  uint64_t base = 0;          // index it began at
+  std::vector<Entry> log;     // behind the base
+  std::vector<Model> states;  // after each index from the base on
   uint64_t known_flushed = 0;
 
   uint64_t last() const { return base + log.size(); }
@@ -70,10 +69,14 @@ class ReshapeHistory {
   void restart() {
     note_flushed();
     require(!f_.fatal, "a fatal error without a fault");
-    if (random_.chance(0.7)) f_.fs.crash(random_, {.reorder = random_.chance(0.5)});
+    if (random_.chance(0.7)) {
+      points_.power(false);
+      f_.fs.crash(random_, {.reorder = random_.chance(0.5)});
+    }
     points_.arm(false);
     f_.store.reset();
-    f_.machine.settle();
+    f_.machine.settle();  // without a crash jobs come to their end after the store
+    points_.power(true);
     open();
     check(f_, parts_);
     require(bool(f_.store->collect_garbage()), "garbage cannot be collected");
@@ -103,7 +106,7 @@ class ReshapeHistory {
   void replay(TabletFixture& f, const World& world) {
     for (const auto& [range, part] : world) {
       for (size_t i = 0; i < part.log.size(); ++i) {
-        require(bool(f.store->find(range)->apply(at(part.base + i + 1), part.log[i])), "replay is refused");
+        replay_entry(f, f.store->find(range), part.base + i + 1, part.log[i]);
       }
       compare(f, range, part.states.back(), "after replay");
     }
@@ -159,7 +162,7 @@ class ReshapeHistory {
       if (op.kind == OpKind::kPrefixDelete) batch.remove_prefix(op.key);
       if (op.kind == OpKind::kClear) batch.clear_all();
     }
-    part.log.push_back(batch.bytes());
+    part.log.push_back({batch.bytes(), {}});
     part.states.push_back(part.states.back());
     counts_.operations += apply_to_model(part.states.back(), batch.bytes());
     require(bool(tablet(range)->apply(at(part.last()), batch.bytes())), "a write is refused");
@@ -179,9 +182,11 @@ class ReshapeHistory {
       if (random_.chance(0.3)) tablet(range)->set_strategy(some_strategy(random_));
     } else if (dice < 77) {
       tablet(range)->compact([](const Result<void>&) {});
-    } else if (dice < 84) {
+    } else if (dice < 80) {
+      ingest(range);
+    } else if (dice < 86) {
       split(range);
-    } else if (dice < 90) {
+    } else if (dice < 92) {
       merge(range);
     } else if (dice < 98) {
       check_rows(range);
@@ -212,6 +217,25 @@ class ReshapeHistory {
       require(f_.machine.step() || random_.chance(0.99), "it does not end");
     }
     return *done;
+  }
+
+  void ingest(RangeId range) {
+    Part& part = parts_.at(range);
+    const Changes changes = random_changes(random_, [&](const std::string& key) { return part.holds(key); });
+    if (changes.empty()) return;
+    std::vector<std::string> files = build_files(f_.faulty, random_, changes, files_built_);
+    part.log.push_back({"", files});
+    part.states.push_back(part.states.back());
+    change_model(part.states.back(), changes);
+    counts_.operations += changes.size();
+    std::optional<Result<void>> done;
+    tablet(range)->ingest(at(part.last()), files, [&](Result<void> r) { done = std::move(r); });
+    const auto result = run_until_done(done, {range});
+    require(bool(result), "files are not taken in: " + (result ? "" : to_string(result.error())));
+    require(tablet(range)->flushed() == at(part.last()), "files were taken in at another position");
+    compare(f_, range, part.states.back(), "right after files were taken in");
+    for (const std::string& path : files) require(bool(f_.faulty.remove(path)), "a file cannot be removed");
+    ++counts_.ingestions;
   }
 
   void split(RangeId range) {
@@ -288,6 +312,7 @@ class ReshapeHistory {
   World parts_;
   std::optional<World> after_;  // what is under way
   uint64_t last_id_ = 1;
+  uint64_t files_built_ = 0;
 };
 
 }  // namespace

@@ -1,9 +1,7 @@
 #include <algorithm>
 #include <ranges>
 
-#include "test/torture/crash_points.h"
-#include "test/torture/model.h"
-#include "test/unit/storage/tablet_fixture.h"
+#include "test/torture/entry.h"
 
 namespace cairn::storage::test {
 namespace {
@@ -99,7 +97,7 @@ class TabletHistory {
       log_.resize(std::min<size_t>(log_.size(), std::max(flushed, f_.log_durable.value) + 1));
       states_.resize(log_.size());
     }
-    for (uint64_t i = 1; i < log_.size(); ++i) require(bool(tablet->apply(at(i), log_[i])), "replay is refused");
+    for (uint64_t i = 1; i < log_.size(); ++i) replay_entry(f_, tablet, i, log_[i]);
     require(f_.everything(tablet) == states_.back(), "rows differ after replay");
   }
 
@@ -107,10 +105,16 @@ class TabletHistory {
     known_flushed_ = std::max(known_flushed_, tablet()->flushed().index.value);
     require(!f_.fatal, "a fatal error without a fault");
     require(f_.corruptions.empty(), "corruption without a fault");
-    if (random_.chance(0.7)) f_.fs.crash(random_, {.reorder = random_.chance(0.5)});
-    points_.arm(false);  // jobs of a dead process find nothing to write to
+    if (random_.chance(0.2)) come_to_rest();
+    if (random_.chance(0.7)) {
+      points_.power(false);
+      f_.fs.crash(random_, {.reorder = random_.chance(0.5)});
+    }
+    points_.arm(false);
+    ingesting_ = false;
     f_.store.reset();
-    f_.machine.settle();
+    f_.machine.settle();  // without a crash jobs come to their end after the store
+    points_.power(true);
     checkpoint_.reset();
     points_.arm(true);
   }
@@ -150,7 +154,7 @@ class TabletHistory {
     Tablet* tablet = g.tablet();
     require(tablet != nullptr, "the tablet cannot be made");
     const uint64_t end = std::max(tablet->flushed().index.value, durable);
-    for (uint64_t i = 1; i <= end; ++i) require(bool(tablet->apply(at(i), log_[i])), "replay is refused");
+    for (uint64_t i = 1; i <= end; ++i) replay_entry(g, tablet, i, log_[i]);
     require(g.everything(tablet) == states_[end], "rows differ after replay");
     tablet->flush();
     g.machine.settle();
@@ -167,19 +171,84 @@ class TabletHistory {
     require(there == live, std::to_string(there) + " files for " + std::to_string(live) + " tables");
   }
 
+  void ingest_somehow() {
+    if (random_.chance(0.8)) return ingest();
+    if (random_.chance(0.5)) return ingest_in_vain();
+    remove_outside();
+  }
+
+  // Everything that is under way ends, and everything that is done with is gone.
+  void come_to_rest() {
+    f_.log_reaches({last()});
+    f_.machine.settle();
+    require(!ingesting_, "files that are taken in never come");
+    require(f_.everything(tablet()) == states_.back(), "rows differ at rest");
+    check_files(f_);
+  }
+
+  // What reads see: files that are being taken in show when they are, all at once.
+  const Model& present() { return states_[tablet()->applied().index.value]; }
+
   void write() {
     const WriteBatch batch = random_batch(random_);
-    log_.push_back(batch.bytes());
+    if (ingesting_) {
+      const auto refused = tablet()->apply(at(last() + 1), batch.bytes());
+      return require(!refused && refused.error().code == ErrorCode::kUnavailable, "a write beside an ingestion");
+    }
+    log_.push_back({batch.bytes(), {}});
     states_.push_back(states_.back());
     counts_.operations += apply_to_model(states_.back(), batch.bytes());
     require(bool(tablet()->apply(at(last()), batch.bytes())), "a write is refused");
   }
 
+  void ingest() {
+    if (ingesting_) return;
+    const Changes changes = random_changes(random_, [](const std::string&) { return true; });
+    std::vector<std::string> files = build_files(f_.faulty, random_, changes, files_built_);
+    log_.push_back({"", files});
+    states_.push_back(states_.back());
+    change_model(states_.back(), changes);
+    counts_.operations += changes.size();
+    ingesting_ = true;
+    tablet()->ingest(at(last()), std::move(files), [this, index = last()](const Result<void>& result) {
+      if (!std::exchange(ingesting_, false)) return;  // it came to an end with the process
+      require(bool(result), "files are not taken in: " + (result ? "" : to_string(result.error())));
+      require(tablet()->flushed() == at(index), "files were taken in at another position");
+      ++counts_.ingestions;
+    });
+  }
+
+  // Files that overlap are refused, and nothing has changed.
+  void ingest_in_vain() {
+    if (ingesting_ || !f_.log_always_durable || last() == 0) return;
+    const std::string key = some_key(random_);
+    std::vector<std::string> files = build_files(f_.faulty, random_, {{key, "1"}}, files_built_);
+    for (std::string& path : build_files(f_.faulty, random_, {{key, "2"}}, files_built_))
+      files.push_back(std::move(path));
+    std::optional<Result<void>> done;
+    tablet()->ingest(at(last() + 1), files, [&](Result<void> result) { done = std::move(result); });
+    while (!done) require(f_.machine.step(), "an ingestion does not end");
+    require(!*done && done->error().code == ErrorCode::kInvalidArgument, "files that overlap are taken in");
+    require(tablet()->applied() == at(last()), "files that were refused have moved the position");
+    for (const std::string& path : files) require(bool(f_.faulty.remove(path)), "a file cannot be removed");
+  }
+
+  // What lies in the tablet for good is not needed outside any more.
+  void remove_outside() {
+    for (uint64_t i = 1; i <= known_flushed_; ++i) {
+      for (const std::string& path : log_[i].files) {
+        if (f_.faulty.exists(path).value_or(false)) require(bool(f_.faulty.remove(path)), "a file cannot be removed");
+      }
+    }
+  }
+
   void one_step() {
     known_flushed_ = std::max(known_flushed_, tablet()->flushed().index.value);
     const uint64_t dice = random_.below(100);
-    if (dice < 45) {
+    if (dice < 43) {
       write();
+    } else if (dice < 45) {
+      ingest_somehow();
     } else if (dice < 60) {
       while (random_.chance(0.9) && f_.machine.step()) {
       }
@@ -236,8 +305,8 @@ class TabletHistory {
   void check_point(const std::string& key) {
     ++counts_.operations;
     const auto got = f_.read(tablet(), key);
-    const auto it = states_.back().find(key);
-    require(got == (it == states_.back().end() ? std::nullopt : std::optional(it->second)),
+    const auto it = present().find(key);
+    require(got == (it == present().end() ? std::nullopt : std::optional(it->second)),
             "row " + key + " differs: " + got.value_or("(absent)"));
   }
 
@@ -252,23 +321,22 @@ class TabletHistory {
       seen.emplace_back(key, value);
       return true;
     });
-    if (in_memory) require(seen == page_of(states_.back(), page), "a scan of \"" + prefix + "\" differs");
+    if (in_memory) require(seen == page_of(present(), page), "a scan of \"" + prefix + "\" differs");
   }
 
   void check_page(const RowPage& page) {
     ++counts_.operations;
-    const Rows expected = page_of(states_.back(), page);
     Rows seen;
     const bool in_memory = tablet()->scan(page, [&](std::string_view key, std::string_view value) {
       seen.emplace_back(key, value);
       return true;
     });
-    if (in_memory) require(seen == expected, "a page differs in memory");
+    if (in_memory) require(seen == page_of(present(), page), "a page differs in memory");
     FetchRequest request;
     request.prefixes.push_back(page);
     auto fetched = f_.fetch(tablet(), std::move(request));
     require(bool(fetched), "a fetch fails");
-    require(fetched->prefixes[0] == expected, "a page differs from disk");
+    require(fetched->prefixes[0] == page_of(present(), page), "a page differs from disk");
   }
 
   // It answers as of its end.
@@ -281,13 +349,14 @@ class TabletHistory {
     tablet()->fetch(std::move(request), [&](Result<FetchResult> r) { answer = std::move(r); });
     while (!answer) {
       if (random_.chance(0.3) && log_.size() < 3000) {
-        write();
+        random_.chance(0.1) ? ingest() : write();
         if (random_.chance(0.3)) tablet()->flush();
+        if (random_.chance(0.3)) f_.log_reaches({last()});
       }
       require(f_.machine.step() || log_.size() < 3000, "a fetch does not end");
     }
     require(bool(*answer), "a fetch fails");
-    require((*answer)->prefixes[0] == page_of(states_.back(), {}), "a fetch beside writes differs");
+    require((*answer)->prefixes[0] == page_of(present(), {}), "a fetch beside writes differs");
     require(std::ranges::equal((*answer)->prefixes[1] | std::views::reverse, (*answer)->prefixes[0]),
             "backwards it is not the same");
   }
@@ -297,9 +366,11 @@ class TabletHistory {
   TabletFixture f_;
   Random& random_;
   CrashPoints points_;
-  std::vector<std::string> log_{""};  // by index
-  std::vector<Model> states_{{}};     // after each index
+  std::vector<Entry> log_{{}};     // by index
+  std::vector<Model> states_{{}};  // after each index
   uint64_t known_flushed_ = 0;
+  uint64_t files_built_ = 0;
+  bool ingesting_ = false;  // the last entry
   bool created_ = false;
   Possible second_{std::nullopt};
   std::optional<Checkpoint> checkpoint_;

@@ -210,6 +210,36 @@ TEST_CASE("files that cannot be taken in leave everything as it was") {
   f.check();
 }
 
+TEST_CASE("a fetch that is under way while files are taken in answers with their rows") {
+  Ingesting f;
+  f.fs.set_cold(true);
+  for (uint64_t i = 0; i < 40; ++i) f.put_row(key(i), "old");
+  f.flush();  // the memtable is empty, and stays the same
+  const std::string path = f.build({{key(5), "new"}, {key(6), std::nullopt}});
+  std::optional<Result<void>> taken;
+  f.tablet()->ingest(at(++f.index), {path}, [&](Result<void> r) { taken = std::move(r); });
+  while (!taken && f.machine.background.run_one()) {
+  }
+  FetchRequest request;
+  request.rows = {key(5), key(6)};
+  request.prefixes.resize(1);
+  std::optional<Result<FetchResult>> answer;
+  f.tablet()->fetch(std::move(request), [&](Result<FetchResult> r) {
+    REQUIRE(taken);
+    answer = std::move(r);
+  });
+  while (f.machine.background.run_one()) {  // it has read all that it wants before the loop hears of the files
+  }
+  REQUIRE_FALSE(taken);
+  f.machine.settle();
+  REQUIRE((taken && *taken && answer && *answer));
+  f.model[key(5)] = "new";
+  f.model.erase(key(6));
+  CHECK((*answer)->rows == std::vector<std::optional<std::string>>{"new", std::nullopt});
+  const auto& rows = (*answer)->prefixes[0];
+  CHECK(Rows(rows.begin(), rows.end()) == f.model);
+}
+
 TEST_CASE("a file to be taken in has ascending keys, and some") {
   MemoryFileSystem fs;
   auto file = IngestFile::create(fs, "/f", {});

@@ -29,12 +29,15 @@ inline CompactionOptions small_compactions() {
 }
 
 struct TabletFixture {
-  explicit TabletFixture(uint64_t seed = 1) : machine(seed), faulty(fs) {}
-  ~TabletFixture() { store.reset(); }
+  explicit TabletFixture(uint64_t seed = 1) : faulty(fs), machine(seed) {}
+  ~TabletFixture() {
+    store.reset();
+    faulty.set_policy({});  // which may look at what is gone by now
+  }
 
-  Machine machine;
-  MemoryFileSystem fs;
+  MemoryFileSystem fs;  // these two outlive the jobs that the machine still has
   FaultyFileSystem faulty;
+  Machine machine;
   TabletStoreOptions options{.memtable_bytes = 32 << 10,
                              .memtable_budget_bytes = 256 << 10,
                              .block_cache_bytes = 64 << 10,
@@ -42,6 +45,7 @@ struct TabletFixture {
                              .compaction = small_compactions(),
                              .io = {}};
   AsyncReader* reader = nullptr;  // null: the machine's background reads
+  Executor* loop = nullptr;       // null: the machine's
   std::unique_ptr<TabletStore> store;
   std::optional<Error> fatal;
   std::vector<std::pair<RangeId, Error>> corruptions;
@@ -57,7 +61,7 @@ struct TabletFixture {
     auto opened =
         TabletStore::open({.fs = &faulty,
                            .background = &machine.background,
-                           .loop = &machine.loop,
+                           .loop = loop != nullptr ? loop : &machine.loop,
                            .clock = &machine.clock,
                            .reader = reader,
                            .wait_log_durable =

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "storage/compaction/output_job.h"
+#include "storage/sstable/ingest_file.h"
 #include "storage/version/manifest.h"
 #include "tablet_fixture.h"
 
@@ -343,6 +344,40 @@ TEST_CASE("nothing is applied to a tablet that is being split, and a compaction 
   uint64_t tables = 0;
   for (const uint64_t range : {2, 3}) tables += f.tablet(range)->stats().sstables;
   CHECK(f.fs.list("/data/sst")->size() == tables);
+}
+
+TEST_CASE("a merge that one side fails leaves the other frozen for whom it was frozen") {
+  Reshaped f;
+  f.fill(0, 20);
+  f.put_row(2, key(50), "there");
+  f.flush(2);
+  auto file = IngestFile::create(f.fs, "/new", {});
+  REQUIRE(file);
+  REQUIRE((*file)->put(key(50), "new"));
+  REQUIRE((*file)->finish());
+  f.log_always_durable = false;
+  const uint64_t taken_at = f.index + 1;
+  std::optional<Result<void>> taken, merged;
+  f.tablet(2)->ingest(at(taken_at), {"/new"}, [&](Result<void> r) { taken = std::move(r); });
+  f.put_row(1, key(1), "in memory");
+  f.store->merge({1}, {2}, key(30), {3}, [&](Result<void> r) { merged = std::move(r); });
+  f.machine.settle();
+  REQUIRE_FALSE(merged);  // it waits for a flush, and that for the log
+  const SstableInfo left = f.tablet()->tables().at(0);
+  for (uint64_t byte = 0; byte < left.bytes; byte += 100) REQUIRE(f.fs.flip_bit(f.path(left.id), byte * 8));
+  (void)f.everything(f.tablet());
+  REQUIRE(f.tablet()->stats().corrupt);
+  f.machine.settle();
+  REQUIRE((merged && !*merged));
+  CHECK(merged->error().code == ErrorCode::kCorruption);
+  WriteBatch batch;
+  batch.put(key(51), "early");
+  CHECK(f.tablet(2)->apply(at(taken_at + 1), batch.bytes()).error().code == ErrorCode::kUnavailable);
+  f.log_reaches({taken_at});
+  f.machine.settle();
+  REQUIRE((taken && *taken));
+  REQUIRE(f.tablet(2)->apply(at(taken_at + 1), batch.bytes()));
+  CHECK(f.everything(f.tablet(2)) == Rows{{key(50), "new"}, {key(51), "early"}});
 }
 
 TEST_CASE("a manifest declares bounded tables only once it has some, and keeps them") {
