@@ -91,10 +91,14 @@ bool parse_option(const std::string& name, const std::string& value, EngineBench
   return name == "--dir" && !value.empty();
 }
 
-// "--name value" or "--name=value".
+// "--name value", "--name=value" or "--keep-data".
 bool parse(int argc, char** argv, EngineBenchOptions& options) {
   for (int i = 0; i < argc; ++i) {
     const std::string text = argv[i];
+    if (text == "--keep-data") {
+      options.keep_data = true;
+      continue;
+    }
     const size_t equals = text.find('=');
     if (equals == text.npos && i + 1 == argc) return false;
     const std::string value = equals == text.npos ? argv[++i] : text.substr(equals + 1);

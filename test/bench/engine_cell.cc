@@ -7,7 +7,10 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
+#include <sstream>
 
 #include "test/bench/engine_memory.h"
 
@@ -61,6 +64,11 @@ Outcome skipped(const std::string& what, const char* why) {
   return Outcome::kSkipped;
 }
 
+std::string file_content(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 void fresh_directory(const std::string& dir) {
   fs::remove_all(dir);
   fs::create_directories(dir);
@@ -71,7 +79,10 @@ void fresh_directory(const std::string& dir) {
 CellRunner::~CellRunner() {
   for (const EngineKind* engine : options_.engines) {
     std::error_code ignored;
-    fs::remove_all(loaded_dir(*engine), ignored);
+    if (!options_.keep_data) {
+      fs::remove(loaded_note(*engine), ignored);
+      fs::remove_all(loaded_dir(*engine), ignored);
+    }
     fs::remove_all(work_dir(*engine), ignored);
   }
   std::error_code ignored;
@@ -93,8 +104,22 @@ TargetOptions CellRunner::target_options(const Workload& workload, const std::st
   return target;
 }
 
+std::string CellRunner::what_is_loaded(const EngineKind& engine) const {
+  std::ostringstream out;
+  out << engine.name << ' ' << engine.version << " keys=" << options_.cell.keys
+      << " key_style=" << static_cast<int>(options_.cell.style) << " value_bytes=" << options_.cell.value_bytes
+      << " strategy=" << to_string(options_.strategy) << " compression=" << to_string(options_.compression)
+      << " block_bytes=" << options_.block_bytes << " memtable_bytes=" << options_.memtable_bytes << '\n';
+  return std::move(out).str();
+}
+
 bool CellRunner::prepare_loaded(const EngineKind& engine) {
   if (std::ranges::find(loaded_, &engine) != loaded_.end()) return true;
+  if (options_.keep_data && file_content(loaded_note(engine)) == what_is_loaded(engine)) {
+    loaded_.push_back(&engine);
+    return true;
+  }
+  fs::remove(loaded_note(engine));
   fresh_directory(loaded_dir(engine));
   TargetOptions target = target_options(workloads()[0], loaded_dir(engine));
   CellResult unused;
@@ -103,6 +128,7 @@ bool CellRunner::prepare_loaded(const EngineKind& engine) {
     return true;
   };
   if (in_child("loading " + engine.name, work, unused) != Outcome::kMeasured) return false;
+  if (options_.keep_data) std::ofstream(loaded_note(engine)) << what_is_loaded(engine);
   loaded_.push_back(&engine);
   return true;
 }

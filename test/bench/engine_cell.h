@@ -19,10 +19,13 @@ struct EngineBenchOptions {
   uint64_t memtable_bytes = 64u << 20;
   bool uring = true;
   uint64_t block_bytes = 0;  // Cairn's; 0: as the daemon has it
+  bool keep_data = false;    // see CellRunner
   std::string dir;
 };
 
-// Runs cells below options.dir and removes what it made there. The data of Setting::kLoaded are made once per engine.
+// Runs cells below options.dir and removes what it made there. The data of Setting::kLoaded are made once per engine;
+// with options.keep_data they stay, and the next one that keeps data uses them again if it would make the same. Who
+// has changed how an engine writes has to remove them.
 class CellRunner {
  public:
   explicit CellRunner(const EngineBenchOptions& options) : options_(options) {}
@@ -34,7 +37,9 @@ class CellRunner {
  private:
   TargetOptions target_options(const Workload& workload, const std::string& dir) const;
   bool prepare_loaded(const EngineKind& engine);
+  std::string what_is_loaded(const EngineKind& engine) const;  // all that decides what the data look like
   std::string loaded_dir(const EngineKind& engine) const { return options_.dir + "/" + engine.name + ".loaded"; }
+  std::string loaded_note(const EngineKind& engine) const { return loaded_dir(engine) + ".as"; }  // what is there
   std::string work_dir(const EngineKind& engine) const { return options_.dir + "/" + engine.name + ".work"; }
   uint64_t data_bytes() const {
     return options_.cell.keys * (KeyMaker::average_bytes(options_.cell.style) + options_.cell.value_bytes);

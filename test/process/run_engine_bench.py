@@ -59,6 +59,24 @@ def small_memory(workspace):
                  "--rounds", "1", "--strategy", "stcs", "--workloads", ",".join(workloads)), workloads, 1)
 
 
+def kept_data(workspace):
+    """--keep-data leaves what was loaded, and loads again only if the data would be others."""
+    directory = os.path.join(workspace.path, "kept")
+
+    def loaded_at(keys, *arguments):
+        done = subprocess.run([BENCH, "engine", "--dir", directory, "--engines", "cairn", "--workloads", "readrandom", "--rounds", "1", "--keys",
+                               str(keys), *arguments], capture_output=True, text=True, timeout=60)
+        expect(done.returncode == 0, "cairn-bench engine: %d: %s" % (done.returncode, done.stderr[-500:]))
+        note = os.path.join(directory, "cairn.loaded.as")
+        return os.stat(note).st_mtime_ns if os.path.exists(note) else None
+
+    first = loaded_at(3000, "--keep-data")
+    expect(first is not None, "nothing was kept")
+    expect(loaded_at(3000, "--keep-data") == first, "the same data were loaded again")
+    expect(loaded_at(3001, "--keep-data") > first, "other data were not loaded")
+    expect(loaded_at(3000) is None and not os.path.exists(directory), "the data are still there")
+
+
 def strategy_switch(workspace):
     """Every strategy follows every other one under load, and no row is lost."""
     directory = os.path.join(workspace.path, "switch")
@@ -85,6 +103,7 @@ def main():
     runner.check("engine_bench_loads", all_loads)
     runner.check("engine_bench_synced", synced)
     runner.check("engine_bench_small_memory", small_memory)
+    runner.check("engine_bench_kept_data", kept_data)
     runner.check("engine_bench_switch", strategy_switch)
     runner.check("engine_bench_arguments", wrong_arguments)
     runner.finish()
