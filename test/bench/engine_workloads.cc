@@ -364,6 +364,20 @@ bool scandeleted_at_once(EngineTarget& engine, const CellOptions& options, CellR
   return scan_deleted(engine, options, result, false);
 }
 
+// What this machine adds to operations that do nothing for as long as a put takes: the floor under every percentile.
+bool nothing(EngineTarget&, const CellOptions& options, CellResult& result) {
+  constexpr Duration kOperation = 2 * kMicrosecond;
+  Stretch stretch;
+  for (uint64_t i = 0; i < options.keys && stretch.elapsed() < kReadMax; ++i) {
+    const Instant end = monotonic_ns() + kOperation;
+    while (monotonic_ns() < end) {
+    }
+    stretch.done();
+  }
+  result = stretch.result();
+  return true;
+}
+
 constexpr Workload kAll[] = {
     {"fillseq", "every key in order", Setting::kEmpty, LogMode::kWritten, CacheSize::kWhole, fillseq, true},
     {"fillrandom", "every key in random order", Setting::kEmpty, LogMode::kWritten, CacheSize::kWhole, fillrandom,
@@ -391,6 +405,8 @@ constexpr Workload kAll[] = {
     {"scandeleted_at_once", "the same before it has", Setting::kCopied, LogMode::kWritten, CacheSize::kWhole,
      scandeleted_at_once},
     {"space", "every key three times again", Setting::kCopied, LogMode::kWritten, CacheSize::kWhole, space, true},
+    {"nothing", "2 us that no engine is asked for anything", Setting::kEmpty, LogMode::kWritten, CacheSize::kWhole,
+     nothing},
 };
 
 }  // namespace
