@@ -15,19 +15,11 @@ Error refused(const std::string& path, std::string_view why) {
 }  // namespace
 
 IngestJob::~IngestJob() {
-  if (committed_ || undecided_) return;
-  retire_all(tables_, nullptr);
+  if (!committed() && !undecided()) retire_all(tables_, nullptr);
 }
 
 void IngestJob::discard() {
-  if (committed_) retire_all(tables_, shared_->deleter);
-}
-
-bool IngestJob::step() {
-  auto more = work();
-  if (more && *more) return true;
-  result_ = more ? Result<void>() : Result<void>(std::move(more).error());
-  return false;
+  if (committed()) retire_all(tables_, shared_->deleter);
 }
 
 Result<bool> IngestJob::work() {
@@ -120,13 +112,8 @@ Result<void> IngestJob::commit() {
   edit.life = life_;
   edit.flushed = position_;
   for (const auto& [info, table] : tables_) edit.add(info);
-  const auto done = shared_->manifest->commit({edit});
-  if (!done) {
-    undecided_ = done.error().code != ErrorCode::kNoSpace;
-    return done.error();
-  }
-  if (!*done) return Error{ErrorCode::kUnavailable, "the tablet was dropped"};
-  committed_ = true;
+  CAIRN_TRY(const bool fits, commit_edits({edit}));
+  if (!fits) return Error{ErrorCode::kUnavailable, "the tablet was dropped"};
   return {};
 }
 

@@ -2,42 +2,37 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "storage/store_impl.h"
+#include "storage/edit_job.h"
 
 namespace cairn::storage {
 
 // Verifies files, links them under fresh numbers and adds them to a tablet by one edit. In slices, in the background.
 // Requires: nobody else edits the tablet meanwhile.
-class IngestJob {
+class IngestJob final : public EditJob {
  public:
   IngestJob(std::shared_ptr<StoreShared> shared, uint64_t life, const AppliedPosition& position,
             std::vector<std::string> paths)
-      : shared_(std::move(shared)), life_(life), position_(position), paths_(std::move(paths)) {}
-  ~IngestJob();
+      : EditJob(std::move(shared)), life_(life), position_(position), paths_(std::move(paths)) {}
+  ~IngestJob() override;
   void start(uint64_t run) { run_ = run; }
-  bool step();  // true while more remains
 
   uint64_t life() const { return life_; }
   const AppliedPosition& position() const { return position_; }
-  const Result<void>& result() const { return *result_; }
-  bool undecided() const { return undecided_; }  // the manifest may or may not have the edit
   Tables& tables() { return tables_; }
   void discard();  // once committed: the tablet was dropped since, and its version never had them
   uint64_t raw_bytes() const { return raw_bytes_; }  // keys and values of all files
 
  private:
-  Result<bool> work();
+  Result<bool> work() override;
   Result<void> open_next();
   Result<void> check_order(const Block& block);
   Result<bool> verify();
   Result<void> link();
   Result<void> commit();
 
-  std::shared_ptr<StoreShared> shared_;
   uint64_t life_;
   AppliedPosition position_;
   std::vector<std::string> paths_;
@@ -50,8 +45,6 @@ class IngestJob {
   ReadAhead ahead_;
   Tables tables_;
   uint64_t raw_bytes_ = 0;
-  bool committed_ = false, undecided_ = false;
-  std::optional<Result<void>> result_;
 };
 
 }  // namespace cairn::storage

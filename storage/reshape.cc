@@ -47,12 +47,12 @@ AppliedPosition newer(const AppliedPosition& a, const AppliedPosition& b) {
 }  // namespace
 
 ReshapeJob::ReshapeJob(std::shared_ptr<StoreShared> shared, std::string key, std::vector<RangeId> children)
-    : shared_(std::move(shared)), key_(std::move(key)) {
+    : EditJob(std::move(shared)), key_(std::move(key)) {
   for (const RangeId range : children) children_.emplace_back().range = range;
 }
 
 ReshapeJob::~ReshapeJob() {
-  if (committed_ || undecided_) return;
+  if (committed() || undecided()) return;
   for (const auto& table : linked_) table->retire(nullptr);
 }
 
@@ -67,13 +67,6 @@ void ReshapeJob::start(std::vector<Parent> parents) {
     }
   }
   for (Child& child : children_) child.position = position;
-}
-
-bool ReshapeJob::step() {
-  auto more = work();
-  if (more && *more) return true;
-  result_ = more ? Result<void>() : Result<void>(std::move(more).error());
-  return false;
 }
 
 Result<bool> ReshapeJob::work() {
@@ -180,13 +173,8 @@ Result<void> ReshapeJob::commit() {
     create.flushed = child.position;
     for (const auto& [info, table] : child.tables) create.add(info);
   }
-  const auto done = shared_->manifest->commit(edits);
-  if (!done) {
-    undecided_ = done.error().code != ErrorCode::kNoSpace;
-    return done.error();
-  }
-  if (!*done) return Error{ErrorCode::kUnavailable, "a tablet was dropped meanwhile"};
-  committed_ = true;
+  CAIRN_TRY(const bool fits, commit_edits(edits));
+  if (!fits) return Error{ErrorCode::kUnavailable, "a tablet was dropped meanwhile"};
   return {};
 }
 

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "storage/store_impl.h"
+#include "storage/edit_job.h"
 
 namespace cairn::storage {
 
 // Runs in the background, one table at a step. Requires: nobody edits the parents meanwhile.
-class ReshapeJob {
+class ReshapeJob final : public EditJob {
  public:
   struct Parent {
     uint64_t life = 0;
@@ -27,16 +27,13 @@ class ReshapeJob {
 
   // One child: it gets all; two: what lies below `key`, and the rest.
   ReshapeJob(std::shared_ptr<StoreShared> shared, std::string key, std::vector<RangeId> children);
-  ~ReshapeJob();
+  ~ReshapeJob() override;
   void start(std::vector<Parent> parents);
-  bool step();  // true while more remains
 
-  const Result<void>& result() const { return *result_; }
-  bool undecided() const { return undecided_; }  // the manifest may or may not have the edit
   std::vector<Child>& children() { return children_; }
 
  private:
-  Result<bool> work();
+  Result<bool> work() override;
   Result<void> place(const SstableInfo& info, const std::shared_ptr<Sstable>& table, bool below);
   Result<void> divide(const SstableInfo& info, const std::shared_ptr<Sstable>& table);
   // `prefix`: the first deleted one that says something about keys on the left.
@@ -45,7 +42,6 @@ class ReshapeJob {
   Result<void> add_right(const SstableInfo& info, const Sstable& table);
   Result<void> commit();
 
-  std::shared_ptr<StoreShared> shared_;
   std::string key_;
   std::vector<Parent> parents_;
   std::vector<Child> children_;
@@ -53,8 +49,6 @@ class ReshapeJob {
   std::vector<bool> below_;  // of todo_: a table of the first parent of two
   size_t next_ = 0;
   std::vector<std::shared_ptr<Sstable>> linked_;  // under names of their own
-  bool committed_ = false, undecided_ = false;
-  std::optional<Result<void>> result_;
 };
 
 }  // namespace cairn::storage

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "storage/install.h"
 #include "storage/sstable/table_scrub.h"
 #include "storage/tablet_impl.h"
 #include "storage/version/edit.h"
@@ -185,29 +186,23 @@ void TabletImpl::serve_checkpoints() {
 
 InstallJob::InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::string dir, std::string manifest,
                        const AppliedPosition& position)
-    : shared_(std::move(shared)),
+    : EditJob(std::move(shared)),
       range_(range),
       dir_(std::move(dir)),
       manifest_(std::move(manifest)),
       position_(position) {}
 
 InstallJob::~InstallJob() {
-  if (committed_) return;
-  retire_all(outcome_.tables, shared_->deleter);
-}
-
-bool InstallJob::step() {
-  auto more = work();
-  if (more && *more) return true;
-  if (more) {
-    result_ = Result<Outcome>(std::move(outcome_));
-  } else {
-    result_ = Result<Outcome>(with_context(std::move(more).error(), "snapshot " + dir_));
-  }
-  return false;
+  if (!committed() && !undecided()) retire_all(installed_, shared_->deleter);
 }
 
 Result<bool> InstallJob::work() {
+  auto more = advance();
+  if (!more) return with_context(std::move(more).error(), "snapshot " + dir_);
+  return more;
+}
+
+Result<bool> InstallJob::advance() {
   if (!tables_) {
     CAIRN_TRY(auto tables, decode_snapshot_manifest(manifest_));
     tables_ = std::move(tables);
@@ -242,7 +237,7 @@ Result<void> InstallJob::verify_and_link(const SnapshotTable& table) {
     (void)fs.remove(target);
     return std::move(opened).error();
   }
-  outcome_.tables.emplace_back(std::move(info), std::move(*opened));
+  installed_.emplace_back(std::move(info), std::move(*opened));
   return {};
 }
 
@@ -258,17 +253,15 @@ Result<void> InstallJob::commit() {
       drop.dropped = true;
     }
     TabletEdit& create = edits.emplace_back();
-    create.life = outcome_.life = shared_->manifest->new_life();
+    create.life = life_ = shared_->manifest->new_life();
     create.created = range_;
     create.flushed = position_;
-    for (auto& [info, table] : outcome_.tables) {
+    for (auto& [info, table] : installed_) {
       info.trimmed = info.smallest > table->info().smallest;
       create.add(info);
     }
-    auto done = shared_->manifest->commit(edits);
-    committed_ = done ? *done : done.error().code != ErrorCode::kNoSpace;  // unknown: the files must stay
-    if (!done) return std::move(done).error();
-    if (*done) return {};
+    CAIRN_TRY(const bool fits, commit_edits(edits));
+    if (fits) return {};
   }
 }
 

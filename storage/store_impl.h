@@ -27,6 +27,7 @@ namespace cairn::storage {
 
 class TabletImpl;
 class ReshapeJob;
+class InstallJob;
 
 // What jobs on background threads may use; lives as long as the last of them. Thread safety: any thread.
 struct StoreShared {
@@ -58,36 +59,6 @@ struct SnapshotTable {
 };
 std::string encode_snapshot_manifest(const std::vector<SnapshotTable>& tables);
 Result<std::vector<SnapshotTable>> decode_snapshot_manifest(std::string_view bytes);
-
-// Verifies a received snapshot, links its files under fresh numbers, and replaces the tablet in the manifest.
-// In slices.
-class InstallJob {
- public:
-  InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::string dir, std::string manifest,
-             const AppliedPosition& position);
-  ~InstallJob();
-  bool step();
-  struct Outcome {
-    uint64_t life = 0;
-    Tables tables;
-  };
-  Result<Outcome>& result() { return *result_; }
-
- private:
-  Result<bool> work();
-  Result<void> verify_and_link(const SnapshotTable& table);
-  Result<void> commit();
-
-  std::shared_ptr<StoreShared> shared_;
-  RangeId range_;
-  std::string dir_, manifest_;
-  AppliedPosition position_;
-  std::optional<std::vector<SnapshotTable>> tables_;
-  size_t next_ = 0;
-  Outcome outcome_;
-  bool committed_ = false;
-  std::optional<Result<Outcome>> result_;
-};
 
 class StoreImpl final : public TabletStore {
  public:
@@ -157,7 +128,7 @@ class StoreImpl final : public TabletStore {
   std::weak_ptr<StoreImpl*> alive() const { return self_; }  // expired once the store is gone
 
  private:
-  void installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome);
+  void installed(RangeId range, const AppliedPosition& position, InstallJob& job);
   void count_dropped(const TabletImpl& tablet);
   bool free_for(RangeId range, std::initializer_list<RangeId> parents) const;
   void reshape(std::shared_ptr<ReshapeJob> job, std::vector<std::shared_ptr<TabletImpl>> parents, size_t quiet,

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "storage/install.h"
 #include "storage/store_impl.h"
 #include "storage/tablet_impl.h"
 
@@ -163,7 +164,7 @@ void StoreImpl::install(RangeId range, const std::string& dir, const std::string
                               const auto self = weak.lock();
                               if (!self) return;
                               if (!job->result()) return (*callback)(job->result().error());
-                              (*self)->installed(range, position, std::move(*job->result()));
+                              (*self)->installed(range, position, *job);
                               (*callback)({});
                             });
                             return false;
@@ -176,7 +177,7 @@ Result<void> StoreImpl::install_now(RangeId range, const std::string& dir, const
   while (job.step()) {
   }
   if (!job.result()) return job.result().error();
-  installed(range, position, std::move(*job.result()));
+  installed(range, position, job);
   return {};
 }
 
@@ -186,13 +187,13 @@ Result<void> StoreImpl::condemn(RangeId range, const AppliedPosition& position, 
   return {};
 }
 
-void StoreImpl::installed(RangeId range, const AppliedPosition& position, InstallJob::Outcome outcome) {
+void StoreImpl::installed(RangeId range, const AppliedPosition& position, InstallJob& job) {
   auto& tablet = tablets_[range];
-  auto version = make_version(std::move(outcome.tables));
+  auto version = make_version(std::move(job.installed()));
   if (tablet) {
-    tablet->replace(outcome.life, std::move(version), position);
+    tablet->replace(job.life(), std::move(version), position);
   } else {
-    tablet = std::make_shared<TabletImpl>(*this, range, outcome.life, std::move(version), position);
+    tablet = std::make_shared<TabletImpl>(*this, range, job.life(), std::move(version), position);
   }
 }
 
