@@ -23,6 +23,7 @@ void RowFetch::look() {
   if (!tablet) return fail({ErrorCode::kUnavailable, "the tablet was dropped"});
   if (const auto unfit = tablet->unfit()) return fail(*unfit);
   missing_.clear();
+  unpacked_.clear();
   Source source(tablet->store().cache(), *this);
   FetchResult result;
   RunsProbed probed;
@@ -63,10 +64,12 @@ void RowFetch::was_read(const Place& place, Result<size_t> got) {
   const auto tablet = tablet_.lock();
   if (!tablet) return fail({ErrorCode::kUnavailable, "the tablet was dropped"});
   const std::string stored = std::exchange(held_.at(place).stored, {});
-  auto block = got ? place.first->unpack(place.second, std::string_view(stored).substr(0, *got))
-                   : Result<std::shared_ptr<const Block>>(got.error());
+  if (!got) return take(place, got.error());
+  const auto checked = place.first->check(place.second, std::string_view(stored).substr(0, *got));
+  auto block = checked ? place.first->unpack(*checked, tablet->store().cache().memory())
+                       : Result<std::shared_ptr<const Block>>(checked.error());
   if (!block && block.error().code == ErrorCode::kCorruption) return read_again(place);
-  take(place, std::move(block));
+  take(place, std::move(block), *checked);
 }
 
 // By way of the background, from the device itself: it may be only memory that is damaged.
@@ -84,7 +87,8 @@ void RowFetch::read_again(const Place& place) {
   });
 }
 
-void RowFetch::take(const Place& place, Result<std::shared_ptr<const Block>> block) {
+void RowFetch::take(const Place& place, Result<std::shared_ptr<const Block>> block,
+                    const std::optional<StoredBlock>& stored) {
   const auto tablet = tablet_.lock();
   if (!tablet) return fail({ErrorCode::kUnavailable, "the tablet was dropped"});
   Held& held = held_.at(place);
@@ -93,7 +97,14 @@ void RowFetch::take(const Place& place, Result<std::shared_ptr<const Block>> blo
     return fail(block.error());
   }
   held.block = std::move(*block);
-  if (held.life == tablet->life()) tablet->store().cache().offer(place.first->cached(), place.second, held.block);
+  if (held.life == tablet->life()) {
+    BlockCache& cache = tablet->store().cache();
+    if (stored) {
+      cache.offer(place.first->cached(), place.second, held.block, *stored);
+    } else {
+      cache.offer(place.first->cached(), place.second, held.block);
+    }
+  }
   if (reading_ == 0) look();
 }
 
@@ -106,6 +117,11 @@ Result<const Block*> RowFetch::Source::load(const Sstable& table, uint32_t ordin
   if (const Block* block = cache_.find(*table.cached(), ordinal, use)) return block;
   const auto held = fetch_.held_.find({&table, ordinal});
   if (held != fetch_.held_.end() && held->second.block) return held->second.block.get();
+  if (const PackedBlock* packed = cache_.find_packed(*table.cached(), ordinal, use)) {
+    if (auto block = table.unpack(packed->stored(), cache_.memory()))
+      return (fetch_.unpacked_[{&table, ordinal}] = std::move(*block)).get();
+    cache_.forget(*table.cached(), ordinal);
+  }
   fetch_.missing_.emplace_back(&table, ordinal);
   return nullptr;
 }

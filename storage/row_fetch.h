@@ -42,7 +42,9 @@ class RowFetch : public std::enable_shared_from_this<RowFetch> {
   void read(const Place& place, Held& held);
   void was_read(const Place& place, Result<size_t> got);
   void read_again(const Place& place);
-  void take(const Place& place, Result<std::shared_ptr<const Block>> block);
+  // `stored`: what it was unpacked from, if that is at hand.
+  void take(const Place& place, Result<std::shared_ptr<const Block>> block,
+            const std::optional<StoredBlock>& stored = {});
   void fail(const Error& error);
 
   std::weak_ptr<TabletImpl> tablet_;
@@ -50,7 +52,8 @@ class RowFetch : public std::enable_shared_from_this<RowFetch> {
   FetchRequest request_;
   std::move_only_function<void(Result<FetchResult>)> done_;
   std::map<Place, Held> held_;
-  std::vector<Place> missing_;  // found so by the look under way
+  std::map<Place, std::shared_ptr<const Block>> unpacked_;  // by the look under way, of what the cache has packed
+  std::vector<Place> missing_;                              // found so by the look under way
   size_t reading_ = 0;
   int looks_ = 0;
   bool failed_ = false;

@@ -195,7 +195,8 @@ struct TabletStoreMetrics {
   DurationHistogram flush_time;   // of one memtable, from the first byte until it is in the manifest
   std::array<Counter, 2> stalls;  // by FlushStall
   Counter hot_row_hits, hot_row_misses;
-  Counter cache_hits, cache_misses, disk_fetches, filter_negatives;
+  Counter cache_hits, cache_packed_hits, cache_misses;  // of blocks; packed ones are among the hits
+  Counter disk_fetches, filter_negatives;
   Counter page_hits, page_misses;  // of the misses: blocks that the kernel had in memory, or had not
   Counter filter_true_positives, filter_false_positives;  // runs that a filter let a lookup search
   CountHistogram runs_touched;                            // of a lookup that went beyond the memtables

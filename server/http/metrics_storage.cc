@@ -144,6 +144,8 @@ void add_reads(MetricsText& page, const Node& node) {
   lookups("row", store.hot_row_hits, store.hot_row_misses);
   lookups("block", store.cache_hits, store.cache_misses);
   lookups("page", store.page_hits, store.page_misses);
+  page.counter("cairn_lsm_cache_packed_hits_total",
+               "Of the hits in the block cache: blocks that lie there as they are stored.", store.cache_packed_hits);
   page.counter("cairn_lsm_filter_true_positive_total", "Runs that a filter let a lookup search, and had the key.",
                store.filter_true_positives);
   page.counter("cairn_lsm_filter_false_positive_total", "And had it not.", store.filter_false_positives);

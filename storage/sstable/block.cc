@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
+#include <utility>
 
 #include "base/codec.h"
 #include "storage/key_head.h"
@@ -41,10 +43,39 @@ void put_width(std::string& out, uint64_t value, uint8_t width) {
 Result<std::shared_ptr<const Block>> Block::parse(std::string raw, const std::string& path,
                                                   const std::optional<RowStamp>& stamp) {
   auto block = std::make_shared<Block>(Token{});
-  block->raw_ = std::move(raw);
+  block->own_ = std::move(raw);
+  block->raw_ = block->own_;
   if (!block->lay_out(block->raw_.data(), block->raw_.size())) return corrupt(path, "malformed data block");
   if (stamp) block->stamp(*stamp);
   return std::shared_ptr<const Block>(std::move(block));
+}
+
+std::shared_ptr<Block> Block::make(size_t raw_bytes, BlockMemory& memory, char*& raw) {
+  std::shared_ptr<char> keep;
+  char* const piece = memory.take(kHeadBytes + raw_bytes, keep);
+  raw = piece + kHeadBytes;
+  auto block = std::allocate_shared<Block>(InPiece<Block>(piece, std::move(keep), kHeadBytes), Token{});
+  block->raw_ = {raw, raw_bytes};
+  return block;
+}
+
+Result<std::shared_ptr<const Block>> Block::unpack(const StoredBlock& stored, BlockMemory& memory,
+                                                   const std::string& path, const std::optional<RowStamp>& stamp) {
+  char* raw = nullptr;
+  auto block = make(stored.raw_bytes, memory, raw);
+  if (!unpack_block(stored, raw)) return corrupt(path, "a block does not unpack");
+  if (!block->lay_out(raw, stored.raw_bytes)) return corrupt(path, "malformed data block");
+  if (stamp) block->stamp(*stamp);
+  return std::shared_ptr<const Block>(std::move(block));
+}
+
+std::shared_ptr<const Block> Block::copy(BlockMemory& memory) const {
+  char* raw = nullptr;
+  auto block = make(raw_.size(), memory, raw);
+  std::memcpy(raw, raw_.data(), raw_.size());
+  static_cast<BlockRows&>(*block) = *this;
+  block->move_to(raw);
+  return block;
 }
 
 bool BlockRows::lay_out(const char* raw, size_t bytes) {

@@ -9,6 +9,7 @@
 
 #include "base/codec.h"
 #include "storage/row.h"
+#include "storage/sstable/block_memory.h"
 #include "storage/sstable/format.h"
 
 namespace cairn::storage {
@@ -78,6 +79,7 @@ class BlockRows {
   // The block begins at `raw` and is `bytes` long. Checks every offset once, so that the accessors need not. False:
   // malformed.
   bool lay_out(const char* raw, size_t bytes);
+  void move_to(const char* raw) { raw_ = raw; }  // where the same bytes are
 
  private:
   static constexpr size_t kSearchBytes = 256;  // header, heads, tags and prefix of a block of usual size
@@ -119,18 +121,30 @@ class BlockRows {
   uint64_t base_sequence_ = 0, base_time_ = 0;
 };
 
-// A whole unpacked block with its bytes. Immutable; thread safe. Views into it live as long as the block.
-class Block : public BlockRows, public std::enable_shared_from_this<Block> {
+// A whole unpacked block with its bytes. Immutable; thread safe. Views into it live as long as the block. (Aligned so
+// that what points to one has room for marks.)
+class alignas(kBlockAlignment) Block : public BlockRows, public std::enable_shared_from_this<Block> {
   struct Token {};  // makes the constructor the parser's own
 
  public:
   explicit Block(Token) {}
   static Result<std::shared_ptr<const Block>> parse(std::string raw, const std::string& path,
                                                     const std::optional<RowStamp>& stamp = {});
-  size_t bytes() const { return raw_.capacity() + sizeof(Block); }
+  // The same of a stored block whose checksum was right, to `memory`.
+  static Result<std::shared_ptr<const Block>> unpack(const StoredBlock& stored, BlockMemory& memory,
+                                                     const std::string& path,
+                                                     const std::optional<RowStamp>& stamp = {});
+  std::shared_ptr<const Block> copy(BlockMemory& memory) const;
+  size_t bytes() const { return kHeadBytes + raw_.size(); }
+  std::string_view raw() const { return raw_; }
+  bool in_memory() const { return own_.empty(); }  // a BlockMemory's
 
  private:
-  std::string raw_;
+  static constexpr size_t kHeadBytes = 256;  // room for a Block and what shares it
+  static std::shared_ptr<Block> make(size_t raw_bytes, BlockMemory& memory, char*& raw);
+
+  std::string_view raw_;
+  std::string own_;  // its bytes, if they are not in a BlockMemory
 };
 
 // Collects rows in key order.

@@ -45,6 +45,11 @@ std::shared_ptr<const void> PointReader::keep(std::string_view& value) {
 
 Result<const BlockRows*> PointReader::open(size_t size, uint64_t seed, uint64_t offset, const std::string& path) {
   CAIRN_TRY(const StoredBlock block, check_block({stored_.get(), size}, seed, offset, path));
+  return open(block, path);
+}
+
+Result<const BlockRows*> PointReader::open(const StoredBlock& block, const std::string& path) {
+  stored_block_ = block;
   const char* rows = block.payload.data();
   if (block.compression != Compression::kNone) {
     char* const out = raw(block.raw_bytes);

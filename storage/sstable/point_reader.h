@@ -20,7 +20,10 @@ class PointReader {
   // The rows of the block in its first `size` bytes, valid until the next buffer(). `seed` and `offset` as for
   // open_block().
   Result<const BlockRows*> open(size_t size, uint64_t seed, uint64_t offset, const std::string& path);
-  void stamp(const RowStamp& stamp) { rows_.stamp(stamp); }  // what open() gave last
+  // The same of one whose checksum was right, wherever its bytes are. They and the reader keep the rows valid.
+  Result<const BlockRows*> open(const StoredBlock& block, const std::string& path);
+  const StoredBlock& stored() const { return stored_block_; }  // what was opened last
+  void stamp(const RowStamp& stamp) { rows_.stamp(stamp); }    // what open() gave last
   bool holds(const BlockRows* rows) const { return rows == &rows_; }
   // Copies `value` to memory that the answer keeps valid, whatever the reader does then; moves the view to there.
   std::shared_ptr<const void> keep(std::string_view& value);
@@ -38,6 +41,7 @@ class PointReader {
   std::unique_ptr<char[]> stored_, raw_;
   size_t raw_bytes_ = 0;
   Rows rows_;
+  StoredBlock stored_block_;
   std::shared_ptr<char[]> piece_;
   size_t piece_used_ = 0;
 };

@@ -73,6 +73,22 @@ void Sstable::stamp(const RowStamp& stamp) {
   info.min_time_ms = info.max_time_ms = stamp.time_ms;
 }
 
+Result<StoredBlock> Sstable::check(uint32_t ordinal, std::string_view stored) const {
+  const BlockHandle handle = index_.handle(ordinal);
+  if (stored.size() != handle.size) return cut_off(handle);
+  return check_block(stored, seed_, handle.offset, path_);
+}
+
+Result<std::shared_ptr<const Block>> Sstable::unpack(const StoredBlock& block, BlockMemory& memory) const {
+  return Block::unpack(block, memory, path_, stamp_);
+}
+
+Result<const BlockRows*> Sstable::unpack(const StoredBlock& block, PointReader& reader) const {
+  auto rows = reader.open(block, path_);
+  if (rows && stamp_) reader.stamp(*stamp_);
+  return rows;
+}
+
 Result<std::shared_ptr<const Block>> Sstable::unpack(uint32_t ordinal, std::string_view stored) const {
   const BlockHandle handle = index_.handle(ordinal);
   if (stored.size() != handle.size) return cut_off(handle);
@@ -135,15 +151,16 @@ uint64_t Sstable::data_bytes() const {
   return last.offset + last.size;
 }
 
-Result<std::shared_ptr<const Block>> Sstable::read_block_cached(uint32_t ordinal) const {
+Result<std::optional<StoredBlock>> Sstable::read_stored_cached(uint32_t ordinal, std::string& buffer) const {
   const BlockHandle handle = index_.handle(ordinal);
-  std::string stored = unfilled_string(handle.size);
-  CAIRN_TRY(const auto got, file_->read_cached(handle.offset, stored));
-  if (!got) return std::shared_ptr<const Block>();
-  auto block = unpack(ordinal, std::string_view(stored).substr(0, *got));
+  buffer = unfilled_string(handle.size);
+  CAIRN_TRY(const auto got, file_->read_cached(handle.offset, buffer));
+  if (!got) return std::optional<StoredBlock>();
+  const auto block = check(ordinal, std::string_view(buffer).substr(0, *got));
   // Whoever reads from the device will tell whether it is so.
-  if (!block && block.error().code == ErrorCode::kCorruption) return std::shared_ptr<const Block>();
-  return block;
+  if (!block && block.error().code == ErrorCode::kCorruption) return std::optional<StoredBlock>();
+  if (!block) return Error(block.error());
+  return std::optional(*block);
 }
 
 Result<const BlockRows*> Sstable::read_rows_cached(uint32_t ordinal, PointReader& reader) const {

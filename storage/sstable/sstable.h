@@ -63,22 +63,27 @@ class Sstable {
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal) const;
   // The same for one that goes on to the next block, or to the one before: those are read along.
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const;
-  // Null where the caller would have to wait for the device; also for a block that looks damaged from here.
-  Result<std::shared_ptr<const Block>> read_block_cached(uint32_t ordinal) const;
-  // The same into a buffer that stays; see PointReader. Requires: stored_bytes() <= PointReader::kStoredBytesMax.
+  // To `buffer`; nullopt where the caller would have to wait for the device, and for a block that looks damaged from
+  // here.
+  Result<std::optional<StoredBlock>> read_stored_cached(uint32_t ordinal, std::string& buffer) const;
+  // The same to where it can be looked at; see PointReader. Null: as above. Requires: stored_bytes() <=
+  // PointReader::kStoredBytesMax.
   Result<const BlockRows*> read_rows_cached(uint32_t ordinal, PointReader& reader) const;
   uint32_t stored_bytes(uint32_t ordinal) const { return handle(ordinal).size; }
 
   // For who reads a block by itself: where it lies, and what its stored bytes hold.
   const File& file() const { return *file_; }
   BlockHandle handle(uint32_t ordinal) const { return index_.handle(ordinal); }
-  Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
+  Result<StoredBlock> check(uint32_t ordinal, std::string_view stored) const;
+  Result<std::shared_ptr<const Block>> unpack(const StoredBlock& block, BlockMemory& memory) const;
+  Result<const BlockRows*> unpack(const StoredBlock& block, PointReader& reader) const;
 
  private:
   Sstable(FileSystem& fs, std::string path, uint64_t number) : fs_(fs), path_(std::move(path)), number_(number) {}
   Result<void> load(OpenMode mode);
   Error cut_off(const BlockHandle& handle) const;
   Result<std::string> read_meta(const BlockHandle& handle) const;
+  Result<std::shared_ptr<const Block>> unpack(uint32_t ordinal, std::string_view stored) const;
   Result<std::shared_ptr<const Block>> unpack_or_reread(uint32_t ordinal, std::string_view stored) const;
 
   FileSystem& fs_;

@@ -115,23 +115,36 @@ Result<const Block*> CachedSource::load(const Sstable& table, uint32_t ordinal, 
     metrics_.cache_hits.add_owned();
     return block;
   }
+  if (cache_.find_packed(*table.cached(), ordinal, use) != nullptr) {
+    if (const Block* block = unpack(table, ordinal, cache_.unpacks(*table.cached(), ordinal))) return block;
+  }
   metrics_.cache_misses.add_owned();
   return read(table, ordinal, use);
 }
 
 Result<const BlockRows*> CachedSource::load_rows(const Sstable& table, uint32_t ordinal) {
-  if (const Block* block = cache_.find(*table.cached(), ordinal, BlockUse::kPoint)) {
+  TableBlocks& blocks = *table.cached();
+  if (const Block* block = cache_.find(blocks, ordinal, BlockUse::kPoint)) {
     metrics_.cache_hits.add_owned();
     return block;
   }
+  if (cache_.find_packed(blocks, ordinal, BlockUse::kPoint) != nullptr) {
+    if (const BlockRows* rows = unpack_rows(table, ordinal)) return rows;
+  }
   metrics_.cache_misses.add_owned();
-  if (table.stored_bytes(ordinal) > PointReader::kStoredBytesMax || cache_.wants(*table.cached(), ordinal)) {
+  const BlockForm form = cache_.wants(blocks, ordinal);
+  if (table.stored_bytes(ordinal) > PointReader::kStoredBytesMax || form == BlockForm::kUnpacked) {
     CAIRN_TRY(const Block* block, read(table, ordinal, BlockUse::kPoint));
     return block;
   }
   CAIRN_TRY(const BlockRows* rows, table.read_rows_cached(ordinal, reader_));
-  (rows != nullptr ? metrics_.page_hits : metrics_.page_misses).add_owned();
-  if (rows != nullptr) cache_.passed_by(*table.cached(), ordinal);
+  count_read(rows != nullptr);
+  if (rows == nullptr) return rows;
+  if (form == BlockForm::kPacked) {
+    cache_.insert(table.cached(), ordinal, reader_.stored(), BlockUse::kPoint);
+  } else {
+    cache_.passed_by(blocks, ordinal);
+  }
   return rows;
 }
 
@@ -139,11 +152,44 @@ std::shared_ptr<const void> CachedSource::keep(const BlockRows* rows, std::strin
   return reader_.holds(rows) ? reader_.keep(value) : BlockSource::keep(rows, value);
 }
 
+const BlockRows* CachedSource::unpack_rows(const Sstable& table, uint32_t ordinal) {
+  if (cache_.unpacks(*table.cached(), ordinal)) return unpack(table, ordinal, true);
+  const auto rows = table.unpack(cache_.find_packed(*table.cached(), ordinal, BlockUse::kScan)->stored(), reader_);
+  return rows ? found_packed(*rows) : rotten(table, ordinal);
+}
+
+const Block* CachedSource::unpack(const Sstable& table, uint32_t ordinal, bool for_good) {
+  auto block = table.unpack(cache_.find_packed(*table.cached(), ordinal, BlockUse::kScan)->stored(), cache_.memory());
+  if (!block) return rotten(table, ordinal);
+  held_ = std::move(*block);
+  if (for_good) cache_.unpacked(table.cached(), ordinal, held_);
+  return found_packed(held_.get());
+}
+
+std::nullptr_t CachedSource::rotten(const Sstable& table, uint32_t ordinal) {
+  cache_.forget(*table.cached(), ordinal);
+  return nullptr;
+}
+
 Result<const Block*> CachedSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
-  CAIRN_TRY(held_, table.read_block_cached(ordinal));
-  (held_ ? metrics_.page_hits : metrics_.page_misses).add_owned();
-  if (held_) cache_.insert(table.cached(), ordinal, held_, use);
+  std::string buffer;
+  CAIRN_TRY(const auto stored, table.read_stored_cached(ordinal, buffer));
+  count_read(stored.has_value());
+  if (!stored) return nullptr;
+  auto block = table.unpack(*stored, cache_.memory());
+  if (!block && block.error().code == ErrorCode::kCorruption) return nullptr;  // as read_stored_cached()
+  CAIRN_TRY(held_, std::move(block));
+  if (cache_.full()) {
+    cache_.insert(table.cached(), ordinal, *stored, use);
+  } else {
+    cache_.insert(table.cached(), ordinal, held_, use);
+  }
   return held_.get();
+}
+
+void CachedSource::count_read(bool there) {
+  (there ? metrics_.page_hits : metrics_.page_misses).add_owned();
+  cache_.was_read(!there);
 }
 
 void CachedSource::prefetch(const Sstable& table, uint32_t ordinal, int step) {

@@ -85,7 +85,18 @@ class CachedSource final : public BlockSource {
   void prefetch(const Sstable& table, uint32_t ordinal, int step) override;
 
  private:
+  // Of a block that the cache has packed. Null: it does not unpack, for memory has rotted, and has to be read again.
+  const BlockRows* unpack_rows(const Sstable& table, uint32_t ordinal);
+  const Block* unpack(const Sstable& table, uint32_t ordinal, bool for_good);
+  std::nullptr_t rotten(const Sstable& table, uint32_t ordinal);
+  template <class Rows>
+  Rows* found_packed(Rows* rows) {
+    metrics_.cache_hits.add_owned();
+    metrics_.cache_packed_hits.add_owned();
+    return rows;
+  }
   Result<const Block*> read(const Sstable& table, uint32_t ordinal, BlockUse use);
+  void count_read(bool there);  // `there`: the kernel had it
 
   BlockCache& cache_;
   PointReader& reader_;

@@ -4,13 +4,23 @@
 
 #include "base/checksum.h"
 #include "base/random.h"
+#include "storage/sstable/codec.h"
 
 namespace cairn::storage {
 namespace {
 
+// Half of it repeats the other half.
+std::string value_of(size_t bytes) {
+  SeededRandom random(bytes);
+  std::string value(bytes, '\0');
+  for (size_t i = 0; i < bytes; ++i)
+    value[i] = i < bytes / 2 ? static_cast<char>(random.below(256)) : value[i - bytes / 2];
+  return value;
+}
+
 std::shared_ptr<const Block> block_of(size_t bytes) {
   BlockBuilder builder;
-  const std::string value(bytes, 'v');
+  const std::string value = value_of(bytes);
   builder.add({"key", value, OpKind::kPut, 1, 1}, hash64("key"));
   auto block = Block::parse(builder.finish(), "test");
   return *block;
@@ -21,17 +31,46 @@ struct Fixture {
   static constexpr uint64_t kBlock = 1600;  // a little more than one takes
   BlockCache cache;
   std::shared_ptr<TableBlocks> table = std::make_shared<TableBlocks>(10'000);
-  bool has(uint32_t ordinal) { return cache.find(*table, ordinal, BlockUse::kScan) != nullptr; }
+  BlockForm form(uint32_t ordinal) {
+    if (cache.find(*table, ordinal, BlockUse::kScan) != nullptr) return BlockForm::kUnpacked;
+    return cache.find_packed(*table, ordinal, BlockUse::kScan) != nullptr ? BlockForm::kPacked : BlockForm::kNone;
+  }
+  bool has(uint32_t ordinal) { return form(ordinal) != BlockForm::kNone; }
+  StoredBlock stored() {
+    const std::string_view raw = block->raw();
+    const bool smaller = compress && pack(Compression::kLz4, raw, packed);
+    return {smaller ? Compression::kLz4 : Compression::kNone, static_cast<uint32_t>(raw.size()),
+            smaller ? packed : raw};
+  }
   // As a source does it; true: it was there.
   bool use(uint32_t ordinal, BlockUse use = BlockUse::kPoint) {
     if (cache.find(*table, ordinal, use) != nullptr) return true;
-    if (use == BlockUse::kPoint && !cache.wants(*table, ordinal)) {
+    if (const PackedBlock* found = cache.find_packed(*table, ordinal, use)) {
+      REQUIRE(found->raw_bytes == block->raw().size());
+      if (cache.unpacks(*table, ordinal)) {
+        const auto again = cache.find_packed(*table, ordinal, BlockUse::kScan);
+        cache.unpacked(table, ordinal, *Block::unpack(again->stored(), cache.memory(), "test"));
+      }
+      return true;
+    }
+    const BlockForm form = use == BlockUse::kPoint ? cache.wants(*table, ordinal) : BlockForm::kUnpacked;
+    if (form == BlockForm::kNone) {
       cache.passed_by(*table, ordinal);
+    } else if (form == BlockForm::kPacked || cache.full()) {
+      cache.insert(table, ordinal, stored(), use);
     } else {
-      cache.insert(table, ordinal, block_of(1000), use);
+      cache.insert(table, ordinal, block, use);
     }
     return false;
   }
+  uint64_t count(BlockForm wanted, uint32_t blocks) {
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < blocks; ++i) n += form(i) == wanted;
+    return n;
+  }
+  bool compress = true;
+  std::string packed;
+  std::shared_ptr<const Block> block = block_of(1000);
 };
 
 }  // namespace
@@ -50,15 +89,14 @@ TEST_CASE("the cache holds what fits and no more") {
 
 TEST_CASE("a full cache takes of point reads what comes back, and nothing that is read once") {
   Fixture f(100);
-  for (uint32_t i = 0; i < 1000; ++i) f.use(i);
-  CHECK(f.cache.evictions() == 0);
-  CHECK(!f.has(900));
-  f.use(950);
-  CHECK(f.has(950));  // it passed by not long ago
-  f.use(200);
-  CHECK(!f.has(200));  // too long ago
-  f.use(200);
-  CHECK(f.has(200));
+  for (uint32_t i = 0; i < 3000; ++i) f.use(i);
+  CHECK(!f.has(2900));
+  f.use(2950);
+  CHECK(f.has(2950));  // it passed by not long ago
+  f.use(1500);
+  CHECK(!f.has(1500));  // too long ago
+  f.use(1500);
+  CHECK(f.has(1500));
   f.cache.forget(*f.table);
   f.use(300);  // there is room again
   CHECK(f.has(300));
@@ -94,7 +132,7 @@ TEST_CASE("blocks of a table that is forgotten go, those that are held stay aliv
   f.cache.forget(*f.table);
   CHECK(f.cache.bytes() == 0);
   CHECK(!f.has(1));
-  CHECK(held->value(0) == std::string(1000, 'v'));
+  CHECK(held->value(0) == value_of(1000));
   f.use(3);
   f.table.reset();  // the table is closed, its block is not asked for any more
   auto other = std::make_shared<TableBlocks>(1000);
@@ -107,7 +145,7 @@ TEST_CASE("a block that is offered although it is there stays, and passing by do
   f.use(1, BlockUse::kScan);
   f.use(2, BlockUse::kScan);
   const uint64_t bytes = f.cache.bytes();
-  REQUIRE(!f.cache.wants(*f.table, 1));
+  REQUIRE(!f.cache.full());
   f.cache.offer(f.table, 1, block_of(1000));
   f.cache.passed_by(*f.table, 1);
   CHECK(f.has(1));
@@ -127,6 +165,100 @@ TEST_CASE("popular blocks are found more often than by the least recently used r
     ++all;
   }
   CHECK(static_cast<double>(hits) > 0.85 * static_cast<double>(all));
+}
+
+TEST_CASE("a full cache packs what it has before it gives anything up, and holds half as many again") {
+  Fixture f(200);
+  uint32_t unpacked = 0;
+  while (!f.cache.full()) f.use(unpacked++);
+  CHECK(f.cache.packed_bytes() > 0);
+  for (uint32_t i = unpacked; i < 2000; ++i) f.use(i);
+  CHECK(f.cache.bytes() <= 200 * Fixture::kBlock);
+  CHECK(f.cache.unpacked_bytes() * 20 < f.cache.packed_bytes());
+  CHECK(f.count(BlockForm::kPacked, 2000) * 2 > 3 * unpacked);
+}
+
+TEST_CASE("what is used far more often than what goes is unpacked, and packed again when it is not any more") {
+  Fixture f(200);
+  SeededRandom random(3);
+  // Half of the uses are of ten blocks, the others of twice as many as there is room for.
+  const auto run = [&](uint32_t first) {
+    for (int i = 0; i < 40'000; ++i) {
+      f.use(static_cast<uint32_t>(random.chance(0.5) ? first + random.below(10) : 100 + random.below(600)));
+    }
+  };
+  run(0);
+  for (uint32_t i = 0; i < 10; ++i) CHECK(f.form(i) == BlockForm::kUnpacked);
+  CHECK(f.cache.unpacked_bytes() < 20 * Fixture::kBlock);
+  run(50);
+  for (uint32_t i = 0; i < 10; ++i) CHECK(f.form(i) != BlockForm::kUnpacked);
+  for (uint32_t i = 50; i < 60; ++i) CHECK(f.form(i) == BlockForm::kUnpacked);
+  CHECK(f.cache.bytes() <= 200 * Fixture::kBlock);
+}
+
+TEST_CASE("blocks that are used alike stay packed, whether all of them fit or not") {
+  for (const uint64_t blocks : {180u, 250u, 600u}) {
+    Fixture f(200);
+    SeededRandom random(4);
+    for (int i = 0; i < 20'000; ++i) f.use(static_cast<uint32_t>(i) % 2000);  // all have been seen
+    for (int i = 0; i < 100'000; ++i) f.use(static_cast<uint32_t>(random.below(blocks)));
+    uint64_t hits = 0;
+    for (int i = 0; i < 20'000; ++i) hits += f.use(static_cast<uint32_t>(random.below(blocks)));
+    const double share = static_cast<double>(hits) / 20'000;
+    INFO(blocks << " blocks: " << share);
+    CHECK(share > std::min(0.9, 0.85 * 300 / static_cast<double>(blocks)));
+    if (blocks == 600) CHECK(f.cache.unpacked_bytes() * 10 < f.cache.packed_bytes());
+  }
+}
+
+TEST_CASE("packed blocks give back what was put in, compressed or not, after any order of calls") {
+  for (const bool compress : {true, false}) {
+    Fixture f(60);
+    f.compress = compress;
+    auto other = std::make_shared<TableBlocks>(500);
+    SeededRandom random(5);
+    for (int i = 0; i < 30'000; ++i) {
+      const auto ordinal = static_cast<uint32_t>(random.below(200));
+      switch (random.below(12)) {
+        case 0: f.cache.insert(f.table, ordinal, f.stored(), BlockUse::kScan); break;
+        case 1: f.cache.insert(other, ordinal, f.block, BlockUse::kPoint); break;
+        case 2: f.cache.forget(*f.table, ordinal); break;
+        case 3: f.use(ordinal, BlockUse::kScan); break;
+        default: f.use(ordinal); break;
+      }
+      if (i % 5000 == 4999) {  // a table is closed, its blocks are not asked for any more
+        other = std::make_shared<TableBlocks>(500);
+      }
+      if (i % 7000 == 6999) f.cache.forget(*f.table);
+      REQUIRE(f.cache.bytes() <= 60 * Fixture::kBlock);
+      const Block* const whole = f.cache.find(*f.table, ordinal, BlockUse::kScan);
+      if (whole != nullptr) REQUIRE(whole->value(0) == f.block->value(0));
+      if (const PackedBlock* packed = f.cache.find_packed(*f.table, ordinal, BlockUse::kScan)) {
+        REQUIRE((*Block::unpack(packed->stored(), f.cache.memory(), "test"))->raw() == f.block->raw());
+      }
+    }
+    f.cache.forget(*f.table);
+    f.cache.forget(*other);
+  }
+}
+
+TEST_CASE("the worth of an unpacked block follows what a read costs") {
+  UseWorth worth;
+  CHECK(!worth.is_hot(2));
+  CHECK(worth.is_hot(3));
+  for (int i = 0; i < 1000; ++i) worth.was_read(true);
+  CHECK(!worth.is_hot(6));
+  CHECK(worth.is_hot(UseWorth::kCountMax));
+  for (int i = 0; i < 1000; ++i) worth.was_read(i % 50 == 0);
+  CHECK(worth.is_hot(4));
+  CHECK(!worth.is_hot(2));
+  // A count of n stands for about 2^n - 1 uses.
+  double uses = 0;
+  for (int run = 0; run < 1000; ++run) {
+    for (uint32_t count = 0; count < 5; ++uses) count = worth.counted(count);
+  }
+  CHECK(uses / 1000 > 26);
+  CHECK(uses / 1000 < 36);
 }
 
 }  // namespace cairn::storage
