@@ -64,6 +64,7 @@ class CrashPoints {
  private:
   void cut(const MemoryFileSystem& fs, const std::string& path) {
     if (points_ == options_.crash_points_max) return;
+    if (options_.crash_share < 1 && !random_.chance(options_.crash_share)) return;
     ++points_;
     ++counts_.crash_points;
     for (uint32_t n = 0; n < options_.outcomes; ++n) {

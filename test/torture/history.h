@@ -19,6 +19,7 @@ struct HistoryOptions {
   // it may show. 0: only at the end of a life.
   uint32_t outcomes = 0;
   uint64_t crash_points_max = ~0ull;  // of one history
+  double crash_share = 1;             // of those calls, drawn from the seed
 };
 
 struct HistoryCounts {

@@ -16,6 +16,7 @@ struct Goal {
   uint64_t operations = 100'000;
   uint64_t crash_points = 1'000;
   uint32_t outcomes = 3;
+  double share = 1;
   double seconds = 0;
 };
 
@@ -45,11 +46,12 @@ void run(const Goal& goal, const HistoryOptions& options, const char* what, Enou
 int usage(const char* name) {
   std::fprintf(
       stderr,
-      "%s [--first-seed N] [--operations N] [--crash-points N] [--outcomes N] [--seconds S]\n"
+      "%s [--first-seed N] [--operations N] [--crash-points N] [--outcomes N] [--share P] [--seconds S]\n"
       "Random histories of tablets, of splits, merges and ready-made files, and of the log beside a model, at least so "
       "many operations; "
       "then histories whose\n"
-      "power is cut at every call that changes a file, at least so many calls, so many disks recovered at each.\n"
+      "power is cut at every call that changes a file, at least so many calls, so many disks recovered at each;\n"
+      "with a share below 1 at so many of them, which takes more seeds.\n"
       "Ends earlier after --seconds.\n",
       name);
   return 2;
@@ -73,6 +75,8 @@ int main(int argc, char** argv) {
       goal.crash_points = whole;
     } else if (option == "--outcomes" && whole > 0) {
       goal.outcomes = static_cast<uint32_t>(whole);
+    } else if (option == "--share" && value > 0) {
+      goal.share = value;
     } else if (option == "--seconds") {
       goal.seconds = value;
     } else {
@@ -81,7 +85,7 @@ int main(int argc, char** argv) {
   }
   try {
     run(goal, {}, "histories", [&](const HistoryCounts& counts) { return counts.operations >= goal.operations; });
-    run(goal, {.outcomes = goal.outcomes}, "crash points",
+    run(goal, {.outcomes = goal.outcomes, .crash_share = goal.share}, "crash points",
         [&](const HistoryCounts& counts) { return counts.crash_points >= goal.crash_points; });
   } catch (const std::exception& failed) {
     std::fprintf(stderr, "%s\n", failed.what());
