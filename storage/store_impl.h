@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "storage/cache/block_cache.h"
+#include "storage/cache/cache_care.h"
 #include "storage/cache/hot_rows.h"
 #include "storage/compaction/output_job.h"
 #include "storage/io/async_reader.h"
@@ -108,6 +109,13 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, compression, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
+  // In turns of the loop to come.
+  void bring_to_cache(std::shared_ptr<TableBlocks> table, uint32_t ordinal, std::shared_ptr<const Block> block) {
+    if (cache_care_.insert(std::move(table), ordinal, std::move(block))) tend_cache();
+  }
+  void drop_from_cache(std::shared_ptr<TableBlocks> table) {
+    if (cache_care_.forget(std::move(table))) tend_cache();
+  }
   HotRows& hot_rows() { return hot_rows_; }
   PointReader& point_reader() { return point_reader_; }
   AsyncReader& reader() { return measured_reader_; }
@@ -137,6 +145,7 @@ class StoreImpl final : public TabletStore {
 
   uint64_t memory_limit() const { return kMemtableLimit * options_.memtable_budget_bytes; }
   void touch_slabs_ahead();
+  void tend_cache();
 
   Environment env_;
   TabletStoreOptions options_;
@@ -146,6 +155,7 @@ class StoreImpl final : public TabletStore {
   std::shared_ptr<StoreShared> shared_;
   std::array<std::unique_ptr<CompactionStrategy>, std::size(kStrategyKinds)> strategies_;
   BlockCache cache_;
+  CacheCare cache_care_{cache_};
   HotRows hot_rows_;
   PointReader point_reader_;
   BackgroundReader own_reader_;

@@ -288,9 +288,7 @@ void TabletImpl::compaction_committed(Result<bool> result, CompactionPlan plan, 
   const bool installed = *result && install_compaction(plan, edit, std::move(output));
   if (frozen_) return check_quiet();
   if (!installed) return maybe_compact();
-  for (auto& [table, kept] : kept_blocks) {
-    store_.cache().insert(table, kept.ordinal, std::move(kept.block), BlockUse::kScan);
-  }
+  for (auto& [table, kept] : kept_blocks) store_.bring_to_cache(std::move(table), kept.ordinal, std::move(kept.block));
   std::erase_if(plan.inputs, [&](uint64_t id) { return contains(edit.removed, id); });
   const bool goes_on = plan.strategy == kFullCompaction || plan.strategy == strategy().name();
   if (plan.incremental && !plan.inputs.empty() && goes_on && !corruption_) {
@@ -346,7 +344,7 @@ void TabletImpl::set_version(std::shared_ptr<const Version> version, std::vector
   hot_life_ = store_.hot_rows().new_life();
   for (const Run& run : before->runs) {
     for (const auto& table : run.tables) {
-      if (!std::ranges::binary_search(kept, table.get())) store_.cache().forget(*table->cached());
+      if (!std::ranges::binary_search(kept, table.get())) store_.drop_from_cache(table->cached());
     }
   }
   live_bytes_.reset();

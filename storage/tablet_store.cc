@@ -271,6 +271,13 @@ void StoreImpl::touch_slabs_ahead() {
   });
 }
 
+void StoreImpl::tend_cache() {
+  env_.loop->post([weak = std::weak_ptr(self_)] {
+    const auto self = weak.lock();
+    if (self && (*self)->cache_care_.step()) (*self)->tend_cache();
+  });
+}
+
 void StoreImpl::set_strategy(StrategyKind kind) {
   options_.strategy = kind;
   for (const auto& [range, tablet] : tablets_) tablet->set_strategy(kind);

@@ -97,9 +97,19 @@ bool BlockCache::idle_at_end() {
 }
 
 void BlockCache::forget(TableBlocks& table) {
+  uint32_t from = 0;
+  forget_some(table, from, ~0u, ~0u);
+}
+
+bool BlockCache::forget_some(TableBlocks& table, uint32_t& from, uint32_t looks, uint32_t blocks) {
   const auto keep = table.self_;
-  for (uint32_t i = 0; i < table.slots_.size(); ++i) forget(table, i);
+  for (; from < table.slots_.size() && looks > 0 && blocks > 0; ++from, --looks) {
+    if (!table.slots_[from].present()) continue;
+    forget(table, from);
+    --blocks;
+  }
   if (bytes() < bytes_max_ / 8 * 7) full_ = false;
+  return from == table.slots_.size();
 }
 
 void BlockCache::forget(TableBlocks& table, uint32_t ordinal) {

@@ -135,7 +135,8 @@ class CairnTarget final : public EngineTarget {
   bool has_threads() const override { return false; }
   void flush() override { tablet_->flush(); }
   bool busy() override {
-    loop_.run_ready();
+    while (loop_.run_ready()) {
+    }
     return !background_.idle() || !loop_.idle();
   }
 

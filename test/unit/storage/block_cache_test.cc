@@ -1,4 +1,5 @@
 #include "storage/cache/block_cache.h"
+#include "storage/cache/cache_care.h"
 
 #include <catch2/catch.hpp>
 
@@ -259,6 +260,41 @@ TEST_CASE("the worth of an unpacked block follows what a read costs") {
   }
   CHECK(uses / 1000 > 26);
   CHECK(uses / 1000 < 36);
+}
+
+TEST_CASE("what tables bring and leave is taken in and let go of in order, a little at a time") {
+  BlockCache cache(64 << 20);
+  CacheCare care(cache);
+  const auto table = std::make_shared<TableBlocks>(20'000);
+  const auto held = [&] {
+    int blocks = 0;
+    for (uint32_t i = 0; i < 20'000; ++i) blocks += cache.find(*table, i, BlockUse::kScan) != nullptr;
+    return blocks;
+  };
+  int begun = 0;
+  for (uint32_t i = 0; i < 1000; ++i) begun += care.insert(table, i * 20, block_of(1000));
+  CHECK(begun == 1);
+  CHECK(held() == 0);
+  int before = 0, steps = 0;
+  while (before < 1000) {
+    REQUIRE((care.step() || held() == 1000));
+    REQUIRE(held() - before <= 8);
+    before = held();
+    ++steps;
+  }
+  CHECK(steps == 125);
+  CHECK(!care.step());
+  // A block that comes late for a table that ends goes with it.
+  CHECK(care.insert(table, 1, block_of(1000)));
+  CHECK(!care.forget(table));
+  for (steps = 1; care.step(); ++steps) {
+    REQUIRE(before - held() <= 64);
+    before = held();
+  }
+  CHECK(held() == 0);
+  CHECK(cache.bytes() == 0);
+  CHECK(steps > 1001 / 64);
+  CHECK(care.forget(table));
 }
 
 }  // namespace cairn::storage

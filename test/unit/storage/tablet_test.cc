@@ -1,4 +1,6 @@
 #include <catch2/catch.hpp>
+#include <cstdio>
+#include <map>
 
 #include "base/checksum.h"
 #include "tablet_fixture.h"
@@ -103,6 +105,58 @@ TEST_CASE("data ten times larger than cache and memtables is readable row by row
   request.visit = [&](std::string_view, std::string_view) { return ++visited, true; };
   REQUIRE(f.fetch(tablet, std::move(request)));
   CHECK(visited == rows);
+}
+
+TEST_CASE("gets, scans both ways and fetches of a cache that is full find the rows of packed blocks") {
+  TabletFixture f;
+  f.fs.set_cold(GENERATE(false, true));
+  f.options.block_cache_bytes = 64 << 10;
+  f.options.hot_row_bytes = 0;
+  f.options.compression = GENERATE(Compression::kLz4, Compression::kNone);
+  REQUIRE(f.open());
+  Tablet* tablet = f.tablet();
+  SeededRandom random(5);
+  std::map<std::string, std::string> model;
+  for (uint64_t i = 1; i <= 3000; ++i) {
+    char key[16];
+    std::snprintf(key, sizeof key, "row%05d", static_cast<int>(random.below(100'000)));
+    model[key] = std::to_string(i) + std::string(60, static_cast<char>('a' + i % 26));
+    put(tablet, i, key, model[key]);
+  }
+  tablet->flush();
+  f.machine.settle();
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : model) keys.push_back(key);
+  for (int i = 0; i < 4000; ++i) {
+    const size_t at = random.below(keys.size() - 20);
+    if (!random.chance(0.2)) {
+      REQUIRE(f.read(tablet, keys[at]) == model[keys[at]]);
+      continue;
+    }
+    RowPage page;
+    page.reverse = random.chance(0.5);
+    page.start_after = keys[at];
+    page.start_included = true;
+    page.rows_max = 1 + random.below(20);
+    std::vector<std::string> wanted, got;
+    for (uint64_t n = 0; n < page.rows_max && (!page.reverse || n <= at); ++n)
+      wanted.push_back(keys[page.reverse ? at - n : at + n]);
+    const auto take = [&](std::string_view key, std::string_view value) {
+      CHECK(value == model[std::string(key)]);
+      got.emplace_back(key);
+      return true;
+    };
+    if (!tablet->scan(page, take)) {
+      got.clear();
+      FetchRequest request;
+      request.prefixes.push_back(page);
+      const auto fetched = f.fetch(tablet, std::move(request));
+      REQUIRE(fetched);
+      for (const auto& [key, value] : fetched->prefixes[0]) take(key, value);
+    }
+    REQUIRE(got == wanted);
+  }
+  if (f.options.compression == Compression::kLz4) CHECK(f.store->metrics().cache_packed_hits.get() > 500);
 }
 
 TEST_CASE("bugs 19, 35: compaction drops tombstones and covered rows only when nothing older is left") {
