@@ -10,8 +10,6 @@
 namespace cairn::server {
 namespace {
 
-constexpr char kGroups[] = "/sys/fs/cgroup";
-
 double quota_of(const std::string& dir) {
   double quota = 0, period = 0;
   std::ifstream both(dir + "/cpu.max");  // "max" is no number: no quota
@@ -22,9 +20,10 @@ double quota_of(const std::string& dir) {
 }
 
 // The smallest of a group and those that it is in.
-double quota_up_from(std::string dir) {
+double quota_up_from(const std::string& root, const std::string& group) {
   double smallest = INFINITY;
-  for (; dir.size() >= sizeof kGroups - 1; dir.resize(dir.rfind('/'))) smallest = std::min(smallest, quota_of(dir));
+  std::string dir = root + group;
+  for (; dir.size() >= root.size(); dir.resize(dir.rfind('/'))) smallest = std::min(smallest, quota_of(dir));
   return smallest;
 }
 
@@ -48,17 +47,17 @@ Duration CpuPace::rest(Instant now, Duration longest, Duration all, Duration bac
   return earned * static_cast<double>(longest) > owed_ ? static_cast<Duration>(owed_ / earned) : longest;
 }
 
-double usable_processors() {
+double usable_processors(const std::string& memberships, const std::string& groups) {
   cpu_set_t set;
   double processors = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // "0::/path", "4:cpu,cpuacct:/path"
+  std::ifstream lines(memberships);
+  for (std::string line; std::getline(lines, line);) {  // "0::/path", "4:cpu,cpuacct:/path"
     const size_t name = line.find(':'), path = line.find(':', name + 1);
     if (path == std::string::npos) continue;
     const std::string controllers = line.substr(name + 1, path - name - 1), at = line.substr(path + 1);
-    if (controllers.empty()) processors = std::min(processors, quota_up_from(kGroups + at));
+    if (controllers.empty()) processors = std::min(processors, quota_up_from(groups, at));
     if (("," + controllers + ",").find(",cpu,") != std::string::npos)
-      processors = std::min(processors, quota_up_from(kGroups + ("/cpu" + at)));
+      processors = std::min(processors, quota_up_from(groups + "/cpu", at));
   }
   return processors;
 }

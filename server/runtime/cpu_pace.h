@@ -1,6 +1,8 @@
 // How much of the processors background jobs may take, so that those who serve commands are not held up.
 #pragma once
 
+#include <string>
+
 #include "base/types.h"
 
 namespace cairn::server {
@@ -42,7 +44,8 @@ class CpuPace {
 };
 
 // Processors that this process may use at once: those it is bound to, or less where a control group has a quota
-// (cpu.max; cpu.cfs_quota_us of version 1).
-double usable_processors();
+// (cpu.max; cpu.cfs_quota_us of version 1). `memberships`: the file that names them; `groups`: where they are mounted.
+double usable_processors(const std::string& memberships = "/proc/self/cgroup",
+                         const std::string& groups = "/sys/fs/cgroup");
 
 }  // namespace cairn::server

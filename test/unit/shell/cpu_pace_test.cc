@@ -1,7 +1,12 @@
 #include "server/runtime/cpu_pace.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <string>
 
 namespace cairn::server {
 namespace {
@@ -77,9 +82,36 @@ TEST_CASE("time that was not used is saved up for a few milliseconds only") {
   CHECK(share > 0.3);
 }
 
-TEST_CASE("usable processors: at least a part of one, at most what the machine has") {
-  CHECK(usable_processors() > 0);
-  CHECK(usable_processors() <= 4096);
+TEST_CASE("usable processors: the smallest quota of the groups that a process is in, in both versions") {
+  const double bound_to = usable_processors("/nowhere", "/nowhere");
+  REQUIRE(bound_to >= 1);
+  const std::string dir = std::filesystem::temp_directory_path() / ("cairn-cpu-pace-" + std::to_string(::getpid()));
+  const auto file = [&](const std::string& name, const std::string& content) {
+    std::filesystem::create_directories(std::filesystem::path(dir + name).parent_path());
+    std::ofstream(dir + name) << content;
+  };
+  const auto usable = [&](const std::string& memberships) {
+    file("/self", memberships);
+    return usable_processors(dir + "/self", dir);
+  };
+  file("/a/cpu.max", "75000 100000\n");
+  file("/a/b/cpu.max", "max 100000\n");
+  file("/a/b/c/cpu.max", "90000 100000\n");
+  CHECK(usable("0::/a/b/c\n") == 0.75);
+  CHECK(usable("0::/a/b\n") == 0.75);
+  CHECK(usable("0::/\n") == bound_to);
+  CHECK(usable("0::/nobody\n") == bound_to);
+  file("/cpu.max", "50000 200000\n");
+  CHECK(usable("0::/a/b/c\n") == 0.25);
+  file("/cpu/one/cpu.cfs_quota_us", "20000\n");
+  file("/cpu/one/cpu.cfs_period_us", "200000\n");
+  file("/cpu/two/cpu.cfs_quota_us", "-1\n");
+  file("/cpu/two/cpu.cfs_period_us", "100000\n");
+  CHECK(usable("5:cpuacct:/one\n4:cpu,cpuset:/one\n") == 0.1);
+  CHECK(usable("4:cpuset:/one\n") == bound_to);
+  CHECK(usable("4:cpu:/two\n") == bound_to);
+  CHECK(usable("garbage\n4:cpu\n") == bound_to);
+  std::filesystem::remove_all(dir);
 }
 
 }  // namespace cairn::server
