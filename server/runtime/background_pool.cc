@@ -9,6 +9,8 @@
 #include <chrono>
 #include <ctime>
 
+#include "base/assert.h"
+
 namespace cairn::server {
 namespace {
 
@@ -56,10 +58,9 @@ void BackgroundPool::submit(JobPriority priority, Slice slice) {
 
 bool BackgroundPool::takes_high(bool high_only) const { return high_only ? !high_.empty() : high_.size() > idle_high_; }
 
-// Puts the high jobs that are due back to their queue, and says when there is something to do that only waits for its
-// time. kNever: nothing.
-Instant BackgroundPool::next_due(bool high_only) {
-  const Instant now = nanoseconds(CLOCK_MONOTONIC);
+// Puts the high jobs that are due at `now` back to their queue, and says when there is something to do that only waits
+// for its time: at or before `now` only if it is a low job. kNever: nothing.
+Instant BackgroundPool::next_due(bool high_only, Instant now) {
   Instant next = !high_only && !low_.empty() ? low_due_ : kNever;
   for (size_t i = 0; i < resting_.size();) {
     if (resting_[i].first <= now) {
@@ -77,8 +78,8 @@ Instant BackgroundPool::next_due(bool high_only) {
 bool BackgroundPool::wait(std::unique_lock<std::mutex>& lock, bool high_only) {
   if (high_only) ++idle_high_;
   while (!stopped_) {
-    const Instant due = next_due(high_only);
-    if (takes_high(high_only) || due <= nanoseconds(CLOCK_MONOTONIC)) break;
+    const Instant now = nanoseconds(CLOCK_MONOTONIC), due = next_due(high_only, now);
+    if (takes_high(high_only) || due <= now) break;
     if (due == kNever) {
       changed_.wait(lock);
     } else {
@@ -112,6 +113,7 @@ void BackgroundPool::work(bool high_only) {
   while (wait(lock, high_only)) {
     const bool high = takes_high(high_only);
     std::deque<Slice>& queue = high ? high_ : low_;
+    CAIRN_ASSERT(!queue.empty() && (high || !high_only));
     Slice slice = std::move(queue.front());
     queue.pop_front();
     lock.unlock();

@@ -14,8 +14,9 @@
 namespace cairn::server {
 
 // Thread safety: any thread. Between two slices of a low job a high one may run. All threads but the first are for
-// high jobs only; the first, which gets less of the processors, leaves them those while they are idle, and rests
-// between low slices as CpuPace says. Destruction waits for the running slices and drops the rest.
+// high jobs only; the first, which gets less of the processors, leaves them those while they are idle. Between slices,
+// jobs rest as CpuPace says: a high one by itself, all low ones together. Destruction waits for the running slices and
+// drops the rest.
 class BackgroundPool final : public BackgroundExecutor {
  public:
   // `headroom`: of the processors that the process may use; see CpuPace.
@@ -31,7 +32,7 @@ class BackgroundPool final : public BackgroundExecutor {
   bool wait(std::unique_lock<std::mutex>& lock, bool high_only);
   Duration rest(Duration slice, bool high);
   void go_on(bool high, Slice slice, Duration rest);
-  Instant next_due(bool high_only);
+  Instant next_due(bool high_only, Instant now);
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -112,4 +112,29 @@ TEST_CASE("jobs that must rest, for others use the processors, go on all the sam
   pool.submit(JobPriority::kHigh, [] { return true; });  // stopped while it rests
 }
 
+TEST_CASE("threads that wait for jobs at rest take those and nothing else") {
+  BackgroundPool pool(3, 0.9);
+  constexpr int kJobs = 6, kSlices = 200;
+  std::atomic<int> slices = 0, strays = 0;
+  for (int job = 0; job < kJobs; ++job) {
+    pool.submit(JobPriority::kHigh, [&slices, left = kSlices]() mutable {
+      const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(400);
+      while (std::chrono::steady_clock::now() < end) {
+      }
+      ++slices;
+      return --left > 0;
+    });
+  }
+  for (int submitted = 0; slices < kJobs * kSlices; ++submitted) {  // here is whoever is served; it wakes them all
+    if (submitted % 5000 != 0) continue;
+    pool.submit(JobPriority::kLow, [&strays] {
+      if (thread_name() != "cairn-compact") ++strays;
+      return false;
+    });
+  }
+  pool.stop();
+  CHECK(slices == kJobs * kSlices);
+  CHECK(strays == 0);
+}
+
 }  // namespace cairn::server
