@@ -67,48 +67,52 @@ class InterruptedLoop final : public Executor {
   Task before_;
 };
 
-}  // namespace
-
-TEST_CASE("a tablet that is dropped at any moment leaves no file behind") {
+// Calls `test` with a fixture of its own for every number of steps that a compaction, or an ingestion, takes: its
+// second argument begins that and does so many of them.
+template <class Test>
+void at_any_moment(Test test) {
   const bool ingestion = GENERATE(false, true);
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     bool more = true;
     for (uint64_t steps = 0; more; ++steps) {
       INFO("seed " << seed << " steps " << steps);
       Going f(seed);
-      f.begin(ingestion);
-      for (uint64_t n = 0; n < steps && more; ++n) more = f.machine.step();
-      REQUIRE(f.store->drop({1}));
-      f.machine.settle();
-      REQUIRE(f.files() == 0);
-      REQUIRE_FALSE(f.fatal);
+      test(f, [&] {
+        f.begin(ingestion);
+        for (uint64_t n = 0; n < steps && more; ++n) more = f.machine.step();
+      });
     }
   }
 }
 
+}  // namespace
+
+TEST_CASE("a tablet that is dropped at any moment leaves no file behind") {
+  at_any_moment([](Going& f, const auto& go_on) {
+    go_on();
+    REQUIRE(f.store->drop({1}));
+    f.machine.settle();
+    REQUIRE(f.files() == 0);
+    REQUIRE_FALSE(f.fatal);
+  });
+}
+
 TEST_CASE("a tablet that a snapshot replaces at any moment leaves no file behind") {
-  const bool ingestion = GENERATE(false, true);
-  for (uint64_t seed = 1; seed <= 3; ++seed) {
-    bool more = true;
-    for (uint64_t steps = 0; more; ++steps) {
-      INFO("seed " << seed << " steps " << steps);
-      Going f(seed);
-      const Checkpoint snapshot = f.other();
-      f.begin(ingestion);
-      for (uint64_t n = 0; n < steps && more; ++n) more = f.machine.step();
-      std::optional<Result<void>> done;
-      f.store->install({1}, snapshot.dir, snapshot.manifest, at(1000), [&](Result<void> r) { done = std::move(r); });
-      f.machine.settle();
-      REQUIRE((done && *done));
-      REQUIRE(f.everything(f.tablet()) == std::map<std::string, std::string>{{"k", "other"}});
-      REQUIRE(f.files() == 2);  // one of each
-      REQUIRE_FALSE(f.fatal);
-      put(f.tablet(), 1001, "k", "goes on");
-      f.tablet()->flush();
-      f.machine.settle();
-      REQUIRE(f.tablet()->flushed().index.value == 1001);
-    }
-  }
+  at_any_moment([](Going& f, const auto& go_on) {
+    const Checkpoint snapshot = f.other();
+    go_on();
+    std::optional<Result<void>> done;
+    f.store->install({1}, snapshot.dir, snapshot.manifest, at(1000), [&](Result<void> r) { done = std::move(r); });
+    f.machine.settle();
+    REQUIRE((done && *done));
+    REQUIRE(f.everything(f.tablet()) == std::map<std::string, std::string>{{"k", "other"}});
+    REQUIRE(f.files() == 2);  // one of each
+    REQUIRE_FALSE(f.fatal);
+    put(f.tablet(), 1001, "k", "goes on");
+    f.tablet()->flush();
+    f.machine.settle();
+    REQUIRE(f.tablet()->flushed().index.value == 1001);
+  });
 }
 
 TEST_CASE("a flush that comes to the manifest between a snapshot's edit and its report is void") {
