@@ -66,6 +66,7 @@ struct NodeConfig {
   Duration runtime_spin = 50 * kMicrosecond;
   uint64_t runtime_background_threads = 2;
   uint64_t runtime_background_headroom = 12;  // percent
+  bool runtime_polled_reads = true;
 
   // Key -> where the value came from: "default", "FILE:LINE", "environment CAIRN_...", "flag --...",
   // "runtime".

@@ -117,6 +117,7 @@ class StoreImpl final : public TabletStore {
     if (cache_care_.forget(std::move(table))) tend_cache();
   }
   HotRows& hot_rows() { return hot_rows_; }
+  CachedReader& cached_reader() { return *cached_reader_; }
   PointReader& point_reader() { return point_reader_; }
   AsyncReader& reader() { return measured_reader_; }
   // A job of compactions.
@@ -158,6 +159,8 @@ class StoreImpl final : public TabletStore {
   CacheCare cache_care_{cache_};
   HotRows hot_rows_;
   PointReader point_reader_;
+  PlainCachedReader plain_cached_reader_;
+  CachedReader* cached_reader_;
   BackgroundReader own_reader_;
   std::shared_ptr<IoTokens> io_tokens_;
   MeasuredReader measured_reader_;

@@ -124,7 +124,7 @@ void TabletImpl::account() {
 }
 
 Lookup TabletImpl::get(std::string_view row_key) {
-  CachedSource source(store_.cache(), store_.point_reader(), store_.mutable_metrics());
+  CachedSource source(store_.cache(), store_.cached_reader(), store_.point_reader(), store_.mutable_metrics());
   RunsProbed probed;
   uint64_t reads = 0;
   Lookup answer = look_up(row_key, hash64(row_key), source, probed, reads);
@@ -221,7 +221,7 @@ bool TabletImpl::scan(const RowPage& page, uint64_t steps_max,
     return visit_page(cursor, page, steps_max, visit, state);
   }
   const ReadView now = view();
-  CachedSource source(store_.cache(), store_.point_reader(), store_.mutable_metrics());
+  CachedSource source(store_.cache(), store_.cached_reader(), store_.point_reader(), store_.mutable_metrics());
   const auto cursor = merge_view(now, source);
   cursor->limit_steps(steps_max);
   const bool whole = visit_page(*cursor, page, ~0ull, visit, state);

@@ -205,6 +205,7 @@ struct TabletStoreMetrics {
   Counter scrubbed_bytes, scrub_errors;
 };
 
+class CachedReader;
 class Tablet;
 
 // Thread safety: on the loop of the owner; flushes, compactions and fetches run on the background executor
@@ -218,6 +219,7 @@ class TabletStore {
     Executor* loop;
     const Clock* clock;
     AsyncReader* reader = nullptr;  // of rows that are not in memory; null: background threads read them. Outlives it
+    CachedReader* cached_reader = nullptr;  // of blocks that the kernel has in memory; null: a plain one. Outlives it
     // Called when a flush is ready to enter the manifest: an SSTable never holds an index that the local log
     // has not made durable. Must call back (now or later) once the log of `range` is durable up to `index`.
     std::function<void(RangeId range, LogIndex index, Task when_durable)> wait_log_durable;

@@ -51,6 +51,7 @@ StoreImpl::StoreImpl(Environment env, TabletStoreOptions options)
       shared_(std::make_shared<StoreShared>()),
       cache_(options.block_cache_bytes),
       hot_rows_(options.hot_row_bytes),
+      cached_reader_(env_.cached_reader != nullptr ? env_.cached_reader : &plain_cached_reader_),
       own_reader_(*env_.background, *env_.loop),
       io_tokens_(std::make_shared<IoTokens>(options.io)),
       measured_reader_(env_.reader != nullptr ? *env_.reader : own_reader_, *env_.clock, io_tokens_),

@@ -56,6 +56,7 @@ struct NodeEnvironment {
   storage::FileSystem* fs = nullptr;
   storage::DurableWriter* writer = nullptr;
   storage::AsyncReader* reader = nullptr;                // of rows; null: background threads
+  storage::CachedReader* cached_reader = nullptr;        // of what the kernel has in memory; null: system calls
   Transport* data = nullptr;                             // on `loop`
   Transport* links = nullptr;                            // on `link_loop`
   std::function<void(LogLevel, std::string_view)> log;   // any loop

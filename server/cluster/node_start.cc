@@ -85,6 +85,7 @@ Result<void> Node::open_storage() {
   store_env.loop = env_.loop;
   store_env.clock = env_.clock;
   store_env.reader = env_.reader;
+  store_env.cached_reader = env_.cached_reader;
   store_env.wait_log_durable = [this](RangeId, LogIndex, Task when_durable) {
     when_log_durable(std::move(when_durable));
   };

@@ -48,6 +48,7 @@ void BackgroundPool::stop() {
 }
 
 void BackgroundPool::submit(JobPriority priority, Slice slice) {
+  jobs_.fetch_add(1, std::memory_order_relaxed);
   {
     const std::lock_guard lock(mutex_);
     (priority == JobPriority::kHigh ? high_ : low_).push_back(std::move(slice));
@@ -119,6 +120,7 @@ void BackgroundPool::work(bool high_only) {
     lock.unlock();
     const Duration before = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
     const bool more = slice();
+    if (!more) jobs_.fetch_sub(1, std::memory_order_release);
     const Duration took = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - before;
     lock.lock();
     used_ += took;

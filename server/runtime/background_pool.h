@@ -1,6 +1,7 @@
 // Background threads for flushes, compactions, row fetches and segment preparation.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -25,6 +26,7 @@ class BackgroundPool final : public BackgroundExecutor {
   ~BackgroundPool() override;
   void submit(JobPriority priority, Slice slice) override;
   void stop();
+  bool idle() const { return jobs_.load(std::memory_order_acquire) == 0; }  // no job runs, waits or rests
 
  private:
   void work(bool high_only);
@@ -34,6 +36,7 @@ class BackgroundPool final : public BackgroundExecutor {
   void go_on(bool high, Slice slice, Duration rest);
   Instant next_due(bool high_only, Instant now);
 
+  std::atomic<size_t> jobs_ = 0;  // that have not ended
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Slice> high_, low_;                    // guarded by mutex_

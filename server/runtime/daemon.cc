@@ -22,6 +22,7 @@
 #include "server/runtime/event_loop.h"
 #include "server/runtime/live_config.h"
 #include "server/runtime/notify.h"
+#include "server/runtime/polled_reads.h"
 #include "server/runtime/process_fields.h"
 #include "server/runtime/thread_writer.h"
 #include "server/runtime/uring_reader.h"
@@ -220,6 +221,7 @@ class Daemon {
     env.writer = writer_.get();
     reader_ = UringReader::create(loop_, thread_reader_);
     env.reader = reader_.get();
+    if (config_.runtime_polled_reads && usable_processors() >= 2) env.cached_reader = &polled_reads_;
     env.data = &data_net_;
     env.links = &link_net_;
     env.log = log_line;
@@ -388,6 +390,7 @@ class Daemon {
   std::unique_ptr<storage::DurableWriter> writer_;
   storage::BackgroundReader thread_reader_{pool_, loop_};
   std::unique_ptr<UringReader> reader_;
+  PolledReads polled_reads_{clock_, [this] { return pool_.idle(); }};
   PeerTransport data_net_, link_net_;
   CommandStats stats_;
   Node node_;

@@ -30,6 +30,8 @@ class File {
   virtual Result<std::optional<size_t>> read_cached(uint64_t offset, std::span<char> out) const = 0;
   // What read_at() reads from, for reads that the kernel is asked for another way; -1: there is no such thing.
   virtual int read_descriptor() const { return -1; }
+  // The same for read_cached(), which reads from it with RWF_NOWAIT.
+  virtual int cached_descriptor() const { return -1; }
   virtual Result<void> write_at(uint64_t offset, std::string_view data) = 0;
   // Write and make durable in one call. On a kLog file offset and size are multiples of 4096 and the data is
   // 4096-aligned.

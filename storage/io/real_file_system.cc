@@ -129,6 +129,9 @@ class RealFile final : public File {
   }
 
   int read_descriptor() const override { return fd_.get(); }
+  int cached_descriptor() const override {
+    return direct_ || mode_.load(std::memory_order_relaxed) != CachedMode::kNowait ? -1 : fd_.get();
+  }
 
   Result<void> write_at(uint64_t offset, std::string_view data) override {
     const uint64_t bytes = data.size();

@@ -151,10 +151,11 @@ uint64_t Sstable::data_bytes() const {
   return last.offset + last.size;
 }
 
-Result<std::optional<StoredBlock>> Sstable::read_stored_cached(uint32_t ordinal, std::string& buffer) const {
+Result<std::optional<StoredBlock>> Sstable::read_stored_cached(uint32_t ordinal, CachedReader& cached,
+                                                               std::string& buffer) const {
   const BlockHandle handle = index_.handle(ordinal);
   buffer = unfilled_string(handle.size);
-  CAIRN_TRY(const auto got, file_->read_cached(handle.offset, buffer));
+  CAIRN_TRY(const auto got, cached.read(*file_, handle.offset, buffer));
   if (!got) return std::optional<StoredBlock>();
   const auto block = check(ordinal, std::string_view(buffer).substr(0, *got));
   // Whoever reads from the device will tell whether it is so.
@@ -163,9 +164,9 @@ Result<std::optional<StoredBlock>> Sstable::read_stored_cached(uint32_t ordinal,
   return std::optional(*block);
 }
 
-Result<const BlockRows*> Sstable::read_rows_cached(uint32_t ordinal, PointReader& reader) const {
+Result<const BlockRows*> Sstable::read_rows_cached(uint32_t ordinal, CachedReader& cached, PointReader& reader) const {
   const BlockHandle handle = index_.handle(ordinal);
-  CAIRN_TRY(const auto got, file_->read_cached(handle.offset, reader.buffer(handle.size)));
+  CAIRN_TRY(const auto got, cached.read(*file_, handle.offset, reader.buffer(handle.size)));
   if (!got) return nullptr;
   if (*got != handle.size) return cut_off(handle);
   auto rows = reader.open(*got, seed_, handle.offset, path_);

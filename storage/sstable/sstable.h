@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "storage/cache/table_blocks.h"
-#include "storage/io/file_system.h"
+#include "storage/io/cached_reader.h"
 #include "storage/io/paced_deleter.h"
 #include "storage/sstable/block.h"
 #include "storage/sstable/filter.h"
@@ -65,10 +65,11 @@ class Sstable {
   Result<std::shared_ptr<const Block>> read_block(uint32_t ordinal, bool back, ReadAhead& ahead) const;
   // To `buffer`; nullopt where the caller would have to wait for the device, and for a block that looks damaged from
   // here.
-  Result<std::optional<StoredBlock>> read_stored_cached(uint32_t ordinal, std::string& buffer) const;
+  Result<std::optional<StoredBlock>> read_stored_cached(uint32_t ordinal, CachedReader& cached,
+                                                        std::string& buffer) const;
   // The same to where it can be looked at; see PointReader. Null: as above. Requires: stored_bytes() <=
   // PointReader::kStoredBytesMax.
-  Result<const BlockRows*> read_rows_cached(uint32_t ordinal, PointReader& reader) const;
+  Result<const BlockRows*> read_rows_cached(uint32_t ordinal, CachedReader& cached, PointReader& reader) const;
   uint32_t stored_bytes(uint32_t ordinal) const { return handle(ordinal).size; }
 
   // For who reads a block by itself: where it lies, and what its stored bytes hold.

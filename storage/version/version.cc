@@ -137,7 +137,7 @@ Result<const BlockRows*> CachedSource::load_rows(const Sstable& table, uint32_t 
     CAIRN_TRY(const Block* block, read(table, ordinal, BlockUse::kPoint));
     return block;
   }
-  CAIRN_TRY(const BlockRows* rows, table.read_rows_cached(ordinal, reader_));
+  CAIRN_TRY(const BlockRows* rows, table.read_rows_cached(ordinal, files_, reader_));
   count_read(rows != nullptr);
   if (rows == nullptr) return rows;
   if (form == BlockForm::kPacked) {
@@ -173,7 +173,7 @@ std::nullptr_t CachedSource::rotten(const Sstable& table, uint32_t ordinal) {
 
 Result<const Block*> CachedSource::read(const Sstable& table, uint32_t ordinal, BlockUse use) {
   std::string buffer;
-  CAIRN_TRY(const auto stored, table.read_stored_cached(ordinal, buffer));
+  CAIRN_TRY(const auto stored, table.read_stored_cached(ordinal, files_, buffer));
   count_read(stored.has_value());
   if (!stored) return nullptr;
   auto block = table.unpack(*stored, cache_.memory());

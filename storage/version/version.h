@@ -77,8 +77,8 @@ class BlockSource {
 class CachedSource final : public BlockSource {
  public:
   // `reader` keeps what load_rows() gives. All outlive the source.
-  CachedSource(BlockCache& cache, PointReader& reader, TabletStoreMetrics& metrics)
-      : cache_(cache), reader_(reader), metrics_(metrics) {}
+  CachedSource(BlockCache& cache, CachedReader& files, PointReader& reader, TabletStoreMetrics& metrics)
+      : cache_(cache), files_(files), reader_(reader), metrics_(metrics) {}
   Result<const Block*> load(const Sstable& table, uint32_t ordinal, BlockUse use) override;
   Result<const BlockRows*> load_rows(const Sstable& table, uint32_t ordinal) override;
   std::shared_ptr<const void> keep(const BlockRows* rows, std::string_view& value) override;
@@ -99,6 +99,7 @@ class CachedSource final : public BlockSource {
   void count_read(bool there);  // `there`: the kernel had it
 
   BlockCache& cache_;
+  CachedReader& files_;
   PointReader& reader_;
   TabletStoreMetrics& metrics_;
   std::shared_ptr<const Block> held_;  // read last; the cache need not have taken it

@@ -82,6 +82,10 @@ bool parse_option(const std::string& name, const std::string& value, EngineBench
     options.uring = value == "uring";
     return options.uring || value == "threads";
   }
+  if (name == "--polled-reads") {
+    options.polled_reads = value == "on";
+    return options.polled_reads || value == "off";
+  }
   if (name == "--block-kb") {
     if (!parse_number(value, 1, 1024, number)) return false;
     options.block_bytes = number << 10;

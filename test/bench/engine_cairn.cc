@@ -1,6 +1,8 @@
 #include <cstdio>
 #include <deque>
 
+#include "server/runtime/background_pool.h"
+#include "server/runtime/polled_reads.h"
 #include "server/runtime/uring_reads.h"
 #include "storage/io/real_file_system.h"
 #include "storage/log/shared_log.h"
@@ -48,6 +50,7 @@ class CairnTarget final : public EngineTarget {
     env.clock = &clock_;
     if (options.uring) uring_ = server::UringReads::create(loop_, thread_reader_);
     env.reader = uring_.get();
+    if (options.polled_reads) env.cached_reader = &polled_reads_;
     env.wait_log_durable = [this](RangeId, LogIndex, Task written) { loop_.post(std::move(written)); };
     env.on_flushed = [this](RangeId) { flushed(); };
     env.on_corruption = [this](RangeId, const Error& error) { fail(error); };
@@ -302,9 +305,10 @@ class CairnTarget final : public EngineTarget {
   std::unique_ptr<FileSystem> fs_;
   SteadyClock clock_;
   BenchLoop loop_;
-  BenchBackground background_;
+  server::BackgroundPool background_{2};  // one thread for all of it, one for flushes
   BackgroundReader thread_reader_{background_, loop_};
   std::unique_ptr<server::UringReads> uring_;
+  server::PolledReads polled_reads_{clock_, [this] { return background_.idle(); }};
   InlineDurableWriter writer_;
   std::string failure_;
   LogIndex last_index_;

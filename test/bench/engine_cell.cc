@@ -100,6 +100,7 @@ TargetOptions CellRunner::target_options(const Workload& workload, const std::st
   target.strategy = options_.strategy;
   target.compression = options_.compression;
   target.uring = options_.uring;
+  target.polled_reads = options_.polled_reads;
   target.block_bytes = options_.block_bytes;
   return target;
 }

@@ -17,9 +17,9 @@ struct EngineBenchOptions {
   storage::Compression compression = storage::kDefaultCompression;  // Cairn's
   uint64_t cache_bytes = 0;                                         // 0: twice the data, so that all of it fits
   uint64_t memtable_bytes = 64u << 20;
-  bool uring = true;
-  uint64_t block_bytes = 0;  // Cairn's; 0: as the daemon has it
-  bool keep_data = false;    // see CellRunner
+  bool uring = true, polled_reads = true;  // Cairn's
+  uint64_t block_bytes = 0;                // Cairn's; 0: as the daemon has it
+  bool keep_data = false;                  // see CellRunner
   std::string dir;
 };
 

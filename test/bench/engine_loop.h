@@ -11,7 +11,6 @@
 
 #include "base/clock.h"
 #include "base/executor.h"
-#include "server/runtime/background_pool.h"
 
 namespace cairn::bench {
 
@@ -91,25 +90,6 @@ class BenchLoop final : public Executor {
   std::atomic<bool> posted_ = false;
   std::map<TimerId, Timer> timers_;
   TimerId last_timer_ = 0;
-};
-
-// The daemon's threads for background work, which know when they have none: one for all of it, one for flushes.
-class BenchBackground final : public BackgroundExecutor {
- public:
-  void submit(JobPriority priority, Slice slice) override {
-    pending_.fetch_add(1, std::memory_order_relaxed);
-    pool_.submit(priority, [this, slice = std::move(slice)]() mutable {
-      if (slice()) return true;
-      pending_.fetch_sub(1, std::memory_order_release);
-      return false;
-    });
-  }
-  bool idle() const { return pending_.load(std::memory_order_acquire) == 0; }
-  void stop() { pool_.stop(); }
-
- private:
-  std::atomic<uint64_t> pending_ = 0;
-  server::BackgroundPool pool_{2};
 };
 
 }  // namespace cairn::bench

@@ -32,6 +32,7 @@ struct TargetOptions {
   storage::StrategyKind strategy = storage::kDefaultStrategy;       // Cairn's
   storage::Compression compression = storage::kDefaultCompression;  // Cairn's
   bool uring = true;                                                // Cairn's reads of blocks; else on threads
+  bool polled_reads = true;                                         // Cairn's of what the kernel has: PolledReads
   uint64_t block_bytes = 0;                                         // Cairn's; 0: as the daemon has it
 };
 

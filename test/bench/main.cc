@@ -23,7 +23,8 @@ int main(int argc, char** argv) {
         "         [--memtable-rows=N]\n"
         "       cairn-bench engine [--workloads LIST] [--engines LIST] [--keys N] [--value-bytes N]\n"
         "         [--key-style decimal|binary] [--rounds N] [--strategy NAME] [--cache-mb N] [--memtable-mb N]\n"
-        "         [--block-kb N] [--reads uring|threads] [--keep-data] [--dir D]\n"
+        "         [--block-kb N] [--reads uring|threads] [--polled-reads on|off]\n"
+        "         [--keep-data] [--dir D]\n"
         "       cairn-bench switch [--data-mb=1024] [--value-bytes=400] [--puts-per-s=40000] [--memtable-mb=16] "
         "[--dir=D]\n"
         "       cairn-bench tablets [--tablets N] [--flushed] [--dir D]\n",

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include "server/runtime/background_pool.h"
 #include "storage/io/real_file_system.h"
 #include "storage/tablet.h"
 #include "storage/write_batch.h"
@@ -60,7 +61,7 @@ T checked(Result<T> result) {
 void measure(uint64_t tablets, const std::string& dir, bool written) {
   const auto fs = make_real_file_system();
   BenchLoop loop;
-  BenchBackground background;
+  server::BackgroundPool background{2};
   SteadyClock clock;
   TabletStore::Environment env;
   env.fs = fs.get();

@@ -1,15 +1,12 @@
 // Reads through io_uring and on threads: both bring what File::read_at() would, however many are asked for at once.
 #include "server/runtime/uring_reader.h"
 
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
-#include <cstdlib>
-#include <fstream>
 
 #include "base/random.h"
 #include "server/runtime/background_pool.h"
 #include "storage/io/real_file_system.h"
+#include "test/unit/shell/temp_file.h"
 
 using namespace cairn;
 using namespace cairn::server;
@@ -18,19 +15,8 @@ namespace {
 
 constexpr size_t kFileBytes = 3 << 20;
 
-struct TempFile {
-  TempFile() : path("/tmp/cairn-reads-XXXXXX"), content(kFileBytes, '\0') {
-    ::close(::mkstemp(path.data()));
-    SeededRandom random(1);
-    for (char& c : content) c = static_cast<char>(random.next());
-    std::ofstream(path, std::ios::binary) << content;
-  }
-  ~TempFile() { ::unlink(path.c_str()); }
-  std::string path, content;
-};
-
 struct Fixture {
-  TempFile temp;
+  TempFile temp{kFileBytes};
   std::unique_ptr<storage::FileSystem> fs = storage::make_real_file_system();
   std::unique_ptr<storage::File> file = fs->open(temp.path, storage::OpenMode::kRead).value();
   RealClock clock;
