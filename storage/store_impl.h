@@ -109,7 +109,7 @@ class StoreImpl final : public TabletStore {
     return {options_.block_bytes, options_.filter_bits_per_key, compression, options_.expiry, FilterKind::kBloom};
   }
   BlockCache& cache() { return cache_; }
-  // In turns of the loop to come.
+  // A little at a time, in turns of the loop to come.
   void bring_to_cache(std::shared_ptr<TableBlocks> table, uint32_t ordinal, std::shared_ptr<const Block> block) {
     if (cache_care_.insert(std::move(table), ordinal, std::move(block))) tend_cache();
   }

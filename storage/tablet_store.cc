@@ -272,8 +272,10 @@ void StoreImpl::touch_slabs_ahead() {
   });
 }
 
+// With rests: steps one after another would be a turn of the loop as long as all of them.
 void StoreImpl::tend_cache() {
-  env_.loop->post([weak = std::weak_ptr(self_)] {
+  constexpr Duration kRest = 100 * kMicrosecond;
+  env_.loop->run_after(kRest, [weak = std::weak_ptr(self_)] {
     const auto self = weak.lock();
     if (self && (*self)->cache_care_.step()) (*self)->tend_cache();
   });

@@ -28,9 +28,10 @@ std::chrono::steady_clock::time_point time_point(Instant at) {
 
 }  // namespace
 
-BackgroundPool::BackgroundPool(size_t threads, double headroom)
-    : pace_({.processors = usable_processors(), .headroom = headroom}) {
-  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this, high_only = i > 0] { work(high_only); });
+BackgroundPool::BackgroundPool(size_t threads, double headroom, size_t processors)
+    : pace_({.processors = usable_processors(), .headroom = headroom}),
+      turns_(threads, std::max<size_t>(processors, 2) - 1) {
+  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
 BackgroundPool::~BackgroundPool() { stop(); }
@@ -51,7 +52,11 @@ void BackgroundPool::submit(JobPriority priority, Slice slice) {
   jobs_.fetch_add(1, std::memory_order_relaxed);
   {
     const std::lock_guard lock(mutex_);
-    (priority == JobPriority::kHigh ? high_ : low_).push_back(std::move(slice));
+    if (priority == JobPriority::kHigh) {
+      high_.push_back({std::move(slice), Kind::kFresh});
+    } else {
+      low_.push_back({std::move(slice), Kind::kLow});
+    }
   }
   // Threads for high jobs only do not wake for low ones: notify all, there are few.
   changed_.notify_all();
@@ -65,7 +70,7 @@ Instant BackgroundPool::next_due(bool high_only, Instant now) {
   Instant next = !high_only && !low_.empty() ? low_due_ : kNever;
   for (size_t i = 0; i < resting_.size();) {
     if (resting_[i].first <= now) {
-      high_.push_back(std::move(resting_[i].second));
+      high_.push_back({std::move(resting_[i].second), Kind::kHigh});
       resting_.erase(resting_.begin() + static_cast<ptrdiff_t>(i));
       changed_.notify_all();  // it may be another thread that takes it
     } else {
@@ -75,12 +80,41 @@ Instant BackgroundPool::next_due(bool high_only, Instant now) {
   return next;
 }
 
-// Until there is something for such a thread. False: the end.
-bool BackgroundPool::wait(std::unique_lock<std::mutex>& lock, bool high_only) {
+BackgroundPool::Job BackgroundPool::take(std::deque<Job>& queue, std::deque<Job>::iterator job) {
+  Job taken = std::move(*job);
+  queue.erase(job);
+  return taken;
+}
+
+// What such a thread does next. `refused`: there is something, but no place.
+std::optional<BackgroundPool::Job> BackgroundPool::choose(bool high_only, Instant now, bool& refused) {
+  const bool low = low_due(now);
+  if (low && !high_only && turns_.low_turn()) return take(low_, low_.begin());
+  const auto may_begin = [&](const Job& job) { return turns_.may_begin(job.kind, low && first_idle_, now); };
+  if (takes_high(high_only)) {
+    const auto next = std::ranges::find_if(high_, may_begin);
+    if (next != high_.end()) return take(high_, next);
+    refused = true;
+  }
+  if (!low || high_only) return std::nullopt;
+  if (may_begin(low_.front())) return take(low_, low_.begin());
+  refused = true;
+  return std::nullopt;
+}
+
+// Until there is something for such a thread. Nothing: the end.
+std::optional<BackgroundPool::Job> BackgroundPool::wait(std::unique_lock<std::mutex>& lock, bool high_only) {
+  std::optional<Job> job;
   if (high_only) ++idle_high_;
   while (!stopped_) {
-    const Instant now = nanoseconds(CLOCK_MONOTONIC), due = next_due(high_only, now);
-    if (takes_high(high_only) || due <= now) break;
+    bool refused = false;
+    const Instant now = nanoseconds(CLOCK_MONOTONIC);
+    Instant due = next_due(high_only, now);
+    if ((job = choose(high_only, now, refused))) break;
+    if (!high_only) first_idle_ = true;
+    if (std::exchange(place_left_, false)) changed_.notify_all();  // for those who were refused before
+    if (due <= now) due = kNever;                                  // a low job that was refused
+    if (refused) due = std::min(due, turns_.ask_again(now));
     if (due == kNever) {
       changed_.wait(lock);
     } else {
@@ -88,7 +122,9 @@ bool BackgroundPool::wait(std::unique_lock<std::mutex>& lock, bool high_only) {
     }
   }
   if (high_only) --idle_high_;
-  return !stopped_;
+  if (!high_only) first_idle_ = false;
+  place_left_ = false;
+  return job;
 }
 
 // After a slice that took so long.
@@ -96,44 +132,48 @@ Duration BackgroundPool::rest(Duration slice, bool high) {
   const double longest = (high ? CpuPace::kHighRestMax : CpuPace::kLowRestMax) * static_cast<double>(slice);
   const Duration rest = pace_.rest(nanoseconds(CLOCK_MONOTONIC), static_cast<Duration>(longest),
                                    nanoseconds(CLOCK_PROCESS_CPUTIME_ID), used_);
+  turns_.serving(pace_.serving());
   return rest >= kRestMin ? rest : 0;
 }
 
-void BackgroundPool::go_on(bool high, Slice slice, Duration rest) {
-  if (!high) return low_.push_back(std::move(slice));
-  if (rest > 0) return resting_.emplace_back(nanoseconds(CLOCK_MONOTONIC) + rest, std::move(slice)), void();
-  high_.push_back(std::move(slice));
+void BackgroundPool::go_on(Job job, Duration rest) {
+  if (job.kind == Kind::kLow) return low_.push_back(std::move(job));
+  job.kind = Kind::kHigh;
+  if (rest > 0) return resting_.emplace_back(nanoseconds(CLOCK_MONOTONIC) + rest, std::move(job.slice)), void();
+  high_.push_back(std::move(job));
   if (idle_high_ > 0) changed_.notify_all();  // a thread of its own may go on with it
 }
 
-void BackgroundPool::work(bool high_only) {
+// One slice, without the lock.
+void BackgroundPool::run(std::unique_lock<std::mutex>& lock, size_t thread, Job job) {
+  const bool high = job.kind != Kind::kLow;
+  CAIRN_ASSERT(high || thread == 0);
+  turns_.begin(thread, job.kind, nanoseconds(CLOCK_MONOTONIC));
+  lock.unlock();
+  const Duration before = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+  const bool more = job.slice();
+  if (!more) jobs_.fetch_sub(1, std::memory_order_release);
+  const Duration took = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - before;
+  lock.lock();
+  used_ += took;
+  const Duration resting = rest(took, high);
+  const Instant now = nanoseconds(CLOCK_MONOTONIC);
+  place_left_ = true;
+  turns_.end(thread, low_due(now), now);
+  if (!high) low_due_ = resting > 0 ? now + resting : 0;
+  if (more && !stopped_) return go_on(std::move(job), resting);
+  lock.unlock();
+  job.slice = nullptr;  // what it owns is released outside the lock
+  lock.lock();
+}
+
+void BackgroundPool::work(size_t thread) {
+  const bool high_only = thread > 0;
   pthread_setname_np(pthread_self(), high_only ? "cairn-fetch" : "cairn-compact");
   // The loops go first when cores are short.
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), high_only ? 1 : 5);
   std::unique_lock lock(mutex_);
-  while (wait(lock, high_only)) {
-    const bool high = takes_high(high_only);
-    std::deque<Slice>& queue = high ? high_ : low_;
-    CAIRN_ASSERT(!queue.empty() && (high || !high_only));
-    Slice slice = std::move(queue.front());
-    queue.pop_front();
-    lock.unlock();
-    const Duration before = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
-    const bool more = slice();
-    if (!more) jobs_.fetch_sub(1, std::memory_order_release);
-    const Duration took = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - before;
-    lock.lock();
-    used_ += took;
-    const Duration resting = rest(took, high);
-    if (!high) low_due_ = resting > 0 ? nanoseconds(CLOCK_MONOTONIC) + resting : 0;
-    if (more && !stopped_) {
-      go_on(high, std::move(slice), resting);
-    } else {
-      lock.unlock();
-      slice = nullptr;  // what it owns is released outside the lock
-      lock.lock();
-    }
-  }
+  while (std::optional<Job> job = wait(lock, high_only)) run(lock, thread, std::move(*job));
 }
 
 }  // namespace cairn::server

@@ -41,15 +41,19 @@ Duration CpuPace::rest(Instant now, Duration longest, Duration all, Duration bac
   served_ += (others / passed - served_) * -std::expm1(-passed / kRemembered);
   const double allowed = options_.processors * (1 - options_.headroom);
   owed_ = std::clamp(owed_ + used - allowed * passed, -kBurst, kOwedMax);
-  if (served_ < kServing) owed_ = std::min(owed_, 0.0);
+  if (!serving()) owed_ = std::min(owed_, 0.0);
   if (owed_ <= 0) return 0;
   const double earned = allowed - served_;  // while the background rests
   return earned * static_cast<double>(longest) > owed_ ? static_cast<Duration>(owed_ / earned) : longest;
 }
 
-double usable_processors(const std::string& memberships, const std::string& groups) {
+size_t bound_processors() {
   cpu_set_t set;
-  double processors = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<size_t>(CPU_COUNT(&set)) : 1;
+}
+
+double usable_processors(const std::string& memberships, const std::string& groups) {
+  auto processors = static_cast<double>(bound_processors());
   std::ifstream lines(memberships);
   for (std::string line; std::getline(lines, line);) {  // "0::/path", "4:cpu,cpuacct:/path"
     const size_t name = line.find(':'), path = line.find(':', name + 1);

@@ -1,6 +1,7 @@
 // How much of the processors background jobs may take, so that those who serve commands are not held up.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "base/types.h"
@@ -30,6 +31,8 @@ class CpuPace {
   // After a slice: how long to rest, at most `longest`. `all`, `background`: processor time so far, of the whole
   // process and of background work within it.
   Duration rest(Instant now, Duration longest, Duration all, Duration background);
+  // As of the last slice. Never if no headroom is wanted.
+  bool serving() const { return served_ >= kServing; }
 
  private:
   static constexpr double kBurst = 5e6;        // ns of processor time that may be saved up
@@ -42,6 +45,9 @@ class CpuPace {
   double served_ = 0;  // processors that others than the background use
   double owed_ = 0;    // ns of processor time; negative: saved
 };
+
+// Those that this process is bound to; at least 1. A quota is no fewer of them, it takes time from all.
+size_t bound_processors();
 
 // Processors that this process may use at once: those it is bound to, or less where a control group has a quota
 // (cpu.max; cpu.cfs_quota_us of version 1). `memberships`: the file that names them; `groups`: where they are mounted.

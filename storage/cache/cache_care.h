@@ -11,7 +11,7 @@ namespace cairn::storage {
 
 // One compaction brings thousands of blocks and ends tables that have as many in the cache: too much for one turn of a
 // loop (16 MiB of blocks took one 20 to 50 ms, most of it the first touch of their memory). Here it waits, in order,
-// and is done in steps of some 30 us. Thread safety: that of the cache.
+// and is done in steps of some 30 us, between which the owner rests. Thread safety: that of the cache.
 class CacheCare {
  public:
   explicit CacheCare(BlockCache& cache) : cache_(cache) {}
