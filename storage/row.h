@@ -12,6 +12,9 @@ namespace cairn::storage {
 
 // Sequence = log index << kOrdinalBits | ordinal of the operation in its entry.
 inline constexpr unsigned kOrdinalBits = 20;
+// Of a row in a table: it stands for none in particular, and no deleted prefix below it has its key. See
+// sequence_may_go().
+inline constexpr uint64_t kNoSequence = 0;
 
 struct Row {
   std::string_view key;

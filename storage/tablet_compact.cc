@@ -160,6 +160,7 @@ void TabletImpl::start_compaction(CompactionPlan plan) {
 
 OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_in) const {
   uint64_t oldest = ~0ull;
+  SequenceRange sequences{~0ull, 0};
   PrefixTombstones prefixes;
   for (const Run& run : version_->runs) {
     for (size_t i = 0; i < run.tables.size(); ++i) {
@@ -167,6 +168,8 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
       if (!contains(plan.inputs, info.id)) continue;
       oldest = std::min(oldest, run.number);
       bytes_in += info.bytes;
+      sequences.min = std::min(sequences.min, info.min_sequence.value);
+      sequences.max = std::max(sequences.max, info.max_sequence.value);
       for (const auto& t : run.tables[i]->prefixes().list()) {
         if (t.prefix < plan.from) continue;  // an output before has it
         if (concerns(info, t.prefix)) prefixes.add(t.prefix, t.sequence, t.time_ms);
@@ -189,6 +192,8 @@ OutputPlan TabletImpl::output_plan(const CompactionPlan& plan, uint64_t& bytes_i
   output.older.emplace(version_, oldest);
   output.now_ms = applied_.time_ms;
   output.prefixes = prefixes.list();
+  output.version = version_;
+  output.sequences = sequences;
   output.keep_bytes = std::min(store_.cache().room(), kKeptMax);
   output.temp = TempBytes(shared->temp_bytes);
   return output;

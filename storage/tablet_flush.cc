@@ -70,6 +70,7 @@ void TabletImpl::build(int attempt) {
   plan.writer = store_.writer_options(fast_compression());
   plan.run = next_run();
   plan.prefixes = front.table->prefixes().list();
+  plan.version = version_;
   auto job = std::make_shared<OutputJob>(std::move(plan), std::make_unique<OwningMemtableCursor>(front.table));
   store_.env().background->submit(JobPriority::kHigh,
                                   [job, attempt, loop = store_.env().loop, weak = weak_from_this(), life = life_] {

@@ -377,9 +377,9 @@ Result<std::string> dump_sstable(FileSystem& fs, const std::string& path, bool r
     for (uint32_t i = 0; rows && i < (*block)->rows(); ++i) {
       const Row row = (*block)->row(i);
       (*block)->key(i, key);
-      out += (row.kind == OpKind::kPut ? "put \"" : "delete \"") + printable(key) + "\" sequence " +
-             std::to_string(row.sequence) + " time " + std::to_string(row.time_ms) + " value \"" +
-             printable(row.value) + "\"\n";
+      out += (row.kind == OpKind::kPut ? "put \"" : "delete \"") + printable(key) +
+             (row.sequence == kNoSequence ? "\"" : "\" sequence " + std::to_string(row.sequence)) + " time " +
+             std::to_string(row.time_ms) + " value \"" + printable(row.value) + "\"\n";
     }
   }
   return out;

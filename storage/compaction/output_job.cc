@@ -9,7 +9,8 @@
 namespace cairn::storage {
 namespace {
 constexpr uint64_t kSliceBytes = 256u << 10;
-}
+constexpr size_t kDeletedMax = 1u << 14;  // prefixes: more take longer to sort than a few bytes a row are worth
+}  // namespace
 
 std::string sstable_path(const std::string& dir, uint64_t number) {
   char name[32];
@@ -73,6 +74,7 @@ bool OutputJob::step() {
 Result<void> OutputJob::work() {
   switch (phase_) {
     case Phase::kStart:
+      note_deleted();
       at_ = source_->seek({});
       phase_ = Phase::kRows;
       return {};
@@ -81,6 +83,23 @@ Result<void> OutputJob::work() {
     case Phase::kDone: return {};
   }
   return {};
+}
+
+// Whatever part of its file counts in the tablet: a prefix too many costs some bytes, no more.
+void OutputJob::note_deleted() {
+  const auto version = std::move(plan_.version);  // inputs may go as soon as nobody else reads them
+  if (version == nullptr) return;
+  size_t count = plan_.prefixes.size();
+  for (const Run& run : version->runs) {
+    for (const auto& table : run.tables) count += table->prefixes().size();
+  }
+  if (count > kDeletedMax) return;
+  deleted_.emplace();
+  const auto add = [&](const PrefixTombstone& t) { deleted_->add(t.prefix, t.sequence, t.time_ms); };
+  std::ranges::for_each(plan_.prefixes, add);
+  for (const Run& run : version->runs) {
+    for (const auto& table : run.tables) std::ranges::for_each(table->prefixes().list(), add);
+  }
 }
 
 Result<void> OutputJob::write_rows() {
@@ -120,7 +139,10 @@ Result<void> OutputJob::write_row(Row row) {
   if (row.kind == OpKind::kDelete && plan_.older && !plan_.older->may_hold(row.key)) return {};
   if (!writer_) CAIRN_TRY_VOID(open_writer());
   last_key_ = row.key;
-  return writer_->add(row);
+  const bool numbered = row.sequence != kNoSequence;
+  const SequenceRange sequences = numbered ? SequenceRange{row.sequence, row.sequence} : plan_.sequences;
+  if (deleted_ && sequence_may_go(*deleted_, row.key)) row.sequence = kNoSequence;
+  return writer_->add(row, sequences);
 }
 
 // The outermost deleted prefix above the key, or the key itself, if it lies behind everything that was written.

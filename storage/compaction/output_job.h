@@ -29,6 +29,14 @@ class OlderRuns {
   size_t first_ = 0;
 };
 
+// May a row do without its sequence in a file that is written now? A row's sequence is only ever compared with those of
+// deleted prefixes: runs say which version of a key is newer, and files which of them a clear has taken. A prefix that
+// is deleted from now on is newer than every row in any file; so only a prefix that some file of the tablet has already
+// could hide the row wrongly. `deleted`: all of these, and those that go into the new file.
+inline bool sequence_may_go(const PrefixTombstones& deleted, std::string_view key) {
+  return deleted.covering(key) == 0;
+}
+
 // What is written and not installed yet, as a part of a sum. Thread safety: one thread at a time; the sum: any.
 class TempBytes {
  public:
@@ -65,8 +73,11 @@ struct OutputPlan {
   std::optional<OlderRuns> older;
   uint64_t now_ms = 0;                    // rows that expired up to it become deletions; 0: none do
   std::vector<PrefixTombstone> prefixes;  // sorted
-  uint64_t keep_bytes = 0;                // of the blocks that take_kept() may have
-  TempBytes temp;                         // follows what is written
+  // All that the tablet has in files; rows lose the sequences that they do not need there. Null: they keep them.
+  std::shared_ptr<const Version> version;
+  SequenceRange sequences;  // of the files that rows without a sequence come from
+  uint64_t keep_bytes = 0;  // of the blocks that take_kept() may have
+  TempBytes temp;           // follows what is written
 };
 
 // A block of what a job has written.
@@ -101,6 +112,7 @@ class OutputJob {
  private:
   enum class Phase : uint8_t { kStart, kRows, kCheck, kDone };
   Result<void> work();
+  void note_deleted();
   Result<void> write_rows();
   Result<void> write_row(Row row);
   std::optional<std::string> cut_before(std::string_view key) const;
@@ -118,6 +130,7 @@ class OutputJob {
   std::unique_ptr<SstableWriter> writer_;
   std::string last_key_;  // in the writer
   size_t next_prefix_ = 0;
+  std::optional<PrefixTombstones> deleted_;  // see sequence_may_go(); none: rows keep their sequences
   std::optional<std::string> rest_;
   uint64_t number_ = 0;
   std::vector<uint64_t> numbers_;  // files made

@@ -21,9 +21,10 @@ inline constexpr uint32_t kSstVersion = 2;                    // 1 stays readabl
 inline constexpr uint32_t kFeatureSearchColumns = 1;  // data blocks have heads and tags
 inline constexpr uint32_t kFeatureSeparators = 2;     // the index has separators instead of last keys
 inline constexpr uint32_t kFeatureFuseFilter = 4;
-inline constexpr uint32_t kFeatureZstd = 8;  // some block is compressed with zstd
+inline constexpr uint32_t kFeatureZstd = 8;         // some block is compressed with zstd
+inline constexpr uint32_t kFeatureNoSequence = 16;  // of some row the properties alone say when it was written
 inline constexpr uint32_t kSstIncompatibleKnown =
-    kFeatureSearchColumns | kFeatureSeparators | kFeatureFuseFilter | kFeatureZstd;
+    kFeatureSearchColumns | kFeatureSeparators | kFeatureFuseFilter | kFeatureZstd | kFeatureNoSequence;
 inline constexpr size_t kFooterBytes = 64;
 inline constexpr size_t kTrailerBytes = 16;  // behind every stored block
 

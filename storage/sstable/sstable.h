@@ -103,6 +103,12 @@ class Sstable {
   std::shared_ptr<PacedDeleter> deleter_;  // of whoever retired it first
 };
 
+// Both inside.
+struct SequenceRange {
+  uint64_t min = 0;
+  uint64_t max = 0;
+};
+
 struct SstableWriterOptions {
   uint32_t block_bytes = 2u << 10;
   uint32_t filter_bits_per_key = 10;  // of Bloom filters; 0: no filter of any kind
@@ -117,7 +123,9 @@ class SstableWriter {
  public:
   static Result<std::unique_ptr<SstableWriter>> create(FileSystem& fs, const std::string& path, uint64_t number,
                                                        const SstableWriterOptions& options);
-  Result<void> add(const Row& row);
+  Result<void> add(const Row& row) { return add(row, {row.sequence, row.sequence}); }
+  // `sequences`: what the row counts as in the properties, if its own is not to be kept (kNoSequence).
+  Result<void> add(const Row& row, const SequenceRange& sequences);
   void add_prefix_tombstone(const PrefixTombstone& tombstone) { prefixes_.push_back(tombstone); }
   uint64_t bytes() const { return offset_ + buffer_.size() + block_.raw_bytes(); }
   uint64_t rows() const { return properties_.info.entries; }
@@ -132,7 +140,7 @@ class SstableWriter {
   Result<void> close_block();
   void add_to_index(std::string_view next_key);
   Result<void> drain(size_t keep_below);
-  void cover(uint64_t sequence, uint64_t time_ms);
+  void cover(const SequenceRange& sequences, uint64_t time_ms);
 
   std::unique_ptr<File> file_;
   uint64_t number_;

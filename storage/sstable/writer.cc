@@ -18,19 +18,20 @@ Result<std::unique_ptr<SstableWriter>> SstableWriter::create(FileSystem& fs, con
   return std::unique_ptr<SstableWriter>(new SstableWriter(std::move(file), number, options));
 }
 
-void SstableWriter::cover(uint64_t sequence, uint64_t time_ms) {
+void SstableWriter::cover(const SequenceRange& sequences, uint64_t time_ms) {
   SstableInfo& info = properties_.info;
   const bool first = info.max_sequence.value == 0;
-  info.min_sequence.value = first ? sequence : std::min(info.min_sequence.value, sequence);
-  info.max_sequence.value = std::max(info.max_sequence.value, sequence);
+  info.min_sequence.value = first ? sequences.min : std::min(info.min_sequence.value, sequences.min);
+  info.max_sequence.value = std::max(info.max_sequence.value, sequences.max);
   info.min_time_ms = first ? time_ms : std::min(info.min_time_ms, time_ms);
   info.max_time_ms = std::max(info.max_time_ms, time_ms);
 }
 
-Result<void> SstableWriter::add(const Row& row) {
+Result<void> SstableWriter::add(const Row& row, const SequenceRange& sequences) {
   SstableInfo& info = properties_.info;
   if (info.entries == 0) info.smallest = row.key;
-  cover(row.sequence, row.time_ms);
+  cover(sequences, row.time_ms);
+  if (row.sequence != sequences.max) features_ |= kFeatureNoSequence;
   ++info.entries;
   if (row.kind == OpKind::kDelete) {
     ++properties_.point_tombstones;
@@ -94,7 +95,7 @@ Result<TableProperties> SstableWriter::finish(uint64_t run, uint32_t level) {
   for (const auto& tombstone : prefixes_) {
     if (info.entries == 0 && info.smallest.empty()) info.smallest = tombstone.prefix;
     if (info.entries == 0) info.largest = std::max(info.largest, tombstone.prefix);
-    cover(tombstone.sequence, tombstone.time_ms);
+    cover({tombstone.sequence, tombstone.sequence}, tombstone.time_ms);
   }
   if (!prefixes_.empty()) {
     CAIRN_TRY(properties_.prefix_tombstones, write_block(encode_prefix_tombstones(prefixes_), options_.compression));

@@ -117,6 +117,33 @@ TEST_CASE("the golden SSTable is what the writer makes, and reads as it did") {
   CHECK(rows_found(fs, "/1.sst") == 40);
 }
 
+// In the first block no row has a sequence, in the last every one, in between both kinds meet.
+TEST_CASE("the golden SSTable of rows without sequences is what the writer makes, and says what they count as") {
+  MemoryFileSystem fs;
+  auto writer = SstableWriter::create(fs, "/1.sst", 1, {.block_bytes = 256});
+  REQUIRE(writer);
+  for (int i = 100; i < 140; ++i) {
+    const std::string key = "row/" + std::to_string(i);
+    const std::string value = "value of " + key;
+    const uint64_t sequence = static_cast<uint64_t>(i) << kOrdinalBits;
+    const Row row{key, value, OpKind::kPut, i < 120 ? kNoSequence : sequence, 1'700'000'000'000};
+    const SequenceRange came_from = i < 110 ? SequenceRange{sequence, sequence} : SequenceRange{105 << 20, 999 << 20};
+    REQUIRE((i < 120 ? (*writer)->add(row, came_from) : (*writer)->add(row)));
+  }
+  REQUIRE((*writer)->finish(5, 0));
+  check_golden("sstable-v2-nosequence.sst", *read_file(fs, "/1.sst"));
+  check_golden("sstable-v2-nosequence.txt", *dump_sstable(fs, "/1.sst", true));
+  CHECK(rows_found(fs, "/1.sst") == 40);
+  const auto table = Sstable::open(fs, "/1.sst", 1);
+  REQUIRE(table);
+  CHECK((*table)->info().min_sequence.value == 100 << 20);
+  CHECK((*table)->info().max_sequence.value == 999 << 20);
+  const std::string bytes = golden_text("sstable-v2-nosequence.sst");
+  const auto footer = parse_footer(std::string_view(bytes).substr(bytes.size() - kFooterBytes), "test");
+  REQUIRE(footer);
+  CHECK((footer->features & kFeatureNoSequence) != 0);
+}
+
 // The bytes are the library's; what is in them is not.
 TEST_CASE("the golden SSTable with blocks of zstd reads as it did, and says that it has them") {
   if (std::getenv("CAIRN_REWRITE") != nullptr) {

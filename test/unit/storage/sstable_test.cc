@@ -307,7 +307,7 @@ TEST_CASE("tables of unknown versions and features are refused, and version 1 ha
   CHECK(opens(2, kSstIncompatibleKnown) == std::nullopt);
   CHECK(opens(1, 0) == std::nullopt);
   CHECK(opens(1, 1) == ErrorCode::kUnsupported);
-  CHECK(opens(2, 16) == ErrorCode::kUnsupported);
+  CHECK(opens(2, 32) == ErrorCode::kUnsupported);
   CHECK(opens(3, 0) == ErrorCode::kUnsupported);
   CHECK(opens(0, 0) == ErrorCode::kUnsupported);
 }
