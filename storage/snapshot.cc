@@ -196,6 +196,15 @@ InstallJob::~InstallJob() {
   if (!committed() && !undecided()) retire_all(installed_, shared_->deleter);
 }
 
+void InstallJob::cancel() {
+  const std::lock_guard lock(commit_mutex_);
+  cancelled_ = true;
+}
+
+void InstallJob::discard() {
+  if (committed()) retire_all(installed_, shared_->deleter);
+}
+
 Result<bool> InstallJob::work() {
   auto more = advance();
   if (!more) return with_context(std::move(more).error(), "snapshot " + dir_);
@@ -244,14 +253,10 @@ Result<void> InstallJob::verify_and_link(const SnapshotTable& table) {
 // The old tablet goes and the new one comes in one record.
 Result<void> InstallJob::commit() {
   CAIRN_TRY_VOID(shared_->fs->sync_dir(shared_->sst_dir));
+  const std::lock_guard lock(commit_mutex_);
+  if (cancelled_) return Error{ErrorCode::kUnavailable, "the range was dropped meanwhile"};
   while (true) {
-    std::vector<TabletEdit> edits;
-    for (const auto& [life, tablet] : shared_->manifest->state().tablets) {
-      if (tablet.range != range_) continue;
-      TabletEdit& drop = edits.emplace_back();
-      drop.life = life;
-      drop.dropped = true;
-    }
+    std::vector<TabletEdit> edits = shared_->manifest->drops_of(range_);
     TabletEdit& create = edits.emplace_back();
     create.life = life_ = shared_->manifest->new_life();
     create.created = range_;
