@@ -52,6 +52,8 @@ void answer_later(Executor& loop, std::move_only_function<void(Result<T>)> done,
 // The information that goes into the manifest: what the files say, under their place in the tree.
 Tables with_infos(std::vector<std::shared_ptr<Sstable>> tables, uint64_t run, uint32_t level);
 
+std::optional<uint64_t> parse_sstable_name(std::string_view name);  // the number in it
+
 // As the manifest knows it: its number is info.id.
 Result<std::shared_ptr<Sstable>> open_table(FileSystem& fs, const std::string& path, const SstableInfo& info);
 

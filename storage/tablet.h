@@ -354,6 +354,9 @@ class Tablet {
   // Flushes, then hard-links every live file into a fresh directory below snap/. The caller removes the
   // directory.
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
+  // A file of a checkpoint (SnapshotFile::name) is not what it was when that was made. Reads it in the background as a
+  // scrub does, if the tablet still has it; damage is reported likewise.
+  virtual void examine(const std::string& file) = 0;
 
   // Takes in files that IngestFile (storage/sstable/ingest_file.h) has built, as one entry of the log at `position`:
   // their rows are newer than all that was applied before. Hard links are made; the files themselves stay the caller's,

@@ -19,6 +19,8 @@ uint64_t shard_of(const std::string& dir) {
   return std::strtoull(dir.c_str() + at, nullptr, 10) & 0xFFFF;
 }
 
+}  // namespace
+
 std::optional<uint64_t> parse_sstable_name(std::string_view name) {
   if (name.size() != 20 || !name.ends_with(".sst")) return std::nullopt;
   const std::string hex(name.substr(0, 16));
@@ -26,8 +28,6 @@ std::optional<uint64_t> parse_sstable_name(std::string_view name) {
   const uint64_t number = std::strtoull(hex.c_str(), &end, 16);
   return *end == '\0' ? std::optional(number) : std::nullopt;
 }
-
-}  // namespace
 
 Result<std::shared_ptr<Sstable>> open_table(FileSystem& fs, const std::string& path, const SstableInfo& info) {
   auto table = Sstable::open(fs, path, info.id);
