@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "storage/install.h"
 #include "storage/tablet_impl.h"
 #include "storage/version/cursors.h"
 
@@ -178,35 +179,61 @@ Result<void> ReshapeJob::commit() {
   return {};
 }
 
-bool StoreImpl::free_for(RangeId range, std::initializer_list<RangeId> parents) const {
-  return !tablets_.contains(range) || std::ranges::find(parents, range) != parents.end();
+std::optional<Error> StoreImpl::unfit_to_reshape(std::initializer_list<RangeId> parents,
+                                                 std::initializer_list<RangeId> children) const {
+  for (const auto& ranges : {parents, children}) {
+    for (const RangeId range : ranges) {
+      const auto named = "range " + std::to_string(range.value);
+      if (reshaping_.contains(range)) return Error{ErrorCode::kUnavailable, named + " is being reshaped"};
+      if (std::ranges::any_of(installs_, [&](const auto& job) { return job->range() == range; })) {
+        return Error{ErrorCode::kUnavailable, "a snapshot is being installed in " + named};
+      }
+    }
+  }
+  for (const RangeId range : parents) {
+    if (!tablets_.contains(range))
+      return Error{ErrorCode::kNotFound, "no tablet of range " + std::to_string(range.value)};
+  }
+  for (const RangeId range : children) {
+    if (tablets_.contains(range) && std::ranges::find(parents, range) == parents.end()) {
+      return Error{ErrorCode::kAlreadyExists, "range " + std::to_string(range.value) + " exists"};
+    }
+  }
+  return std::nullopt;
+}
+
+// Until `done` is called nobody else has a say in these ranges.
+std::move_only_function<void(Result<void>)> StoreImpl::reserve(std::initializer_list<RangeId> parents,
+                                                               std::initializer_list<RangeId> children,
+                                                               std::move_only_function<void(Result<void>)> done) {
+  std::set<RangeId> ranges(parents);
+  ranges.insert(children);
+  reshaping_.insert(ranges.begin(), ranges.end());
+  return [store = alive(), ranges = std::move(ranges), done = std::move(done)](Result<void> result) mutable {
+    if (const auto self = store.lock()) {
+      for (const RangeId range : ranges) (*self)->reshaping_.erase(range);
+    }
+    done(std::move(result));
+  };
 }
 
 void StoreImpl::split(RangeId parent, std::string_view key, RangeId left, RangeId right,
                       std::move_only_function<void(Result<void>)> done) {
-  const auto refuse = [&](ErrorCode code, const char* why) {
-    answer_later(*env_.loop, std::move(done), Error{code, why});
-  };
-  const auto found = tablets_.find(parent);
-  if (found == tablets_.end()) return refuse(ErrorCode::kNotFound, "no tablet to split");
-  if (key.empty() || left == right) return refuse(ErrorCode::kInvalidArgument, "a split makes two tablets");
-  if (!free_for(left, {parent}) || !free_for(right, {parent}))
-    return refuse(ErrorCode::kAlreadyExists, "a child of a split exists");
+  auto refusal = unfit_to_reshape({parent}, {left, right});
+  if (key.empty() || left == right) refusal = Error{ErrorCode::kInvalidArgument, "a split makes two tablets"};
+  if (refusal) return answer_later(*env_.loop, std::move(done), *refusal);
   auto job = std::make_shared<ReshapeJob>(shared_, std::string(key), std::vector{left, right});
-  reshape(std::move(job), {found->second}, 0, std::move(done));
+  reshape(std::move(job), {tablets_.at(parent)}, 0, reserve({parent}, {left, right}, std::move(done)));
 }
 
 void StoreImpl::merge(RangeId left, RangeId right, std::string_view key, RangeId merged,
                       std::move_only_function<void(Result<void>)> done) {
-  const auto refuse = [&](ErrorCode code, const char* why) {
-    answer_later(*env_.loop, std::move(done), Error{code, why});
-  };
-  const auto a = tablets_.find(left), b = tablets_.find(right);
-  if (a == tablets_.end() || b == tablets_.end()) return refuse(ErrorCode::kNotFound, "no tablet to merge");
-  if (key.empty() || left == right) return refuse(ErrorCode::kInvalidArgument, "a merge takes two tablets");
-  if (!free_for(merged, {left, right})) return refuse(ErrorCode::kAlreadyExists, "the merged tablet exists");
+  auto refusal = unfit_to_reshape({left, right}, {merged});
+  if (key.empty() || left == right) refusal = Error{ErrorCode::kInvalidArgument, "a merge takes two tablets"};
+  if (refusal) return answer_later(*env_.loop, std::move(done), *refusal);
   auto job = std::make_shared<ReshapeJob>(shared_, std::string(key), std::vector{merged});
-  reshape(std::move(job), {a->second, b->second}, 0, std::move(done));
+  reshape(std::move(job), {tablets_.at(left), tablets_.at(right)}, 0,
+          reserve({left, right}, {merged}, std::move(done)));
 }
 
 // Freezes one parent after the other; then the job runs. `quiet`: so many are.

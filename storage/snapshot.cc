@@ -1,10 +1,10 @@
 // Checkpoints and their installation: hard links plus a manifest that describes them.
-#include <xxhash.h>
-
 #include <algorithm>
 
 #include "base/checksum.h"
+#include "storage/file_hash.h"
 #include "storage/install.h"
+#include "storage/snapshot_check.h"
 #include "storage/sstable/table_scrub.h"
 #include "storage/tablet_impl.h"
 #include "storage/version/edit.h"
@@ -14,27 +14,6 @@ namespace {
 
 constexpr uint64_t kMagic = 0x50414E534E524943ull;  // "CIRNSNAP"
 constexpr uint32_t kVersion = 1;
-constexpr size_t kHashBytes = 256u << 10;  // read at once
-
-struct HashState {
-  XXH3_state_t* state = XXH3_createState();
-  HashState() { XXH3_64bits_reset(state); }
-  HashState(const HashState&) = delete;
-  HashState& operator=(const HashState&) = delete;
-  ~HashState() { XXH3_freeState(state); }
-};
-
-Result<uint64_t> hash_file(const File& file) {
-  HashState hash;
-  std::string part(kHashBytes, '\0');
-  for (uint64_t at = 0;;) {
-    CAIRN_TRY(const size_t got, file.read_at(at, part));
-    if (got == 0) break;
-    XXH3_64bits_update(hash.state, part.data(), got);
-    at += got;
-  }
-  return static_cast<uint64_t>(XXH3_64bits_digest(hash.state));
-}
 
 // Checks every block of a table, in slices, then links and hashes it: damage must not travel.
 class CheckpointJob {
@@ -184,6 +163,24 @@ void TabletImpl::serve_checkpoints() {
   }
 }
 
+void TabletImpl::examine(const std::string& file) {
+  const auto number = parse_sstable_name(file);
+  auto table = number ? this->table(*number) : nullptr;
+  if (!table) return;
+  auto check = std::make_shared<TableScrub>(*store_.env().fs, std::move(table));
+  store_.env().background->submit(JobPriority::kLow, [check, id = *number, loop = store_.env().loop,
+                                                      store = store_.alive(), weak = weak_from_this(), life = life_] {
+    if (store.expired()) return false;
+    const auto more = check->step();
+    if (more) return *more;
+    loop->post([check, id, store, weak, life, error = more.error()] {
+      const auto self = weak.lock();
+      if (!store.expired() && self && self->life_ == life && self->table(id)) self->report_corruption(error);
+    });
+    return false;
+  });
+}
+
 InstallJob::InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::string dir, std::string manifest,
                        const AppliedPosition& position)
     : EditJob(std::move(shared)),
@@ -194,6 +191,15 @@ InstallJob::InstallJob(std::shared_ptr<StoreShared> shared, RangeId range, std::
 
 InstallJob::~InstallJob() {
   if (!committed() && !undecided()) retire_all(installed_, shared_->deleter);
+}
+
+void InstallJob::cancel() {
+  const std::lock_guard lock(commit_mutex_);
+  cancelled_ = true;
+}
+
+void InstallJob::discard() {
+  if (committed()) retire_all(installed_, shared_->deleter);
 }
 
 Result<bool> InstallJob::work() {
@@ -220,12 +226,10 @@ Result<bool> InstallJob::advance() {
 Result<void> InstallJob::verify_and_link(const SnapshotTable& table) {
   FileSystem& fs = *shared_->fs;
   const std::string path = join_path(dir_, table.file.name);
+  // Though it was checked when it came: that may be a start ago.
+  CAIRN_TRY_VOID(check_snapshot_file(fs, dir_, table.file));
   {
     CAIRN_TRY(const auto file, fs.open(path, OpenMode::kReadWrite));
-    CAIRN_TRY(const uint64_t bytes, file->size());
-    if (bytes != table.file.bytes) return corrupt(path, "has the wrong size");
-    CAIRN_TRY(const uint64_t hash, hash_file(*file));
-    if (hash != table.file.hash) return corrupt(path, "differs from what was sent");
     CAIRN_TRY_VOID(file->sync());
   }
   SstableInfo info = table.info;
@@ -244,14 +248,10 @@ Result<void> InstallJob::verify_and_link(const SnapshotTable& table) {
 // The old tablet goes and the new one comes in one record.
 Result<void> InstallJob::commit() {
   CAIRN_TRY_VOID(shared_->fs->sync_dir(shared_->sst_dir));
+  const std::lock_guard lock(commit_mutex_);
+  if (cancelled_) return Error{ErrorCode::kUnavailable, "the range was dropped meanwhile"};
   while (true) {
-    std::vector<TabletEdit> edits;
-    for (const auto& [life, tablet] : shared_->manifest->state().tablets) {
-      if (tablet.range != range_) continue;
-      TabletEdit& drop = edits.emplace_back();
-      drop.life = life;
-      drop.dropped = true;
-    }
+    std::vector<TabletEdit> edits = shared_->manifest->drops_of(range_);
     TabletEdit& create = edits.emplace_back();
     create.life = life_ = shared_->manifest->new_life();
     create.created = range_;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -50,6 +51,8 @@ void answer_later(Executor& loop, std::move_only_function<void(Result<T>)> done,
 
 // The information that goes into the manifest: what the files say, under their place in the tree.
 Tables with_infos(std::vector<std::shared_ptr<Sstable>> tables, uint64_t run, uint32_t level);
+
+std::optional<uint64_t> parse_sstable_name(std::string_view name);  // the number in it
 
 // As the manifest knows it: its number is info.id.
 Result<std::shared_ptr<Sstable>> open_table(FileSystem& fs, const std::string& path, const SstableInfo& info);
@@ -137,9 +140,14 @@ class StoreImpl final : public TabletStore {
   std::weak_ptr<StoreImpl*> alive() const { return self_; }  // expired once the store is gone
 
  private:
-  void installed(RangeId range, const AppliedPosition& position, InstallJob& job);
+  Result<void> installed(InstallJob& job);
   void count_dropped(const TabletImpl& tablet);
-  bool free_for(RangeId range, std::initializer_list<RangeId> parents) const;
+  // Why these ranges cannot become those; nullopt: they can.
+  std::optional<Error> unfit_to_reshape(std::initializer_list<RangeId> parents,
+                                        std::initializer_list<RangeId> children) const;
+  std::move_only_function<void(Result<void>)> reserve(std::initializer_list<RangeId> parents,
+                                                      std::initializer_list<RangeId> children,
+                                                      std::move_only_function<void(Result<void>)> done);
   void reshape(std::shared_ptr<ReshapeJob> job, std::vector<std::shared_ptr<TabletImpl>> parents, size_t quiet,
                std::move_only_function<void(Result<void>)> done);
   Result<void> reshaped(ReshapeJob& job, const std::vector<std::shared_ptr<TabletImpl>>& parents);
@@ -166,6 +174,8 @@ class StoreImpl final : public TabletStore {
   MeasuredReader measured_reader_;
   uint64_t shard_ = 0;
   std::map<RangeId, std::shared_ptr<TabletImpl>> tablets_;
+  std::vector<std::shared_ptr<InstallJob>> installs_;  // under way; few
+  std::set<RangeId> reshaping_;                        // parents and children of the splits and merges under way
   std::shared_ptr<StoreImpl*> self_ = std::make_shared<StoreImpl*>(this);
   Amplification dropped_;  // counts of tablets that are gone
   uint64_t memtable_bytes_ = 0;

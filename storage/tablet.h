@@ -239,12 +239,18 @@ class TabletStore {
 
   virtual std::vector<RangeId> tablets() const = 0;
   virtual Tablet* find(RangeId range) = 0;
-  virtual Result<Tablet*> create(RangeId range) = 0;  // one durable manifest edit; returns the tablet if it exists
-  virtual Result<void> drop(RangeId range) = 0;       // one durable manifest edit; files go when unreferenced
+  // One durable manifest edit; returns the tablet if it exists. kUnavailable: a snapshot that is being installed, a
+  // split or a merge makes it just now.
+  virtual Result<Tablet*> create(RangeId range) = 0;
+  // One durable manifest edit; files go when unreferenced. Installations under way for the range end with kUnavailable,
+  // however far they are. kUnavailable: a split or merge that concerns the range is under way.
+  virtual Result<void> drop(RangeId range) = 0;
 
   // Replaces the whole content of `range` (created if needed) by the files of a received snapshot in `dir`,
   // verified against `manifest` before. Redone at recovery when the log's snapshot mark says so.
-  // Asynchronous: verification and linking run in the background, `done` on the loop.
+  // Asynchronous: verification and linking run in the background, `done` on the loop. kUnavailable: the range was
+  // dropped meanwhile, replaced by another installation, or is being split or merged. After an error nothing has
+  // changed, unless the manifest could not be written: that is final.
   virtual void install(RangeId range, const std::string& dir, const std::string& manifest,
                        const AppliedPosition& position, std::move_only_function<void(Result<void>)> done) = 0;
   // The same while the node starts, before any loop runs.
@@ -265,10 +271,10 @@ class TabletStore {
   // second name, and what a tablet does not use of one is given back by compactions, see SpaceOptions. A child may be
   // split again at once.
   //
-  // Asynchronous: what is in memory is flushed first, `done` runs on the loop. From the call until then nothing may be
-  // applied, created, installed or dropped under these ids. Sequences are those of the parent: the log of a child must
-  // begin above the parent's applied index. Errors leave all as it was: kNotFound, kAlreadyExists, kInvalidArgument,
-  // kNoSpace, kCorruption (reported like any other).
+  // Asynchronous: what is in memory is flushed first, `done` runs on the loop. From the call until then whatever would
+  // apply, create, install or drop something under these ids is refused with kUnavailable, another split or merge too.
+  // Sequences are those of the parent: the log of a child must begin above the parent's applied index. Errors leave all
+  // as it was: kNotFound, kAlreadyExists, kInvalidArgument, kNoSpace, kCorruption (reported like any other).
   virtual void split(RangeId parent, std::string_view key, RangeId left, RangeId right,
                      std::move_only_function<void(Result<void>)> done) = 0;
   // The other way round: `left` holds only rows below `key`, `right` only others. The log of `merged` must begin above
@@ -350,6 +356,9 @@ class Tablet {
   // Flushes, then hard-links every live file into a fresh directory below snap/. The caller removes the
   // directory.
   virtual void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) = 0;
+  // A file of a checkpoint (SnapshotFile::name) is not what it was when that was made. Reads it in the background as a
+  // scrub does, if the tablet still has it; damage is reported likewise.
+  virtual void examine(const std::string& file) = 0;
 
   // Takes in files that IngestFile (storage/sstable/ingest_file.h) has built, as one entry of the log at `position`:
   // their rows are newer than all that was applied before. Hard links are made; the files themselves stay the caller's,

@@ -43,6 +43,7 @@ class TabletImpl final : public Tablet, public std::enable_shared_from_this<Tabl
   void checkpoint(std::move_only_function<void(Result<Checkpoint>)> done) override;
   void ingest(const AppliedPosition& position, std::vector<std::string> paths,
               std::move_only_function<void(Result<void>)> done) override;
+  void examine(const std::string& file) override;
   TabletStats stats() const override;
   TreeShape shape() override;
   bool writable() const override { return !stalled_ && !corruption_; }

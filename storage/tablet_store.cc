@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/assert.h"
 #include "storage/install.h"
 #include "storage/store_impl.h"
 #include "storage/tablet_impl.h"
@@ -18,6 +19,8 @@ uint64_t shard_of(const std::string& dir) {
   return std::strtoull(dir.c_str() + at, nullptr, 10) & 0xFFFF;
 }
 
+}  // namespace
+
 std::optional<uint64_t> parse_sstable_name(std::string_view name) {
   if (name.size() != 20 || !name.ends_with(".sst")) return std::nullopt;
   const std::string hex(name.substr(0, 16));
@@ -25,8 +28,6 @@ std::optional<uint64_t> parse_sstable_name(std::string_view name) {
   const uint64_t number = std::strtoull(hex.c_str(), &end, 16);
   return *end == '\0' ? std::optional(number) : std::nullopt;
 }
-
-}  // namespace
 
 Result<std::shared_ptr<Sstable>> open_table(FileSystem& fs, const std::string& path, const SstableInfo& info) {
   auto table = Sstable::open(fs, path, info.id);
@@ -125,23 +126,32 @@ Tablet* StoreImpl::find(RangeId range) {
 
 Result<Tablet*> StoreImpl::create(RangeId range) {
   if (Tablet* there = find(range)) return there;
+  const Error taken{ErrorCode::kUnavailable, "range " + std::to_string(range.value) + " is being made already"};
+  if (reshaping_.contains(range)) return taken;
   TabletEdit edit;
   edit.life = shared_->manifest->new_life();
   edit.created = range;
   CAIRN_TRY(const bool fits, shared_->manifest->commit({edit}));
-  if (!fits) return Error{ErrorCode::kAlreadyExists, "range " + std::to_string(range.value)};
+  if (!fits) return taken;  // by an installation that was not reported yet
   auto tablet = std::make_shared<TabletImpl>(*this, range, edit.life, std::make_shared<Version>(), AppliedPosition{});
   tablets_[range] = tablet;
   return tablet.get();
 }
 
 Result<void> StoreImpl::drop(RangeId range) {
+  if (reshaping_.contains(range)) {
+    return Error{ErrorCode::kUnavailable, "range " + std::to_string(range.value) + " is being reshaped"};
+  }
+  for (const auto& job : installs_) {
+    if (job->range() == range) job->cancel();
+  }
+  // An installation may have put another tablet there that this store does not know yet.
+  if (const auto edits = shared_->manifest->drops_of(range); !edits.empty()) {
+    CAIRN_TRY(const bool fits, shared_->manifest->commit(edits));
+    CAIRN_ASSERT_MSG(fits, "nobody else replaces the tablet of a range that is being dropped");
+  }
   const auto it = tablets_.find(range);
   if (it == tablets_.end()) return {};
-  TabletEdit edit;
-  edit.life = it->second->life();
-  edit.dropped = true;
-  CAIRN_TRY_VOID(shared_->manifest->commit({edit}));
   count_dropped(*it->second);
   it->second->retire();
   tablets_.erase(it);
@@ -156,20 +166,23 @@ void StoreImpl::count_dropped(const TabletImpl& tablet) {
 
 void StoreImpl::install(RangeId range, const std::string& dir, const std::string& manifest,
                         const AppliedPosition& position, std::move_only_function<void(Result<void>)> done) {
+  if (reshaping_.contains(range)) {
+    const Error busy{ErrorCode::kUnavailable, "range " + std::to_string(range.value) + " is being reshaped"};
+    return answer_later(*env_.loop, std::move(done), busy);
+  }
   auto job = std::make_shared<InstallJob>(shared_, range, dir, manifest, position);
   auto callback = std::make_shared<std::move_only_function<void(Result<void>)>>(std::move(done));
-  env_.background->submit(JobPriority::kHigh,
-                          [job, callback, range, position, loop = env_.loop, weak = std::weak_ptr(self_)] {
-                            if (job->step()) return true;
-                            loop->post([job, callback, range, position, weak] {
-                              const auto self = weak.lock();
-                              if (!self) return;
-                              if (!job->result()) return (*callback)(job->result().error());
-                              (*self)->installed(range, position, *job);
-                              (*callback)({});
-                            });
-                            return false;
-                          });
+  installs_.push_back(job);
+  env_.background->submit(JobPriority::kHigh, [job, callback, loop = env_.loop, weak = std::weak_ptr(self_)] {
+    if (job->step()) return true;
+    loop->post([job, callback, weak] {
+      const auto self = weak.lock();
+      if (!self) return;
+      std::erase((*self)->installs_, job);
+      (*callback)((*self)->installed(*job));
+    });
+    return false;
+  });
 }
 
 Result<void> StoreImpl::install_now(RangeId range, const std::string& dir, const std::string& manifest,
@@ -177,9 +190,7 @@ Result<void> StoreImpl::install_now(RangeId range, const std::string& dir, const
   InstallJob job(shared_, range, dir, manifest, position);
   while (job.step()) {
   }
-  if (!job.result()) return job.result().error();
-  installed(range, position, job);
-  return {};
+  return installed(job);
 }
 
 Result<void> StoreImpl::condemn(RangeId range, const AppliedPosition& position, const Error& damage) {
@@ -188,14 +199,21 @@ Result<void> StoreImpl::condemn(RangeId range, const AppliedPosition& position, 
   return {};
 }
 
-void StoreImpl::installed(RangeId range, const AppliedPosition& position, InstallJob& job) {
-  auto& tablet = tablets_[range];
+// The manifest knows whether the new tablet is the one that the range has by now.
+Result<void> StoreImpl::installed(InstallJob& job) {
+  if (!job.result()) return job.result();
+  if (!shared_->manifest->has(job.life())) {
+    job.discard();
+    return Error{ErrorCode::kUnavailable, "the range was dropped or replaced meanwhile"};
+  }
+  auto& tablet = tablets_[job.range()];
   auto version = make_version(std::move(job.installed()));
   if (tablet) {
-    tablet->replace(job.life(), std::move(version), position);
+    tablet->replace(job.life(), std::move(version), job.position());
   } else {
-    tablet = std::make_shared<TabletImpl>(*this, range, job.life(), std::move(version), position);
+    tablet = std::make_shared<TabletImpl>(*this, job.range(), job.life(), std::move(version), job.position());
   }
+  return {};
 }
 
 Result<void> StoreImpl::collect_garbage() {

@@ -1,11 +1,61 @@
 #include "server/cluster/snapshots.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/checksum.h"
 #include "base/codec.h"
+#include "storage/snapshot_check.h"
 
 namespace cairn::server {
+namespace {
+
+// Writes what has come. With the last of it: makes the files durable, checks them, and only then describes them in
+// META. In slices, in the background.
+class ReceiveJob {
+ public:
+  ReceiveJob(storage::FileSystem& fs, std::string dir, std::deque<SharedBytes> chunks,
+             std::shared_ptr<std::vector<std::unique_ptr<storage::File>>> files, std::optional<SnapshotMeta> last)
+      : fs_(fs), dir_(std::move(dir)), chunks_(std::move(chunks)), files_(std::move(files)), last_(std::move(last)) {}
+  bool step() {
+    auto more = work();
+    if (more && *more) return true;
+    if (!more) result_ = std::move(more).error();
+    return false;
+  }
+  bool last() const { return last_.has_value(); }
+  const Result<void>& result() const { return result_; }  // once there are no steps any more
+
+ private:
+  Result<bool> work() {
+    if (check_) {
+      CAIRN_TRY(const bool more, check_->step());
+      if (more) return true;
+      CAIRN_TRY_VOID(storage::write_file_atomic(fs_, storage::join_path(dir_, "META"), last_->encode()));
+      CAIRN_TRY_VOID(fs_.sync_dir(storage::parent_dir(dir_)));
+      return false;
+    }
+    for (const SharedBytes& frame : chunks_) {
+      const auto chunk = SnapshotChunkFrame::decode(frame.view());
+      CAIRN_TRY_VOID((*files_)[chunk->file]->write_at(chunk->offset, chunk->data));
+    }
+    if (!last_) return false;
+    for (const auto& file : *files_) CAIRN_TRY_VOID(file->sync());
+    check_ = std::make_unique<storage::SnapshotCheck>(fs_, dir_, last_->manifest);
+    return true;
+  }
+
+  storage::FileSystem& fs_;
+  const std::string dir_;
+  const std::deque<SharedBytes> chunks_;
+  const std::shared_ptr<std::vector<std::unique_ptr<storage::File>>> files_;
+  const std::optional<SnapshotMeta> last_;
+  std::unique_ptr<storage::SnapshotCheck> check_;
+  Result<void> result_;
+};
+
+}  // namespace
 
 using storage::join_path;
 
@@ -118,42 +168,62 @@ void Snapshots::send_more(uint64_t id) {
   out.reading = true;
   const storage::SnapshotFile& file = out.checkpoint.files[out.file];
   const uint64_t length = std::min<uint64_t>(options_.snapshot_chunk_bytes, file.bytes - out.offset);
+  if (out.offset == 0) out.hash = std::make_shared<storage::FileHash>();
   auto data = std::make_shared<Result<std::string>>(std::string(length, '\0'));
-  env_.background->submit(JobPriority::kLow, [this, alive = alive_, id, data, length, loop = env_.loop, fs = env_.fs,
-                                              path = join_path(out.checkpoint.dir, file.name), offset = out.offset] {
-    const auto read = [&]() -> Result<std::string> {
-      std::string bytes(length, '\0');
-      CAIRN_TRY(auto opened, fs->open(path, storage::OpenMode::kRead));
-      CAIRN_TRY(const size_t got, opened->read_at(offset, bytes));
-      if (got != length) return Error{ErrorCode::kCorruption, path + " is shorter than its snapshot says"};
-      return bytes;
-    };
-    *data = read();
-    loop->post([this, alive, id, data] {
-      if (!*alive) return;
-      const auto found = outgoing_.find(id);
-      if (found == outgoing_.end()) return;
-      Outgoing& out = found->second;
-      out.reading = false;
-      if (!*data) return end_outgoing(id, false);
-      SnapshotChunkFrame chunk;
-      chunk.transfer = id;
-      chunk.file = static_cast<uint32_t>(out.file);
-      chunk.offset = out.offset;
-      chunk.data = **data;
-      chunk.crc = crc32c(chunk.data);
-      host_.send_bulk(out.peer, chunk.encode());
-      metrics_.bytes_sent.add_owned(chunk.data.size());
-      out.sent += chunk.data.size();
-      out.offset += chunk.data.size();
-      if (out.offset >= out.checkpoint.files[out.file].bytes) {
-        ++out.file;
-        out.offset = 0;
-      }
-      send_more(id);
-    });
-    return false;
-  });
+  env_.background->submit(
+      JobPriority::kLow, [this, alive = alive_, id, data, length, loop = env_.loop, fs = env_.fs,
+                          path = join_path(out.checkpoint.dir, file.name), offset = out.offset, hash = out.hash, file] {
+        const auto read = [&]() -> Result<std::string> {
+          std::string bytes(length, '\0');
+          CAIRN_TRY(auto opened, fs->open(path, storage::OpenMode::kRead));
+          CAIRN_TRY(const size_t got, opened->read_at(offset, bytes));
+          if (got != length) return Error{ErrorCode::kCorruption, path + " is shorter than its snapshot says"};
+          hash->update(bytes);
+          if (offset + length == file.bytes && hash->digest() != file.hash) {
+            return Error{ErrorCode::kCorruption, path + " has changed since its snapshot was made"};
+          }
+          return bytes;
+        };
+        *data = read();
+        loop->post([this, alive, id, data] {
+          if (!*alive) return;
+          const auto found = outgoing_.find(id);
+          if (found == outgoing_.end()) return;
+          Outgoing& out = found->second;
+          out.reading = false;
+          if (!*data) return read_failed(id, data->error());
+          SnapshotChunkFrame chunk;
+          chunk.transfer = id;
+          chunk.file = static_cast<uint32_t>(out.file);
+          chunk.offset = out.offset;
+          chunk.data = **data;
+          chunk.crc = crc32c(chunk.data);
+          host_.send_bulk(out.peer, chunk.encode());
+          metrics_.bytes_sent.add_owned(chunk.data.size());
+          out.sent += chunk.data.size();
+          out.offset += chunk.data.size();
+          if (out.offset >= out.checkpoint.files[out.file].bytes) {
+            ++out.file;
+            out.offset = 0;
+          }
+          send_more(id);
+        });
+        return false;
+      });
+}
+
+// The receiver is asked to take nothing that is not whole. If the tablet still has the file it is looked at, and is no
+// more served nor sent if it is damaged; the next snapshot comes from whoever leads then.
+void Snapshots::read_failed(uint64_t id, const Error& error) {
+  const Outgoing& out = outgoing_.at(id);
+  env_.log(LogLevel::kError, fmt::format("range {}: the snapshot for node {} was not sent: {}", out.range.value,
+                                         out.peer.value, to_string(error)));
+  Replica* replica = host_.find_replica(out.range);
+  if (error.code == ErrorCode::kCorruption) {
+    metrics_.damaged_out.add_owned();
+    if (replica != nullptr) replica->tablet().examine(out.checkpoint.files[out.file].name);
+  }
+  end_outgoing(id, false);
 }
 
 void Snapshots::end_outgoing(uint64_t id, bool ok) {
@@ -277,39 +347,39 @@ void Snapshots::write_more(uint64_t key) {
   if (found == incoming_.end() || found->second.writing || found->second.installing) return;
   Incoming& incoming = found->second;
   if (incoming.chunks.empty() && incoming.received < incoming.expected) return;
-  const bool last = incoming.received >= incoming.expected;
   incoming.writing = true;
-  auto chunks = std::make_shared<std::deque<SharedBytes>>(std::exchange(incoming.chunks, {}));
-  SnapshotMeta meta{incoming.begin.range, incoming.begin.position, incoming.begin.configuration,
-                    incoming.begin.manifest};
-  auto result = std::make_shared<Result<void>>();
-  env_.background->submit(JobPriority::kLow,
-                          [this, alive = alive_, key, chunks, last, result, files = incoming.files, dir = incoming.dir,
-                           meta = std::move(meta), loop = env_.loop, fs = env_.fs] {
-                            const auto write = [&]() -> Result<void> {
-                              for (const SharedBytes& frame : *chunks) {
-                                const auto chunk = SnapshotChunkFrame::decode(frame.view());
-                                CAIRN_TRY_VOID((*files)[chunk->file]->write_at(chunk->offset, chunk->data));
-                              }
-                              if (!last) return {};
-                              for (const auto& file : *files) CAIRN_TRY_VOID(file->sync());
-                              CAIRN_TRY_VOID(storage::write_file_atomic(*fs, join_path(dir, "META"), meta.encode()));
-                              return fs->sync_dir(storage::parent_dir(dir));
-                            };
-                            *result = write();
-                            loop->post([this, alive, key, last, result] {
-                              if (!*alive) return;
-                              const auto found = incoming_.find(key);
-                              if (found == incoming_.end()) return;
-                              found->second.writing = false;
-                              found->second.progress = env_.clock->now();
-                              if (!*result) return end_incoming(key, false);
-                              if (last) return received_all(key);
-                              reply(found->second, SnapshotReplyFrame::Status::kContinue);
-                              write_more(key);
-                            });
-                            return false;
-                          });
+  std::optional<SnapshotMeta> last;
+  if (incoming.received >= incoming.expected) {
+    last = SnapshotMeta{incoming.begin.range, incoming.begin.position, incoming.begin.configuration,
+                        incoming.begin.manifest};
+  }
+  auto job = std::make_shared<ReceiveJob>(*env_.fs, incoming.dir, std::exchange(incoming.chunks, {}), incoming.files,
+                                          std::move(last));
+  env_.background->submit(JobPriority::kLow, [this, alive = alive_, key, job, loop = env_.loop] {
+    if (job->step()) return true;
+    loop->post([this, alive, key, job] {
+      if (!*alive) return;
+      const auto found = incoming_.find(key);
+      if (found == incoming_.end()) return;
+      found->second.writing = false;
+      found->second.progress = env_.clock->now();
+      if (!job->result()) return write_failed(key, job->result().error());
+      if (job->last()) return received_all(key);
+      reply(found->second, SnapshotReplyFrame::Status::kContinue);
+      write_more(key);
+    });
+    return false;
+  });
+}
+
+// Nothing has changed but the directory, which goes. The sender hears of it and may begin anew; a damaged replica asks
+// by itself.
+void Snapshots::write_failed(uint64_t key, const Error& error) {
+  const Incoming& incoming = incoming_.at(key);
+  env_.log(LogLevel::kError, fmt::format("range {}: the snapshot from node {} is not taken over: {}",
+                                         incoming.begin.range.value, incoming.from.value, to_string(error)));
+  if (error.code == ErrorCode::kCorruption) metrics_.damaged_in.add_owned();
+  end_incoming(key, false);
 }
 
 // One deciding record, in the log; then the manifest edit; then the core.

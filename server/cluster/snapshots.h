@@ -13,12 +13,14 @@
 #include "server/cluster/node_options.h"
 #include "server/cluster/peer_frames.h"
 #include "server/replica/replica.h"
+#include "storage/file_hash.h"
 #include "storage/tablet.h"
 
 namespace cairn::server {
 
 struct SnapshotMetrics {
   Counter sent, received, failed, bytes_sent, bytes_received;
+  Counter damaged_out, damaged_in;  // with files that were not what their descriptions say; not sent, not taken over
 };
 
 // A snapshot on its way, for people.
@@ -84,6 +86,7 @@ class Snapshots {
     storage::Checkpoint checkpoint;
     size_t file = 0;
     uint64_t offset = 0;
+    std::shared_ptr<storage::FileHash> hash;  // of what was read of the file
     uint64_t sent = 0, confirmed = 0;
     bool reading = false;
     Instant progress = 0;
@@ -105,9 +108,11 @@ class Snapshots {
   void asked(NodeId from, const SnapshotRequestFrame& request);
   void start_queued();
   void send_more(uint64_t id);
+  void read_failed(uint64_t id, const Error& error);
   void end_outgoing(uint64_t id, bool ok);
   void begin_incoming(NodeId from, SnapshotBeginFrame begin);
   void write_more(uint64_t key);
+  void write_failed(uint64_t key, const Error& error);
   void received_all(uint64_t key);
   void end_incoming(uint64_t key, bool ok);
   void reply(const Incoming& incoming, SnapshotReplyFrame::Status status);

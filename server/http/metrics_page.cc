@@ -135,6 +135,10 @@ void add_consensus(MetricsText& page, const Node& node) {
                "direction=\"out\",result=\"ok\"");
   page.counter("cairn_consensus_snapshots_total", "", snapshots.failed, "direction=\"out\",result=\"failed\"");
   page.counter("cairn_consensus_snapshots_total", "", snapshots.received, "direction=\"in\",result=\"ok\"");
+  page.counter("cairn_consensus_snapshots_damaged_total",
+               "Snapshots with files that were not what their descriptions say; none was taken over.",
+               snapshots.damaged_out, "direction=\"out\"");
+  page.counter("cairn_consensus_snapshots_damaged_total", "", snapshots.damaged_in, "direction=\"in\"");
 }
 
 // What the replicas here say, in one pass.

@@ -149,7 +149,7 @@ Result<void> Manifest::roll(uint32_t features) {
 Result<bool> Manifest::commit(const std::vector<TabletEdit>& edits) {
   const std::lock_guard lock(mutex_);
   if (broken_) return *broken_;
-  if (!state_.fits(edits)) return false;
+  if (!state_.fits(edits) || taken(edits)) return false;
   uint32_t features = 0;  // that the file must declare before it may have the edits
   for (const TabletEdit& edit : edits) {
     if (!edit.trimmed.empty()) features |= kFeatureTrimmed;
@@ -185,6 +185,35 @@ Result<bool> Manifest::commit(const std::vector<TabletEdit>& edits) {
     }
   }
   return true;
+}
+
+// Is there a range that would have two tablets?
+bool Manifest::taken(const std::vector<TabletEdit>& edits) const {
+  const auto dropped = [&](uint64_t life) {
+    return std::ranges::any_of(edits, [&](const TabletEdit& edit) { return edit.dropped && edit.life == life; });
+  };
+  return std::ranges::any_of(edits, [&](const TabletEdit& edit) {
+    return edit.created && std::ranges::any_of(state_.tablets, [&](const auto& tablet) {
+             return tablet.second.range == *edit.created && !dropped(tablet.first);
+           });
+  });
+}
+
+bool Manifest::has(uint64_t life) const {
+  const std::lock_guard lock(mutex_);
+  return state_.tablets.contains(life);
+}
+
+std::vector<TabletEdit> Manifest::drops_of(RangeId range) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<TabletEdit> edits;
+  for (const auto& [life, tablet] : state_.tablets) {
+    if (tablet.range != range) continue;
+    TabletEdit& drop = edits.emplace_back();
+    drop.life = life;
+    drop.dropped = true;
+  }
+  return edits;
 }
 
 ManifestState Manifest::state() const {

@@ -18,16 +18,20 @@ class Manifest {
   // appended to.
   static Result<std::unique_ptr<Manifest>> open(FileSystem& fs, const std::string& dir);
 
-  // Durable when it returns. False: the edit came too late (see ManifestState::apply) and was not written.
+  // Durable when it returns. False: the edit came too late (see ManifestState::apply), or creates a tablet for a range
+  // that has one which it does not drop; it was not written then.
   // kNoSpace: nothing was written, may be tried again. Any other error is final.
   Result<bool> commit(const std::vector<TabletEdit>& edits);
   ManifestState state() const;
+  bool has(uint64_t life) const;
+  std::vector<TabletEdit> drops_of(RangeId range) const;  // what takes away the tablet of a range, if there is one
   uint64_t new_life();
 
  private:
   Manifest(FileSystem& fs, std::string dir) : fs_(fs), dir_(std::move(dir)) {}
   Result<void> load();
   Result<void> roll(uint32_t features = 0);
+  bool taken(const std::vector<TabletEdit>& edits) const;
 
   FileSystem& fs_;
   std::string dir_;

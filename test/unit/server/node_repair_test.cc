@@ -27,6 +27,8 @@ struct Trio {
       options.initial_nodes = 3;
       options.store.compression = storage::Compression::kNone;
       options.store.block_bytes = 1 << 10;
+      options.snapshot_chunk_bytes = 1 << 10;
+      options.snapshot_window_bytes = 4 << 10;
       if (!nodes.empty()) options.join = {"a:7379"};
       nodes.push_back(&h.start(options));
     }
@@ -252,4 +254,106 @@ TEST_CASE("a node whose received snapshot is damaged before it was installed sta
   t.h.background_hangs = false;
   CHECK(t.h.run_until([&] { return std::as_const(*follower->node).metrics().repairs.get() == 1 && t.whole(range); }));
   CHECK(t.ask(*follower, {"GET", "k0"}) == bulk(value + "2"));
+}
+
+namespace {
+
+// A range of 60 kB, of which a follower needs all files from the leader.
+struct Transfer : Trio {
+  RangeId range = range_of("k0");
+  std::vector<std::string> keys;
+  HarnessNode* sender = nullptr;
+  HarnessNode* receiver = nullptr;
+
+  static std::string value(const std::string& key) { return key + std::string(1000, 'v'); }
+  Transfer() {
+    for (int i = 0; keys.size() < 60; ++i) {
+      const std::string key = "k" + std::to_string(i);
+      if (range_of(key) != range) continue;
+      keys.push_back(key);
+      CHECK(ask(*nodes[0], {"SET", key, value(key)}) == "+OK\r\n");
+    }
+    flush(range);
+    sender = &leader(range);
+    receiver = *std::ranges::find_if(nodes, [&](HarnessNode* n) { return n != sender; });
+    flip_bits(*receiver, range);
+    REQUIRE(receiver->node->start_scrub({range}));
+    REQUIRE(h.run_until([&] { return replica(*receiver, range).core().damaged(); }));
+    // A damaged replica that has every entry can be sent a snapshot as new as the commit index.
+    CHECK(ask(*sender, {"SET", keys[0], value(keys[0])}) == "+OK\r\n");
+  }
+  std::optional<SnapshotTransfer> outgoing() const {
+    for (const SnapshotTransfer& t : sender->node->snapshot_transfers()) {
+      if (t.outgoing && t.range == range && t.total_bytes > 0) return t;
+    }
+    return std::nullopt;
+  }
+  // Files of snapshots that this node makes ("out-"), or receives ("in-").
+  std::vector<std::string> files(const HarnessNode& n, const std::string& kind) {
+    std::vector<std::string> paths;
+    const std::string snap = storage::join_path(n.options.data_dir, "snap");
+    const auto dirs = h.fs.list(snap);
+    REQUIRE(dirs);
+    for (const std::string& dir : *dirs) {
+      if (!dir.starts_with(kind)) continue;
+      const auto names = h.fs.list(storage::join_path(snap, dir));
+      for (const std::string& name : *names) {
+        if (name.ends_with(".sst")) paths.push_back(storage::join_path(storage::join_path(snap, dir), name));
+      }
+    }
+    return paths;
+  }
+  void flip(const std::string& path) {
+    const auto status = h.fs.status(path);
+    REQUIRE(status);
+    for (uint64_t byte = 100; byte < status->bytes; byte += 1000) REQUIRE(h.fs.flip_bit(path, byte * 8));
+  }
+  void check_mended(size_t replicas) {
+    uint64_t repairs = 0;
+    CHECK(h.run_until(
+        [&] {
+          repairs = 0;
+          for (HarnessNode* n : nodes) repairs += std::as_const(*n->node).metrics().repairs.get();
+          return repairs >= replicas && whole(range);
+        },
+        60 * kSecond));
+    CHECK(repairs == replicas);
+    for (const std::string& key : keys) {
+      for (HarnessNode* n : nodes) REQUIRE(ask(*n, {"GET", key}) == bulk(value(key)));
+    }
+    for (HarnessNode* n : nodes) CHECK(n->node->snapshot_transfers().empty());
+  }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a file that rots between checkpoint and transfer stops nobody: its owner is mended too, by the next leader") {
+  Transfer t;
+  REQUIRE(t.h.run_until([&] { return t.outgoing().has_value(); }));
+  SECTION("before anything of it was sent") {}
+  SECTION("when a part is on its way") {
+    REQUIRE(t.h.run_until([&] { return t.outgoing() && t.outgoing()->done_bytes > 2000; }));
+  }
+  const auto files = t.files(*t.sender, "out-");
+  REQUIRE(files.size() >= 1);
+  for (const std::string& path : files) t.flip(path);  // the links share what the tablet has
+  REQUIRE(t.h.run_until([&] { return t.replica(*t.sender, t.range).tablet().stats().corrupt; }));
+  CHECK(std::as_const(*t.sender->node).snapshot_metrics().damaged_out.get() == 1);
+  CHECK(std::as_const(*t.receiver->node).snapshot_metrics().received.get() == 0);
+  t.check_mended(2);
+}
+
+TEST_CASE("a file that its receiver's disk damages is found before the log says that it was taken over") {
+  Transfer t;
+  REQUIRE(t.h.run_until([&] {
+    const auto out = t.outgoing();
+    return out && out->done_bytes + t.sender->options.snapshot_chunk_bytes >= out->total_bytes;
+  }));
+  const auto files = t.files(*t.receiver, "in-");
+  REQUIRE(files.size() >= 1);
+  t.flip(files.back());
+  CHECK(t.h.run_until([&] { return std::as_const(*t.receiver->node).snapshot_metrics().damaged_in.get() == 1; }));
+  CHECK_FALSE(t.replica(*t.sender, t.range).tablet().stats().corrupt);
+  t.check_mended(1);
 }
