@@ -364,9 +364,10 @@ bool scandeleted_at_once(EngineTarget& engine, const CellOptions& options, CellR
   return scan_deleted(engine, options, result, false);
 }
 
-// What this machine adds to operations that do nothing for as long as a put takes: the floor under every percentile.
+// What this machine adds to operations that do nothing for as long as others take: the floor under every percentile of
+// operations as long as these. The longer they are, the larger the share of them that is interrupted.
+template <Duration kOperation>
 bool nothing(EngineTarget&, const CellOptions& options, CellResult& result) {
-  constexpr Duration kOperation = 2 * kMicrosecond;
   Stretch stretch;
   for (uint64_t i = 0; i < options.keys && stretch.elapsed() < kReadMax; ++i) {
     const Instant end = monotonic_ns() + kOperation;
@@ -406,7 +407,10 @@ constexpr Workload kAll[] = {
      scandeleted_at_once},
     {"space", "every key three times again", Setting::kCopied, LogMode::kWritten, CacheSize::kWhole, space, true},
     {"nothing", "2 us that no engine is asked for anything", Setting::kEmpty, LogMode::kWritten, CacheSize::kWhole,
-     nothing},
+     nothing<2 * kMicrosecond>},
+    {"nothing_1us", "the same for 1 us", Setting::kEmpty, LogMode::kWritten, CacheSize::kWhole, nothing<kMicrosecond>},
+    {"nothing_4us", "the same for 4 us", Setting::kEmpty, LogMode::kWritten, CacheSize::kWhole,
+     nothing<4 * kMicrosecond>},
 };
 
 }  // namespace
