@@ -41,8 +41,8 @@ inline EngineComparison compare_with_engine(StrategyKind kind, Workload workload
   SimulatorOptions options = simulator_options(kind, keys, memtable_rows, kKeyBytes + kValueBytes);
   options.block_bytes = 16 << 10;
   options.table_bytes = 500;  // footer, properties, index
-  options.row_bytes += 11;    // filter, offsets, sequence, time
-  options.tombstone_bytes = kKeyBytes + 11;
+  options.row_bytes += 6;     // filter, tag, offsets, time
+  options.tombstone_bytes = kKeyBytes + 6;
   options.delete_bytes = kKeyBytes;
   CompactionSimulator simulator(options);
   test::TabletFixture f;
