@@ -96,11 +96,6 @@ bool BlockCache::idle_at_end() {
   return false;
 }
 
-void BlockCache::forget(TableBlocks& table) {
-  uint32_t from = 0;
-  forget_some(table, from, ~0u, ~0u);
-}
-
 bool BlockCache::forget_some(TableBlocks& table, uint32_t& from, uint32_t looks, uint32_t blocks) {
   const auto keep = table.self_;
   for (; from < table.slots_.size() && looks > 0 && blocks > 0; ++from, --looks) {

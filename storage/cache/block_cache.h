@@ -74,9 +74,8 @@ class BlockCache {
   void insert(const std::shared_ptr<TableBlocks>& table, uint32_t ordinal, const StoredBlock& block, BlockUse use);
   // `block` takes the place of its packed form. No others may have been inserted since that was found.
   void unpacked(const std::shared_ptr<TableBlocks>& table, uint32_t ordinal, std::shared_ptr<const Block> block);
-  void forget(TableBlocks& table);  // lets go of its blocks: nobody will ask for them
-  // The same from the block `from` on, in parts: at most so many looked at, and so many of them let go of. Moves `from`
-  // on. True: that was the last part.
+  // Lets go of the blocks of a table that nobody will ask for, from the block `from` on, in parts: at most so many
+  // looked at, and so many of them let go of. Moves `from` on. True: that was the last part.
   bool forget_some(TableBlocks& table, uint32_t& from, uint32_t looks, uint32_t blocks);
   void forget(TableBlocks& table, uint32_t ordinal);  // of one, if it is there
   // Where to unpack blocks that it will be given.

@@ -37,6 +37,12 @@ struct Fixture {
     return cache.find_packed(*table, ordinal, BlockUse::kScan) != nullptr ? BlockForm::kPacked : BlockForm::kNone;
   }
   bool has(uint32_t ordinal) { return form(ordinal) != BlockForm::kNone; }
+  void forget(const std::shared_ptr<TableBlocks>& of) {  // as tablets do
+    CacheCare care(cache);
+    REQUIRE(care.forget(of));
+    while (care.step()) {
+    }
+  }
   StoredBlock stored() {
     const std::string_view raw = block->raw();
     const bool smaller = compress && pack(Compression::kLz4, raw, packed);
@@ -98,7 +104,7 @@ TEST_CASE("a full cache takes of point reads what comes back, and nothing that i
   CHECK(!f.has(1500));  // too long ago
   f.use(1500);
   CHECK(f.has(1500));
-  f.cache.forget(*f.table);
+  f.forget(f.table);
   f.use(300);  // there is room again
   CHECK(f.has(300));
 }
@@ -130,7 +136,7 @@ TEST_CASE("blocks of a table that is forgotten go, those that are held stay aliv
   f.use(1);
   f.use(2);
   const auto held = f.cache.find(*f.table, 1, BlockUse::kPoint)->shared_from_this();
-  f.cache.forget(*f.table);
+  f.forget(f.table);
   CHECK(f.cache.bytes() == 0);
   CHECK(!f.has(1));
   CHECK(held->value(0) == value_of(1000));
@@ -151,7 +157,7 @@ TEST_CASE("a block that is offered although it is there stays, and passing by do
   f.cache.passed_by(*f.table, 1);
   CHECK(f.has(1));
   CHECK(f.cache.bytes() == bytes);
-  f.cache.forget(*f.table);
+  f.forget(f.table);
   CHECK(f.cache.bytes() == 0);
 }
 
@@ -230,7 +236,7 @@ TEST_CASE("packed blocks give back what was put in, compressed or not, after any
       if (i % 5000 == 4999) {  // a table is closed, its blocks are not asked for any more
         other = std::make_shared<TableBlocks>(500);
       }
-      if (i % 7000 == 6999) f.cache.forget(*f.table);
+      if (i % 7000 == 6999) f.forget(f.table);
       REQUIRE(f.cache.bytes() <= 60 * Fixture::kBlock);
       const Block* const whole = f.cache.find(*f.table, ordinal, BlockUse::kScan);
       if (whole != nullptr) REQUIRE(whole->value(0) == f.block->value(0));
@@ -238,8 +244,8 @@ TEST_CASE("packed blocks give back what was put in, compressed or not, after any
         REQUIRE((*Block::unpack(packed->stored(), f.cache.memory(), "test"))->raw() == f.block->raw());
       }
     }
-    f.cache.forget(*f.table);
-    f.cache.forget(*other);
+    f.forget(f.table);
+    f.forget(other);
   }
 }
 

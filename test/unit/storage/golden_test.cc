@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "base/checksum.h"
+#include "manifest_tables.h"
 #include "storage/log/shared_log.h"
 #include "storage/sstable/ingest_file.h"
 #include "storage/sstable/sstable.h"
@@ -234,19 +235,9 @@ TEST_CASE("the golden manifest with a trimmed table is what the writer makes") {
   MemoryFileSystem fs;
   auto manifest = Manifest::open(fs, "/m");
   REQUIRE(manifest);
-  TabletEdit edit;
-  edit.life = (*manifest)->new_life();
-  edit.created = RangeId{12};
-  SstableInfo info;
-  info.id = 77;
-  info.run = 1 << 16;
-  info.smallest = "a";
-  info.largest = "z";
-  edit.added = {info};
-  REQUIRE((*manifest)->commit({edit}));
   TabletEdit trim;
-  trim.life = edit.life;
-  trim.trimmed = {{77, "m"}};
+  trim.life = test::add_table(**manifest, "z");
+  trim.trimmed = {{test::kTableId, "m"}};
   REQUIRE((*manifest)->commit({trim}));
   check_golden("manifest-v1-trimmed.bin", *read_file(fs, "/m/MANIFEST-0000000002"));
   check_golden("manifest-v1-trimmed.txt", *dump_manifest(fs, "/m/MANIFEST-0000000002"));
@@ -258,6 +249,12 @@ constexpr uint64_t kSplitId = (1ull << 48) + 1, kIngestedId = kSplitId + 1;
 const std::string kManifestPath = "/data/shard-1/MANIFEST-0000000002";
 
 std::string table_path(uint64_t id) { return sstable_path("/data/sst", id); }
+
+void write_tables(FileSystem& fs) {
+  REQUIRE(fs.create_dirs("/data/sst"));
+  REQUIRE(write_file_atomic(fs, table_path(kSplitId), golden_text("sstable-v2.sst")));
+  REQUIRE(write_file_atomic(fs, table_path(kIngestedId), golden_text("sstable-v2-ingested.sst")));
+}
 
 // What a split and a compaction have left of sstable-v2.sst.
 SstableInfo split_info(FileSystem& fs) {
@@ -304,9 +301,7 @@ TEST_CASE("the golden file to be taken in is what the writer makes") {
 TEST_CASE(
     "the golden manifest with tables of a split and ready-made ones is what the writer makes, and opens as it did") {
   test::TabletFixture f;
-  REQUIRE(f.fs.create_dirs("/data/sst"));
-  REQUIRE(write_file_atomic(f.fs, table_path(kSplitId), golden_text("sstable-v2.sst")));
-  REQUIRE(write_file_atomic(f.fs, table_path(kIngestedId), golden_text("sstable-v2-ingested.sst")));
+  write_tables(f.fs);
   {
     auto manifest = Manifest::open(f.fs, "/data/shard-1");
     REQUIRE(manifest);
@@ -353,9 +348,7 @@ TEST_CASE(
 
 TEST_CASE("the golden snapshot manifest is what the writer makes, and reads as it did") {
   MemoryFileSystem fs;
-  REQUIRE(fs.create_dirs("/data/sst"));
-  REQUIRE(write_file_atomic(fs, table_path(kSplitId), golden_text("sstable-v2.sst")));
-  REQUIRE(write_file_atomic(fs, table_path(kIngestedId), golden_text("sstable-v2-ingested.sst")));
+  write_tables(fs);
   const std::vector<SnapshotTable> tables = {{{"1.sst", 4096, 77}, split_info(fs)},
                                              {{"2.sst", 512, 78}, ingested_info(fs)}};
   check_golden("snapshot-v1.bin", encode_snapshot_manifest(tables), true);

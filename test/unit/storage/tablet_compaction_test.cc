@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "engine_amplification.h"
+#include "manifest_tables.h"
 #include "storage/version/edit.h"
 #include "storage/version/manifest.h"
 
@@ -172,21 +173,13 @@ TEST_CASE("bug 33: a checkpoint of trimmed tables installs as what they show") {
 
 TEST_CASE("a manifest declares trimmed tables only once it has some, and keeps them") {
   MemoryFileSystem fs;
-  TabletEdit create;
+  uint64_t life = 0;
   {
     auto manifest = Manifest::open(fs, "/m");
     REQUIRE(manifest);
-    create.life = (*manifest)->new_life();
-    create.created = RangeId{12};
-    SstableInfo info;
-    info.id = 77;
-    info.run = 1 << 16;
-    info.smallest = "a";
-    info.largest = "z";
-    create.added = {info};
-    REQUIRE(*(*manifest)->commit({create}));
+    life = test::add_table(**manifest, "z");
     TabletEdit trim;
-    trim.life = create.life;
+    trim.life = life;
     trim.trimmed = {{77, "m"}};
     REQUIRE(*(*manifest)->commit({trim}));
     trim.trimmed = {{78, "m"}};
@@ -197,7 +190,7 @@ TEST_CASE("a manifest declares trimmed tables only once it has some, and keeps t
   CHECK(dump_manifest(fs, path)->find("77 trimmed") != std::string::npos);
   auto again = Manifest::open(fs, "/m");
   REQUIRE(again);
-  const SstableInfo info = (*again)->state().tablets.at(create.life).tables.at(77);
+  const SstableInfo info = (*again)->state().tablets.at(life).tables.at(77);
   CHECK(info.smallest == "m");
   CHECK(info.trimmed);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "manifest_tables.h"
 #include "storage/compaction/output_job.h"
 #include "storage/sstable/ingest_file.h"
 #include "storage/version/manifest.h"
@@ -382,22 +383,14 @@ TEST_CASE("a merge that one side fails leaves the other frozen for whom it was f
 
 TEST_CASE("a manifest declares bounded tables only once it has some, and keeps them") {
   MemoryFileSystem fs;
-  TabletEdit create;
+  uint64_t life = 0;
   {
     auto manifest = Manifest::open(fs, "/m");
     REQUIRE(manifest);
-    create.life = (*manifest)->new_life();
-    create.created = RangeId{12};
-    SstableInfo info;
-    info.id = 77;
-    info.run = 1 << 16;
-    info.smallest = "a";
-    info.largest = "f";
-    create.added = {info};
-    REQUIRE(*(*manifest)->commit({create}));
+    life = add_table(**manifest, "f");
     CHECK(fs.list("/m")->at(1) == "MANIFEST-0000000001");
     TabletEdit edit;
-    edit.life = create.life;
+    edit.life = life;
     edit.bounded = {{77, true, "", "g"}};
     REQUIRE(*(*manifest)->commit({edit}));
     edit.bounded = {{78, true, "", "g"}};
@@ -406,7 +399,7 @@ TEST_CASE("a manifest declares bounded tables only once it has some, and keeps t
   CHECK(dump_manifest(fs, "/m/MANIFEST-0000000002")->find("77 shared bounded") != std::string::npos);
   auto again = Manifest::open(fs, "/m");
   REQUIRE(again);
-  const SstableInfo info = (*again)->state().tablets.at(create.life).tables.at(77);
+  const SstableInfo info = (*again)->state().tablets.at(life).tables.at(77);
   CHECK(info.end == "g");
   CHECK(info.begin.empty());
   CHECK(info.shared);
