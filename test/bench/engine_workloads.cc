@@ -58,16 +58,21 @@ class Stretch {
 // Writes the memtable out and waits until nothing goes on in the background. Not every engine says whether something
 // does, so the process's use of processors counts too. Returns when the last of it was seen.
 Instant settle(EngineTarget& engine) {
-  constexpr Duration kLook = 2 * kMillisecond, kQuiet = 300 * kMillisecond;
+  constexpr Duration kTurn = 50 * kMicrosecond, kLook = 2 * kMillisecond, kQuiet = 300 * kMillisecond;
   engine.flush();
   Instant seen = monotonic_ns(), last = seen;
   double cpu = ProcessUse::now().cpu_s;
   while (last - seen < kQuiet) {
-    constexpr timespec pause{0, kLook};
-    nanosleep(&pause, nullptr);
-    const Instant now = monotonic_ns();
+    bool busy = false;
+    Instant now = last;
+    while (now - last < kLook) {  // who asked for a short rest goes on after it
+      constexpr timespec pause{0, kTurn};
+      nanosleep(&pause, nullptr);
+      busy |= engine.busy();
+      now = monotonic_ns();
+    }
     const double used = ProcessUse::now().cpu_s;
-    if (engine.busy() || used - cpu > static_cast<double>(now - last) * 1e-9 / 4) seen = now;
+    if (busy || used - cpu > static_cast<double>(now - last) * 1e-9 / 4) seen = now;
     cpu = used;
     last = now;
   }
