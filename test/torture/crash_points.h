@@ -15,6 +15,16 @@ inline void require(bool holds, const std::string& what) {
   if (!holds) throw HistoryFailed(what);
 }
 
+// A failure says of which history it is, and under which seed it happens again.
+template <class Run>
+void run_named(const std::string& history, uint64_t seed, Run run) {
+  try {
+    run();
+  } catch (const HistoryFailed& failed) {
+    throw HistoryFailed(history + " history, seed " + std::to_string(seed) + ": " + failed.what());
+  }
+}
+
 inline bool changes_files(FileOp op) {
   switch (op) {
     case FileOp::kOpen:

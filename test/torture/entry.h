@@ -19,6 +19,19 @@ struct Entry {
   std::vector<std::string> files;  // paths; none: the operations count
 };
 
+// What both histories of tablets draw first; `log_lags`: sometimes flushes wait for the log. In this order: seeds that
+// once found something draw the same for ever.
+inline void draw_options(TabletFixture& f, bool log_lags, uint64_t memtable_bytes_max) {
+  Random& random = f.machine.random;
+  f.options.compaction = some_compactions(random);
+  f.fs.set_cold(random.chance(0.5));  // half of the time the kernel holds nothing
+  if (log_lags) f.log_always_durable = random.chance(0.3);
+  f.options.compression = kCompressions[random.below(std::size(kCompressions))];
+  f.options.io.rate_min = f.options.io.rate_max = 1ull << 40;  // time stands still here: nothing would be earned
+  f.options.block_bytes = static_cast<uint32_t>(random.between(64, 2000));
+  f.options.memtable_bytes = random.between(2'000, memtable_bytes_max);
+}
+
 using Changes = std::map<std::string, std::optional<std::string>>;  // nullopt: a deletion
 
 // `holds`: is the key one of the tablet's? May be empty.

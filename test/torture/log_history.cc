@@ -145,11 +145,7 @@ class LogHistory {
 }  // namespace
 
 void run_log_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts) {
-  try {
-    LogHistory(seed, options, counts).run();
-  } catch (const HistoryFailed& failed) {
-    throw HistoryFailed("log history, seed " + std::to_string(seed) + ": " + failed.what());
-  }
+  run_named("log", seed, [&] { LogHistory(seed, options, counts).run(); });
 }
 
 }  // namespace cairn::storage::test

@@ -35,12 +35,7 @@ class ReshapeHistory {
  public:
   ReshapeHistory(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts)
       : seed_(seed), counts_(counts), f_(seed), random_(f_.machine.random), points_(seed, options, counts) {
-    f_.options.compaction = some_compactions(random_);
-    f_.fs.set_cold(random_.chance(0.5));
-    f_.options.compression = kCompressions[random_.below(std::size(kCompressions))];
-    f_.options.io.rate_min = f_.options.io.rate_max = 1ull << 40;  // time stands still here: nothing would be earned
-    f_.options.block_bytes = static_cast<uint32_t>(random_.between(64, 2000));
-    f_.options.memtable_bytes = random_.between(2'000, 30'000);
+    draw_options(f_, false, 30'000);
     points_.watch(f_.fs, f_.faulty, [this](const MemoryFileSystem& disk) { check_crash(disk); });
   }
 
@@ -318,11 +313,7 @@ class ReshapeHistory {
 }  // namespace
 
 void run_reshape_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts) {
-  try {
-    ReshapeHistory(seed, options, counts).run();
-  } catch (const HistoryFailed& failed) {
-    throw HistoryFailed("reshape history, seed " + std::to_string(seed) + ": " + failed.what());
-  }
+  run_named("reshape", seed, [&] { ReshapeHistory(seed, options, counts).run(); });
 }
 
 }  // namespace cairn::storage::test

@@ -58,13 +58,7 @@ class TabletHistory {
  public:
   TabletHistory(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts)
       : seed_(seed), counts_(counts), f_(seed), random_(f_.machine.random), points_(seed, options, counts) {
-    f_.options.compaction = some_compactions(random_);
-    f_.fs.set_cold(random_.chance(0.5));  // half of the time the kernel holds nothing
-    f_.log_always_durable = random_.chance(0.3);
-    f_.options.compression = kCompressions[random_.below(std::size(kCompressions))];
-    f_.options.io.rate_min = f_.options.io.rate_max = 1ull << 40;  // time stands still here: nothing would be earned
-    f_.options.block_bytes = static_cast<uint32_t>(random_.between(64, 2000));
-    f_.options.memtable_bytes = random_.between(2'000, 60'000);
+    draw_options(f_, true, 60'000);
     f_.options.hot_row_bytes = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 4 << 10 : 1 << 20;
     points_.watch(f_.fs, f_.faulty, [this](const MemoryFileSystem& disk) { check_crash(disk); });
   }
@@ -379,11 +373,7 @@ class TabletHistory {
 }  // namespace
 
 void run_tablet_history(uint64_t seed, const HistoryOptions& options, HistoryCounts& counts) {
-  try {
-    TabletHistory(seed, options, counts).run();
-  } catch (const HistoryFailed& failed) {
-    throw HistoryFailed("tablet history, seed " + std::to_string(seed) + ": " + failed.what());
-  }
+  run_named("tablet", seed, [&] { TabletHistory(seed, options, counts).run(); });
 }
 
 }  // namespace cairn::storage::test

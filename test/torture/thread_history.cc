@@ -205,11 +205,7 @@ class ThreadHistory {
 }  // namespace
 
 void run_thread_history(uint64_t seed, HistoryCounts& counts) {
-  try {
-    ThreadHistory(seed, counts).run();
-  } catch (const HistoryFailed& failed) {
-    throw HistoryFailed("thread history, seed " + std::to_string(seed) + ": " + failed.what());
-  }
+  run_named("thread", seed, [&] { ThreadHistory(seed, counts).run(); });
 }
 
 }  // namespace cairn::storage::test
