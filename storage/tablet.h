@@ -156,8 +156,9 @@ struct StoreGauges {
   // Over RecentRates::kWindow.
   double recent_write_amplification = 0;
   double compaction_bytes_per_second = 0;
-  uint64_t io_rate = 0;     // bytes a second that compactions may move; see IoPace
-  bool io_limited = false;  // at the moment: reads from the device are waited for
+  uint64_t io_rate = 0;                                       // bytes a second that compactions may move; see IoPace
+  bool io_limited = false;                                    // at the moment: reads from the device are waited for
+  uint64_t cache_packed_bytes = 0, cache_unpacked_bytes = 0;  // of the block cache, by the form of its blocks
 };
 
 struct TabletStoreOptions {

@@ -340,6 +340,8 @@ StoreGauges StoreImpl::gauges() {
   const IoTokens::State io = io_tokens_->state(env_.clock->now());
   gauges.io_rate = io.rate;
   gauges.io_limited = io.limits;
+  gauges.cache_packed_bytes = cache_.packed_bytes();
+  gauges.cache_unpacked_bytes = cache_.unpacked_bytes();
   gauges.recent_write_amplification = rates_.write_amplification();
   gauges.compaction_bytes_per_second = rates_.compaction_bytes_per_second();
   return gauges;

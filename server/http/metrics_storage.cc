@@ -88,6 +88,14 @@ void add_tree(MetricsText& page, const storage::StoreGauges& gauges) {
              gauges.compaction_bytes_per_second);
 }
 
+void add_cache(MetricsText& page, const storage::StoreGauges& gauges) {
+  for (const auto& [form, bytes] :
+       {std::pair("packed", gauges.cache_packed_bytes), std::pair("unpacked", gauges.cache_unpacked_bytes)}) {
+    page.gauge("cairn_lsm_cache_bytes", "Memory of the block cache, by the form in which its blocks lie there.",
+               number(bytes), fmt::format("form=\"{}\"", form));
+  }
+}
+
 void add_compactions(MetricsText& page, const Node& node) {
   const auto& store = node.store_metrics();
   page.counter("cairn_lsm_compaction_seconds_total", "Time in which compactions were under way.",
@@ -158,7 +166,9 @@ void add_reads(MetricsText& page, const Node& node) {
 
 void add_storage_metrics(MetricsText& page, Node& node) {
   add_counts(page, node);
-  add_tree(page, node.storage_gauges());
+  const storage::StoreGauges gauges = node.storage_gauges();
+  add_tree(page, gauges);
+  add_cache(page, gauges);
   add_compactions(page, node);
   add_stalls(page, node);
   add_reads(page, node);
