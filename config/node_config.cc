@@ -247,6 +247,12 @@ Result<void> validate(const NodeConfig& config) {
   if (!config.admin_token.empty() && config.admin_token.size() < kTokenMin) {
     return invalid(origin("admin.token"), "`admin.token` is too short; allowed: 16 characters or more");
   }
+  if (config.storage_io_bytes_per_second_min > config.storage_io_bytes_per_second_max) {
+    // Named by where it was set: the other one may be the default.
+    const bool by_max = origin("storage.io_bytes_per_second_min") == kDefault;
+    const char* key = by_max ? "storage.io_bytes_per_second_max" : "storage.io_bytes_per_second_min";
+    return invalid(origin(key), "`storage.io_bytes_per_second_min` is above `storage.io_bytes_per_second_max`");
+  }
   if (config.insecure) return {};
   const auto beyond = [&](const char* key, const std::string& address, const char* wanted) {
     return invalid(origin(key), "`" + std::string(key) + "` is " + address + ", beyond loopback: set " + wanted +

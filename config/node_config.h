@@ -50,6 +50,9 @@ struct NodeConfig {
   uint64_t storage_memtable_budget_bytes = 256ull << 20;
   uint64_t storage_block_cache_bytes = 64ull << 20;
   uint64_t storage_hot_row_bytes = 4ull << 20;
+  uint64_t storage_io_bytes_per_second_max = 1ull << 30;
+  uint64_t storage_io_bytes_per_second_min = 16ull << 20;
+  Duration storage_io_read_target = 5 * kMillisecond;
   std::string storage_compaction_strategy = "ics";
   std::string storage_compression = "lz4";
   uint64_t storage_log_budget_bytes = 512ull << 20;

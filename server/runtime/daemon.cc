@@ -105,6 +105,9 @@ NodeOptions node_options(const config::NodeConfig& c, const StartFlags& flags) {
   o.store.compression = compression(c);
   o.store.scrub_bytes_per_second = c.storage_scrub_bytes_per_second;
   o.store.delete_bytes_per_second = c.storage_delete_bytes_per_second;
+  o.store.io.target = c.storage_io_read_target;
+  o.store.io.rate_min = c.storage_io_bytes_per_second_min;
+  o.store.io.rate_max = c.storage_io_bytes_per_second_max;
   o.scrub_interval = c.storage_scrub_interval;
   return o;
 }

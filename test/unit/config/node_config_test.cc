@@ -112,6 +112,15 @@ TEST_CASE("a wrong value is named with its place, itself and what is allowed") {
         "cairn.yaml:2: `cluster.wait_for_leader` is '5': needs a unit: us, ms, s, m or h; allowed: [0, 1h]");
   CHECK(error_of("data_dir: d\nstorage.memtable_bytes: 1 parsec\n") ==
         "cairn.yaml:2: `storage.memtable_bytes` is '1 parsec': unknown unit 'parsec'; allowed: [64KiB, 4GiB]");
+  CHECK(error_of("data_dir: d\nstorage:\n  io_read_target: 20s\n") ==
+        "cairn.yaml:3: `storage.io_read_target` is '20s', out of range; allowed: [10us, 10s]");
+  CHECK(error_of("data_dir: d\nstorage.io_bytes_per_second_min: 1k\n") ==
+        "cairn.yaml:2: `storage.io_bytes_per_second_min` is '1k', out of range; allowed: [1MiB, 64GiB]");
+  const std::string crossed = "`storage.io_bytes_per_second_min` is above `storage.io_bytes_per_second_max`";
+  CHECK(error_of("data_dir: d\nstorage.io_bytes_per_second_min: 2GiB\n") == "cairn.yaml:2: " + crossed);
+  CHECK(error_of("data_dir: d\nstorage:\n  io_bytes_per_second_max: 2MiB\n") == "cairn.yaml:3: " + crossed);
+  CHECK(error_of("data_dir: d\nstorage.io_bytes_per_second_max: 2MiB\nstorage.io_bytes_per_second_min: 2MiB\n") ==
+        "no error");
   CHECK(error_of("data_dir: d\nclient.max: [1, 2]\n") ==
         "cairn.yaml:2: `client.max` must be one value; allowed: [1, 1000000]");
   CHECK(error_of("data_dir: d\nrequirepass:\n") == "cairn.yaml:2: `requirepass` must be one value; allowed: text");
