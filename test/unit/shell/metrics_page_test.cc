@@ -36,7 +36,7 @@ std::set<std::string> documented_metrics() {
       }
     }
   }
-  names.erase("cairn_library");  // of CMake
+  names.erase("cairn_library");                         // of CMake
   names.erase("cairn_consensus_follower_lag_entries");  // of leaders with followers; this node is alone
   REQUIRE(names.size() > 50);
   return names;

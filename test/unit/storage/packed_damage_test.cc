@@ -22,9 +22,10 @@ struct Fixture {
   std::shared_ptr<Sstable> table;
   BlockCache cache{64 << 10};
   std::shared_ptr<TableBlocks> others = std::make_shared<TableBlocks>(1000);
+  PlainCachedReader files;
   PointReader reader;
   TabletStoreMetrics metrics;
-  CachedSource source{cache, reader, metrics};
+  CachedSource source{cache, files, reader, metrics};
 
   explicit Fixture(Compression compression) {
     auto writer = SstableWriter::create(fs, kPath, 1, {.block_bytes = 64 << 10, .compression = compression});
