@@ -134,7 +134,7 @@ class CairnTarget final : public EngineTarget {
     store_->set_strategy(kind);
     return true;
   }
-  Duration longest_wait() const override { return longest_wait_; }
+  Duration longest_wait() override { return std::exchange(longest_wait_, 0); }
   bool has_threads() const override { return false; }
   void flush() override { tablet_->flush(); }
   bool busy() override {

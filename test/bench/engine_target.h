@@ -57,8 +57,9 @@ class EngineTarget {
   // From now on; false: the engine has no strategies to choose from.
   virtual bool set_strategy(storage::StrategyKind) { return false; }
 
-  // That a put has ever been made to wait, by the engine itself and not by the machine; 0: never, or it does not tell.
-  virtual Duration longest_wait() const { return 0; }
+  // The longest that a put was made to wait since the last call, by the engine itself and not by the machine; 0: it was
+  // not, or the engine does not tell.
+  virtual Duration longest_wait() { return 0; }
 
   virtual bool has_threads() const { return true; }  // any thread may call anything
   virtual void flush() = 0;                          // starts to write the memtable out

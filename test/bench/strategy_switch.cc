@@ -89,7 +89,7 @@ class SwitchedTablet {
       if (engine_->busy()) quiet = 0;
     }
   }
-  Duration longest_wait() const { return engine_->longest_wait(); }
+  Duration longest_wait() { return engine_->longest_wait(); }  // since the last call
   uint64_t lost() {
     uint64_t rows = 0, right = 0;
     engine_->scan({}, ~0ull, [&](std::string_view key, std::string_view value) {
@@ -138,6 +138,7 @@ int run_switch(int argc, char** argv) {
   {
     SwitchedTablet tablet(options);
     tablet.load();
+    tablet.longest_wait();  // of loading
     std::puts("from,to,puts,p50_us,p99_us,p9999_us,max_us,sst_bytes");
     Latencies all;
     tablet.change(kTour[0]);
