@@ -13,6 +13,7 @@
 #include "storage/sstable/sstable.h"
 #include "storage/store_impl.h"
 #include "storage/version/manifest.h"
+#include "table_rows.h"
 #include "tablet_fixture.h"
 
 namespace cairn::storage {
@@ -40,20 +41,14 @@ uint64_t rows_found(FileSystem& fs, const std::string& path) {
   const auto table = Sstable::open(fs, path, 1);
   REQUIRE(table);
   uint64_t found = 0;
-  std::string key;
-  for (uint32_t b = 0; b < (*table)->blocks(); ++b) {
-    const auto block = (*table)->read_block(b);
-    REQUIRE(block);
-    for (uint32_t row = 0; row < (*block)->rows(); ++row) {
-      (*block)->key(row, key);
-      REQUIRE((*table)->filter().may_contain(hash64(key)));
-      REQUIRE((*table)->block_for(key) == b);
-      REQUIRE((*block)->lower_bound(key) == row);
-      REQUIRE((*block)->find(key, hash64(key)) == row);
-      REQUIRE((*block)->find(key + "x", hash64(key)) == (*block)->rows());
-      ++found;
-    }
-  }
+  test::for_each_row(**table, [&](const std::string& key, const Block& block, uint32_t number, uint32_t row) {
+    REQUIRE((*table)->filter().may_contain(hash64(key)));
+    REQUIRE((*table)->block_for(key) == number);
+    REQUIRE(block.lower_bound(key) == row);
+    REQUIRE(block.find(key, hash64(key)) == row);
+    REQUIRE(block.find(key + "x", hash64(key)) == block.rows());
+    ++found;
+  });
   return found;
 }
 

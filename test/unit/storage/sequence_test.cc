@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/random.h"
 #include "storage/compaction/output_job.h"
+#include "table_rows.h"
 #include "tablet_fixture.h"
 
 namespace cairn::storage {
@@ -45,17 +46,9 @@ struct Quiet : TabletFixture {
   std::multimap<std::string, uint64_t> sequences() {
     std::multimap<std::string, uint64_t> all;
     for (const SstableInfo& info : tablet()->tables()) {
-      const auto table = Sstable::open(fs, sstable_path("/data/sst", info.id), info.id);
-      REQUIRE(table);
-      std::string key;
-      for (uint32_t b = 0; b < (*table)->blocks(); ++b) {
-        const auto block = (*table)->read_block(b);
-        REQUIRE(block);
-        for (uint32_t row = 0; row < (*block)->rows(); ++row) {
-          (*block)->key(row, key);
-          all.emplace(key, (*block)->sequence(row));
-        }
-      }
+      test::for_each_row(*opened(info), [&all](const std::string& key, const Block& block, uint32_t, uint32_t row) {
+        all.emplace(key, block.sequence(row));
+      });
     }
     return all;
   }
